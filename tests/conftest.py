@@ -1,0 +1,16 @@
+"""Every test runs with warnings as errors, strict dtype and rank promotion, and two host devices."""
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 2)  # must precede the first use of JAX
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64():
+    """Float64 for one test."""
+    with jax.enable_x64(True):
+        yield
