@@ -1,0 +1,197 @@
+"""The LSTM: its parameters, its two forms over time, the network around it and what that minimises.
+
+No other file (but fused.py, its gradient) knows what an LSTM is. Parameters are Flax's: a network is
+`{"lstm_0": cell, "lstm_1": cell, …, "head": {"kernel": (H, O), "bias": (O,)}}`, and a cell is the parameters
+of `flax.linen.OptimizedLSTMCell`, one kernel a gate.
+
+Letters: B batch, T time, F features, H hidden units, G = 4H columns: gates i, f, g, o; O outputs.
+"""
+
+import difflib
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from jax import Array, lax
+
+from lstm_sched.fused import fused_lstm
+
+GATES = "ifgo"
+LOSSES = {  # of one prediction; Huber's with Keras' δ = 1
+    "mse": optax.losses.squared_error,
+    "mae": lambda prediction, target: jnp.abs(prediction - target),
+    "huber": optax.losses.huber_loss,
+}
+
+Params = dict[str, Any]  # of a cell or of a network
+CellCarry = tuple[Array, Array]  # Flax's (c_BH, h_BH)
+Carry = tuple[CellCarry, ...]  # one a layer
+Layer = Callable[[Params, Array, CellCarry | None], tuple[CellCarry, Array]]
+
+
+def from_joint(kernel_FG: Array, recurrent_HG: Array, bias_G: Array) -> Params:
+    """Keras' three arrays of a layer as a cell's parameters."""
+    cell = {}
+    arrays = (jnp.split(a, 4, axis=-1) for a in (kernel_FG, recurrent_HG, bias_G))
+    for gate, kernel, recurrent, bias in zip(GATES, *arrays, strict=True):
+        cell["i" + gate] = {"kernel": kernel}
+        cell["h" + gate] = {"kernel": recurrent, "bias": bias}
+    return cell
+
+
+def to_joint(cell_params: Params) -> tuple[Array, Array, Array]:
+    """The inverse of `from_joint`: kernel_FG, recurrent_HG, bias_G."""
+
+    def join(side: str, name: str) -> Array:
+        return jnp.concatenate([cell_params[side + gate][name] for gate in GATES], axis=-1)
+
+    return join("i", "kernel"), join("h", "kernel"), join("h", "bias")
+
+
+def _keras_cell(key: Array, features: int, hidden: int) -> Params:
+    kernel_key, recurrent_key = jax.random.split(key)
+    return from_joint(
+        jax.nn.initializers.glorot_uniform()(kernel_key, (features, 4 * hidden)),
+        jax.nn.initializers.orthogonal()(recurrent_key, (hidden, 4 * hidden)),
+        jnp.repeat(jnp.array([0.0, 1.0, 0.0, 0.0]), hidden),
+    )
+
+
+def _flax_cell(key: Array, features: int, hidden: int) -> Params:
+    zeros_1H = jnp.zeros((1, hidden))
+    cell: Any = nn.OptimizedLSTMCell(hidden, param_dtype=zeros_1H.dtype)
+    return cell.init(key, (zeros_1H, zeros_1H), jnp.zeros((1, features)))["params"]
+
+
+INITS = {  # of a cell, of the head's kernel
+    "keras": (_keras_cell, jax.nn.initializers.glorot_uniform()),
+    "flax": (_flax_cell, jax.nn.initializers.lecun_normal()),
+}
+
+
+def check(
+    *,
+    features: int = 1,
+    hidden: int = 1,
+    layers: int = 1,
+    outputs: int = 1,
+    dropout: float = 0.0,
+    init: str = "keras",
+    loss: str = "mse",
+) -> None:
+    """ValueError for what no network can have; `init`, `apply` and `loss` ask it too."""
+    sizes = {"features": features, "hidden": hidden, "layers": layers, "outputs": outputs}
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{name}: {size}; allowed: 1 and more")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: {dropout}; allowed: 0 ≤ dropout < 1")
+    for name, given, allowed in (("init", init, INITS), ("loss", loss, LOSSES)):
+        if given not in allowed:
+            near = difflib.get_close_matches(given, allowed)
+            hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+            raise ValueError(f"unknown {name} {given!r}{hint}; allowed: {', '.join(allowed)}")
+
+
+def init(
+    key: Array, *, features: int, hidden: int, layers: int = 1, outputs: int = 1, scheme: str = "keras"
+) -> Params:
+    """Fresh weights in the default float dtype.
+
+    `keras`: Glorot-uniform over the joint (F, 4H) kernel, orthogonal rows of the joint (H, 4H) kernel, bias
+    0 and for the forget gate 1. `flax`: LeCun-normal and orthogonal kernels gate by gate, bias 0.
+    """
+    check(init=scheme, features=features, hidden=hidden, layers=layers, outputs=outputs)
+    init_cell, init_head = INITS[scheme]
+    head_key, *keys = jax.random.split(key, 1 + layers)
+    cells = {f"lstm_{n}": init_cell(k, hidden if n else features, hidden) for n, k in enumerate(keys)}
+    head = {"kernel": init_head(head_key, (hidden, outputs)), "bias": jnp.zeros((outputs,))}
+    return cells | {"head": head}
+
+
+def _begin(cell_params: Params, x_BTF: Array, carry: CellCarry | None) -> CellCarry:
+    features, hidden = cell_params["ii"]["kernel"].shape
+    if x_BTF.ndim != 3 or x_BTF.shape[-1] != features:
+        raise ValueError(f"x_BTF: shape {x_BTF.shape}; allowed: (batch, time, {features})")
+    zeros_BH = jnp.zeros((x_BTF.shape[0], hidden), x_BTF.dtype)
+    return (zeros_BH, zeros_BH) if carry is None else carry
+
+
+def lstm(cell_params: Params, x_BTF: Array, carry: CellCarry | None = None) -> tuple[CellCarry, Array]:
+    """The state after the last step and every step's output h_BTH; no carry starts from zeros.
+
+    Its gradient is written by hand, so that JAX refuses forward mode (TypeError: "can't apply forward-mode
+    differentiation (jvp) to a custom_vjp function"); `scan_lstm` has it. In `shard_map`: `check_vma=False`.
+    """
+    return fused_lstm(*to_joint(cell_params), x_BTF, _begin(cell_params, x_BTF, carry))
+
+
+def scan_lstm(cell_params: Params, x_BTF: Array, carry: CellCarry | None = None) -> tuple[CellCarry, Array]:
+    """`lstm` as a plain scan of Flax's cell: the reference, and differentiable in forward mode too."""
+    begin = _begin(cell_params, x_BTF, carry)
+    cell: Any = nn.OptimizedLSTMCell(begin[1].shape[-1])
+    step = functools.partial(cell.apply, {"params": cell_params})
+    after, h_TBH = lax.scan(step, begin, jnp.swapaxes(x_BTF, 0, 1))
+    return after, jnp.swapaxes(h_TBH, 0, 1)
+
+
+def _drop(h: Array, rate: float, key: Array | None) -> Array:
+    if key is None or rate == 0:
+        return h
+    return jnp.where(jax.random.bernoulli(key, 1 - rate, h.shape), h / (1 - rate), 0)
+
+
+def apply(
+    params: Params,
+    x_BTF: Array,
+    carry: Carry | None = None,
+    *,
+    dropout: float = 0.0,
+    key: Array | None = None,
+    layer: Layer = lstm,
+) -> tuple[Array, Carry]:
+    """The prediction y_BO from the last step, and each layer's state after it; no carry starts from zeros.
+
+    Dropout is inverted and falls on each layer's output, a mask each; without a key nothing is dropped.
+    `layer` is `lstm` or `scan_lstm`.
+    """
+    check(dropout=dropout)
+    layers = len(params) - 1
+    begin = (None,) * layers if carry is None else carry
+    if len(begin) != layers:
+        raise ValueError(f"carry: {len(begin)} states; allowed: {layers}, one a layer")
+    keys = (None,) * layers if key is None else jax.random.split(key, layers)
+    states = []
+    for n in range(layers):
+        state, h_BTH = layer(params[f"lstm_{n}"], x_BTF, begin[n])
+        states.append(state)
+        if n < layers - 1:
+            x_BTF = _drop(h_BTH, dropout, keys[n])
+    h_BH = _drop(states[-1][1], dropout, keys[-1])  # only the last step's output is read
+    return h_BH @ params["head"]["kernel"] + params["head"]["bias"][None], tuple(states)
+
+
+def loss(
+    params: Params,
+    carry: Carry | None,
+    x_BTF: Array,
+    y_BO: Array,
+    key: Array | None,
+    *,
+    kind: str = "mse",
+    dropout: float = 0.0,
+    layer: Layer = lstm,
+) -> tuple[Array, Carry]:
+    """Each sample's loss_B, its mean over outputs, and the states after the last step.
+
+    `carry`: a state for each layer. None and `()` start from zeros, and `()` comes back: nothing is carried.
+    """
+    check(loss=kind)
+    prediction_BO, after = apply(params, x_BTF, carry or None, dropout=dropout, key=key, layer=layer)
+    if y_BO.shape != prediction_BO.shape:
+        raise ValueError(f"y_BO: shape {y_BO.shape}; allowed: {prediction_BO.shape}")
+    return jnp.mean(LOSSES[kind](prediction_BO, y_BO), axis=-1), () if carry == () else after

@@ -1,0 +1,94 @@
+"""What the compiled step reads: the windows of a series, or ready-made samples, in three parts.
+
+Shapes: R rows (time steps), F columns (column 0 is the target), S uninterrupted stretches of rows; N samples,
+B of them in a batch, T steps of a window, O outputs. Arrays have JAX's default float type.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Windows:
+    """All windows of one part, numbered in row order; only the rows are stored, and windows cut out as taken.
+
+    The target of a window is column 0, `horizon` rows after the window's last row.
+    """
+
+    rows_RF: jax.Array  # of this part alone, scaled
+    first_S: jax.Array  # int32: the row at which a stretch begins
+    begin_S: jax.Array  # int32: the number of its first window
+    window: int = field(metadata={"static": True})
+    horizon: int = field(metadata={"static": True})
+    size: int = field(metadata={"static": True})  # number of windows
+
+    def take(self, i_B: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """Windows `i_B` (each in 0 … size − 1, unchecked) and their targets: x_BTF, y_BO with O = 1."""
+        i_B = jnp.asarray(i_B, jnp.int32)
+        s_B = jnp.searchsorted(self.begin_S, i_B, side="right") - 1
+        row_B = self.first_S[s_B] + i_B - self.begin_S[s_B]
+        x_BTF = jax.vmap(lambda row: jax.lax.dynamic_slice_in_dim(self.rows_RF, row, self.window))(row_B)
+        return x_BTF, self.rows_RF[row_B + (self.window - 1 + self.horizon), :1]
+
+
+class Samples(NamedTuple):
+    """Ready-made inputs and targets, read as `Windows` are."""
+
+    x_NTF: jax.Array
+    y_NO: jax.Array
+
+    @property
+    def size(self) -> int:
+        return self.x_NTF.shape[0]
+
+    def take(self, i_B: ArrayLike) -> tuple[jax.Array, jax.Array]:
+        """Samples `i_B` (each in 0 … size − 1, unchecked): x_BTF, y_BO."""
+        i_B = jnp.asarray(i_B, jnp.int32)
+        return self.x_NTF[i_B], self.y_NO[i_B]
+
+
+Part = Windows | Samples
+
+
+class Data(NamedTuple):
+    """The three parts. None holds a row of another, so nothing can leak between them."""
+
+    train: Part
+    val: Part
+    test: Part
+
+
+def as_windows(rows_RF: np.ndarray, length_S: np.ndarray, window: int, horizon: int) -> Windows:
+    """The windows of rows that fall into stretches of `length_S` rows; a stretch without one is skipped."""
+    first_S = np.cumsum(length_S) - length_S
+    windows_S = length_S - (window + horizon - 1)
+    first_S, windows_S = first_S[windows_S > 0], windows_S[windows_S > 0]
+    begin_S = np.cumsum(windows_S) - windows_S
+    return Windows(
+        rows_RF=jnp.asarray(rows_RF, float),
+        first_S=jnp.asarray(first_S, jnp.int32),
+        begin_S=jnp.asarray(begin_S, jnp.int32),
+        window=window,
+        horizon=horizon,
+        size=int(windows_S.sum()),
+    )
+
+
+def as_samples(x_NTF: np.ndarray, y_NO: np.ndarray) -> Samples:
+    """One part of ready-made arrays. ValueError: wrong shapes, unequal lengths, a value not finite."""
+    x_NTF, y_NO = np.asarray(x_NTF), np.asarray(y_NO)
+    if x_NTF.ndim != 3 or y_NO.ndim != 2 or len(x_NTF) != len(y_NO) or 0 in x_NTF.shape + y_NO.shape:
+        given = f"x has shape {x_NTF.shape}, y {y_NO.shape}"
+        raise ValueError(f"samples: {given}; (N, T, F) and (N, O) are allowed, none of them 0")
+    for name, array in (("x", x_NTF), ("y", y_NO)):
+        bad = np.argwhere(~np.isfinite(array))
+        if bad.size:
+            at = tuple(bad[0].tolist())
+            raise ValueError(f"samples: {name}{list(at)} is {array[at]}; only finite values are allowed")
+    return Samples(jnp.asarray(x_NTF, float), jnp.asarray(y_NO, float))

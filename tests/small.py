@@ -1,0 +1,61 @@
+"""A learner and data small enough for laws to be tried hundreds of times."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_sched import rules
+from lstm_sched.data import Data, Samples
+from lstm_sched.learner import SHUFFLED, Learner
+from lstm_sched.optimizers import OPTIMIZERS
+from lstm_sched.policies import CONTINUE
+from lstm_sched.schedules import tabulate
+from lstm_sched.train import Hyper, member, originate, steps_per_epoch
+
+
+def _init(key):
+    a, b = jax.random.split(key)
+    return {
+        "hidden": jax.random.normal(a, (3, 4), float),
+        "out": jax.random.normal(b, (4, 1), float),
+        "bias": jnp.zeros((1,), float),
+    }
+
+
+def _loss(params, carry, x_BTF, y_BO, key):
+    h_BH = jnp.tanh(x_BTF[:, :, 0] @ params["hidden"])
+    if key is not None:
+        h_BH = jnp.where(jax.random.bernoulli(key, 0.8, h_BH.shape), h_BH, 0)
+    return jnp.mean((h_BH @ params["out"] + params["bias"][None] - y_BO) ** 2, axis=1), carry
+
+
+def learner(optimizer: Any = "keras_adam", batch=4, drop_last=False, order=SHUFFLED, noisy=False):
+    factory = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
+    return Learner(_init, _loss, factory, order, batch, drop_last, noisy)
+
+
+def data(size=10, seed=0):
+    rng = np.random.default_rng(seed)
+
+    def part(n):
+        x_NTF = rng.normal(size=(n, 3, 1))
+        return Samples(jnp.asarray(x_NTF, float), jnp.asarray(np.sin(x_NTF.sum((1, 2)))[:, None], float))
+
+    return Data(part(size), part(5), part(5))
+
+
+def a_member(learner, data, epochs=6, seed=0, rate=0.01, policy=CONTINUE, when=None):
+    steps = epochs * steps_per_epoch(learner, data.train.size)
+    when = rules.never(epochs) if when is None else when
+    return member(learner, Hyper(tabulate(rate, steps)), policy, when, originate(learner, seed))
+
+
+def bits(tree):
+    """All bytes of a tree, keys included."""
+    leaves = [
+        jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+        for x in jax.tree.leaves(tree)
+    ]
+    return b"".join(np.asarray(x).tobytes() for x in leaves)

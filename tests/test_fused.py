@@ -1,0 +1,205 @@
+"""The fused LSTM is Flax's cell, scanned: in values, in gradients, under every transformation.
+
+Differences are relative to the largest entry of the array they fall in. Letters as in cell.py; M members.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType, PartitionSpec
+from jax.test_util import check_grads
+
+from lstm_sched.cell import from_joint, lstm, scan_lstm, to_joint
+
+SIZES = [(1, 1, 1, 1), (3, 7, 2, 5), (4, 12, 1, 16), (2, 5, 6, 20)]  # batch, time, features, hidden
+TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+
+
+@pytest.fixture(params=list(TOLERANCE))
+def dtype(request):
+    with jax.enable_x64(request.param == "float64"):
+        yield request.param
+
+
+def problem(dtype, batch=3, time=7, features=2, hidden=5, scale=0.3, seed=0):
+    """Random cell parameters, input and carry."""
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape):
+        return jnp.asarray(scale * rng.normal(size=shape), dtype)
+
+    cell_params = from_joint(
+        normal(features, 4 * hidden), normal(hidden, 4 * hidden) / hidden**0.5, normal(4 * hidden)
+    )
+    return cell_params, normal(batch, time, features), (normal(batch, hidden), normal(batch, hidden))
+
+
+def assert_close(tree, reference, tolerance):
+    assert jax.tree.structure(tree) == jax.tree.structure(reference)
+    for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(reference), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        assert a.dtype == b.dtype and a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max(initial=1e-300))
+
+
+def numpy_lstm(cell_params, x_BTF, carry):
+    kernel, recurrent, bias = (np.asarray(a) for a in to_joint(cell_params))
+    (c, h), outputs = (np.asarray(a) for a in carry), []
+    for t in range(x_BTF.shape[1]):
+        i, f, g, o = np.split(np.asarray(x_BTF)[:, t] @ kernel + h @ recurrent + bias, 4, axis=1)
+        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+        h = np.tanh(c) / (1 + np.exp(-o))
+        outputs.append(h)
+    return (c, h), np.stack(outputs, axis=1)
+
+
+def weighted(layer, weights):
+    """A scalar in which every output of `layer` counts differently."""
+
+    def total(*arguments):
+        outputs = jax.tree.leaves(layer(*arguments))
+        return sum(jnp.vdot(a, w) for a, w in zip(outputs, jax.tree.leaves(weights), strict=True))
+
+    return total
+
+
+def both_gradients(arguments, weights):
+    """With respect to weights, input and carry, by hand and by autodiff."""
+    return (jax.jit(jax.grad(weighted(f, weights), (0, 1, 2)))(*arguments) for f in (lstm, scan_lstm))
+
+
+def random_like(tree, seed=1):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), tree)
+
+
+def random_weights(arguments):
+    return random_like(jax.eval_shape(lstm, *arguments))
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_values_equal_flax_and_a_numpy_loop(dtype, sizes):
+    arguments = cell_params, x_BTF, carry = problem(dtype, *sizes)
+    result = jax.jit(lstm)(*arguments)
+    rnn = nn.RNN(nn.OptimizedLSTMCell(sizes[-1]), return_carry=True)
+    flax = rnn.apply({"params": {"cell": cell_params}}, x_BTF, initial_carry=carry)
+    assert_close(result, scan_lstm(*arguments), TOLERANCE[dtype])
+    assert_close(result, flax, TOLERANCE[dtype])
+    assert_close(result, numpy_lstm(*arguments), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_gradients_of_weights_input_and_carry_equal_autodiff(dtype, sizes):
+    arguments = problem(dtype, *sizes)
+    fused, plain = both_gradients(arguments, random_weights(arguments))
+    assert_close(fused, plain, TOLERANCE[dtype])
+
+
+def test_gradients_of_the_last_output_alone_equal_autodiff(dtype):
+    arguments = problem(dtype)
+    (_, weights_BH), _ = random_weights(arguments)
+    fused, plain = (
+        jax.jit(jax.grad(lambda *a, f=f: jnp.vdot(f(*a)[0][1], weights_BH), (0, 1, 2)))(*arguments)
+        for f in (lstm, scan_lstm)
+    )
+    assert_close(fused, plain, TOLERANCE[dtype])
+
+
+def test_gradients_equal_autodiff_where_gates_saturate(x64):
+    arguments = problem("float64", scale=10.0)
+    fused, plain = both_gradients(arguments, random_weights(arguments))
+    assert_close(ravel_pytree(fused)[0], ravel_pytree(plain)[0], 1e-12)
+
+
+def test_gradients_are_finite_where_every_gate_is_shut(dtype):
+    arguments = problem(dtype, scale=1e4)
+    fused, _ = both_gradients(arguments, random_weights(arguments))
+    assert all(np.isfinite(a).all() for a in jax.tree.leaves(fused))
+
+
+def test_gradients_equal_finite_differences_twice(x64):
+    check_grads(jax.jit(lstm), problem("float64", 2, 3, 2, 3), order=2, modes=["rev"])
+
+
+def test_a_product_with_the_hessian_equals_plain_autodiff(x64):
+    arguments = problem("float64")
+    weights, direction = random_weights(arguments), random_like(arguments)
+
+    def product(layer):
+        gradient = jax.grad(weighted(layer, weights), (0, 1, 2))
+        return jax.jit(lambda *a: jax.jvp(gradient, a, direction)[1])(*arguments)
+
+    assert_close(product(lstm), product(scan_lstm), 1e-12)
+
+
+def test_forward_mode_is_refused_by_lstm_and_given_by_scan_lstm():
+    arguments = problem("float32")
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(lstm, arguments, arguments)
+    _, slope = jax.jvp(lambda x: scan_lstm(arguments[0], x)[1], arguments[1:2], arguments[1:2])
+    assert jnp.abs(slope).max() > 0
+
+
+def test_an_output_depends_on_every_earlier_input_and_on_no_later_one(x64):
+    cell_params, x_BTF, carry = problem("float64", batch=1)
+    slope = np.asarray(jax.jit(jax.jacrev(lambda x: lstm(cell_params, x, carry)[1]))(x_BTF))[
+        0, :, :, 0
+    ]  # T, H, T, F
+    depends = np.abs(slope).max(axis=(1, 3))
+    np.testing.assert_array_equal(np.triu(depends, 1), 0)
+    assert (depends[np.tril_indices_from(depends)] > 0).all()
+
+
+@pytest.mark.parametrize("cut", [1, 3, 6])
+def test_a_sequence_cut_in_two_with_its_carry_handed_on_is_one_sequence(dtype, cut):
+    cell_params, x_BTF, carry = problem(dtype)
+    middle, first = lstm(cell_params, x_BTF[:, :cut], carry)
+    end, second = lstm(cell_params, x_BTF[:, cut:], middle)
+    whole = lstm(cell_params, x_BTF, carry)
+    assert_close((end, jnp.concatenate([first, second], axis=1)), whole, TOLERANCE[dtype])
+
+
+def test_no_carry_is_a_carry_of_zeros():
+    cell_params, x_BTF, (c_BH, h_BH) = problem("float32")
+    for layer in (lstm, scan_lstm):
+        zeros = layer(cell_params, x_BTF, (0 * c_BH, 0 * h_BH))
+        assert_close(layer(cell_params, x_BTF), zeros, 0)
+
+
+def members(count=4):
+    each = [problem("float32", seed=seed) for seed in range(count)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+
+
+@jax.jit
+def value_and_gradient(cell_params, x_BTF, carry):
+    return jax.value_and_grad(lambda *a: jnp.sum(lstm(*a)[1] ** 2), (0, 1, 2))(cell_params, x_BTF, carry)
+
+
+def mapped(arguments):
+    return jax.lax.map(lambda one: value_and_gradient(*one), arguments)
+
+
+def sharded(arguments):
+    mesh = jax.make_mesh((2,), ("member",), axis_types=(AxisType.Auto,))
+    spec = PartitionSpec("member")
+    return jax.shard_map(mapped, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)(arguments)
+
+
+def chosen(arguments):
+    def one(arguments):
+        return jax.lax.cond(arguments[1].sum() < jnp.inf, value_and_gradient, lambda *a: (0.0, a), *arguments)
+
+    return jax.lax.map(one, arguments)
+
+
+@pytest.mark.parametrize("transformed", [mapped, sharded, chosen, lambda a: jax.vmap(value_and_gradient)(*a)])
+def test_members_under_map_shard_map_cond_and_vmap_are_the_single_runs(transformed):
+    arguments = members()
+    together = jax.device_get(jax.jit(transformed)(arguments))
+    for m in range(4):
+        single = value_and_gradient(*jax.tree.map(lambda a, m=m: a[m], arguments))
+        assert_close(jax.tree.map(lambda a, m=m: a[m], together), single, 2e-6)

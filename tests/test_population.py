@@ -1,0 +1,140 @@
+"""Laws 4 and 5: a row of a population is its single run; one compilation serves all."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from lstm_sched import rules
+from lstm_sched.policies import POLICIES
+from lstm_sched.population import Layout, fetch, layout, losses, pad, row, stack, train
+from lstm_sched.train import evaluate, run, start
+
+EPOCHS = 5
+DATA = small.data(10)
+run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
+MAPPED = [Layout(1, True), Layout(2, True)]
+
+
+def everything(learner):
+    """Members that differ in policy, rule, seed and rate."""
+    whens = [rules.never(EPOCHS), rules.every(1, EPOCHS), rules.at([3], EPOCHS)]
+    return [
+        small.a_member(learner, DATA, EPOCHS, seed=i, rate=0.003 * (i + 1), policy=policy, when=whens[i % 3])
+        for i, policy in enumerate(POLICIES.values())
+    ]
+
+
+def last(chunks):
+    return list(chunks)[-1][0]
+
+
+@pytest.mark.parametrize("batch", [4, 10], ids=["ragged", "one step an epoch"])
+@pytest.mark.parametrize("lay", MAPPED, ids=str)
+def test_a_mapped_row_is_its_single_run_bitwise(lay, batch):
+    learner = small.learner(batch=batch)
+    members = everything(learner)
+    progress_M = last(train(learner, lay, stack(members), DATA, EPOCHS))
+    for i, member in enumerate(members):
+        single, _ = run_jit(learner, member, DATA, start(learner, member.origin), EPOCHS)
+        assert small.bits(row(progress_M, i)) == small.bits(single)
+
+
+def test_a_vmapped_row_is_its_single_run_to_tolerance():
+    learner = small.learner()
+    members = everything(learner)
+    progress_M = last(train(learner, Layout(2, False), stack(members), DATA, EPOCHS))
+    for i, member in enumerate(members):
+        single, _ = run_jit(learner, member, DATA, start(learner, member.origin), EPOCHS)
+        for got, want in zip(
+            jax.tree.leaves(row(progress_M, i).state.params),
+            jax.tree.leaves(single.state.params),
+            strict=True,
+        ):
+            np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_one_compilation_serves_all_policies_rates_seeds_and_rules(caplog):
+    learner = small.learner(batch=5)
+    members = everything(learner)
+    with jax.log_compiles():
+        for chosen in (members, members[::-1]):
+            last(train(learner, Layout(2, True), stack(chosen), DATA, EPOCHS, chunk=2))
+    compiled = [m for m in caplog.messages if m.startswith("Finished XLA compilation of jit(advance)")]
+    assert len(compiled) == 1
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 50])
+def test_the_chunk_changes_no_bit_of_progress_or_log(chunk):
+    learner = small.learner()
+    members = stack(everything(learner))
+    whole = list(train(learner, Layout(2, True), members, DATA, EPOCHS))
+    parts = list(train(learner, Layout(2, True), members, DATA, EPOCHS, chunk=chunk))
+    assert len(parts) == -(-EPOCHS // min(chunk, 10))
+    assert small.bits(parts[-1][0]) == small.bits(whole[-1][0])
+    joined = jax.tree.map(lambda *x: np.concatenate(x, axis=1), *[log for _, log in parts])
+    assert small.bits(joined) == small.bits(whole[0][1])
+
+
+def test_a_population_continued_from_the_host_is_the_uninterrupted_one():
+    learner = small.learner()
+    members = stack(everything(learner))
+    whole = last(train(learner, Layout(2, True), members, DATA, EPOCHS))
+    first, _ = next(train(learner, Layout(2, True), members, DATA, EPOCHS, chunk=2))
+    for lay in MAPPED:
+        assert small.bits(last(train(learner, lay, members, DATA, EPOCHS, progress_M=first))) == small.bits(
+            whole
+        )
+
+
+def test_what_was_yielded_is_not_reused():
+    learner = small.learner()
+    seen = [
+        (p, small.bits(p))
+        for p, _ in train(learner, Layout(2, True), stack(everything(learner)), DATA, EPOCHS, chunk=1)
+    ]
+    assert all(small.bits(progress) == before for progress, before in seen)
+
+
+def test_a_diverging_member_leaves_the_others_alone():
+    learner = small.learner("keras_sgd")
+    members = everything(learner)[:4]
+    bad = members[1]._replace(hp=members[1].hp._replace(rates_S=members[1].hp.rates_S * 0 + 1e6))
+    good = last(train(learner, Layout(2, True), stack(members), DATA, EPOCHS))
+    mixed = last(train(learner, Layout(2, True), stack([members[0], bad, *members[2:]]), DATA, EPOCHS))
+    assert not np.isfinite(row(mixed, 1).log.loss)
+    for i in (0, 2, 3):
+        assert small.bits(row(mixed, i)) == small.bits(row(good, i))
+
+
+@pytest.mark.parametrize("lay", [*MAPPED, Layout(2, False)], ids=str)
+def test_losses_are_each_members_evaluation(lay):
+    learner = small.learner()
+    params = [learner.init(jax.random.key(s)) for s in range(4)]
+    got = fetch(losses(learner, lay, pad(stack(params), lay), DATA.test))
+    np.testing.assert_allclose(got, [evaluate(learner, p, DATA.test) for p in params], rtol=1e-6)
+
+
+def test_padding_repeats_the_last_member():
+    padded = pad({"a": jnp.arange(5)}, Layout(2, True))
+    assert fetch(padded)["a"].tolist() == [0, 1, 2, 3, 4, 4]
+
+
+@pytest.mark.parametrize("devices", [0, 3])
+def test_more_devices_than_there_are_is_refused(devices):
+    with pytest.raises(ValueError, match=f"devices: {devices}; allowed: 1 to 2"):
+        layout(devices)
+
+
+def test_a_short_table_is_refused_before_any_compilation():
+    learner = small.learner()
+    members = stack(everything(learner))
+    with pytest.raises(ValueError, match="rates_S: 15 steps; allowed: 18 or more"):
+        next(train(learner, layout(), members, DATA, EPOCHS + 1))
+
+
+def test_a_chunk_is_at_least_one_epoch():
+    learner = small.learner()
+    with pytest.raises(ValueError, match="chunk: 0"):
+        next(train(learner, layout(), stack(everything(learner)), DATA, EPOCHS, chunk=0))

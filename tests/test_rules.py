@@ -1,0 +1,41 @@
+"""Boundaries fall where they are said to, never before the first epoch or after the last."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_sched import rules
+
+
+def falls(rule, epochs):
+    return [e for e in range(epochs) if rule(SimpleNamespace(clock=np.int32(e)))]
+
+
+@given(n=st.integers(1, 30), epochs=st.integers(1, 60))
+def test_every_n_epochs_a_fit_begins(n, epochs):
+    assert falls(rules.every(n, epochs), epochs) == [e for e in range(1, epochs) if e % n == 0]
+
+
+@given(epochs=st.integers(2, 30), data=st.data())
+def test_listed_boundaries_are_the_list(epochs, data):
+    listed = data.draw(st.sets(st.integers(1, epochs - 1)))
+    assert falls(rules.at(listed, epochs), epochs) == sorted(listed)
+
+
+def test_one_fit_has_none():
+    assert falls(rules.never(20), 20) == []
+
+
+@pytest.mark.parametrize("e", [-1, 0, 10, 11])
+def test_a_boundary_outside_the_run_is_refused(e):
+    with pytest.raises(ValueError, match=f"epoch {e}; allowed: 1 to 9"):
+        rules.at([3, e], 10)
+
+
+@pytest.mark.parametrize("n", [0, -3])
+def test_a_fit_has_at_least_one_epoch(n):
+    with pytest.raises(ValueError, match=f"every: {n}"):
+        rules.every(n, 10)

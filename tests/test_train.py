@@ -1,0 +1,309 @@
+"""Laws 1 and 6, and what one epoch and one run are."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import small
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lstm_sched import learner as L
+from lstm_sched import rules
+from lstm_sched.optimizers import OPTIMIZERS
+from lstm_sched.policies import CONTINUE, KERAS_LOOP, KERAS_RECOMPILE, POLICIES, SCRATCH
+from lstm_sched.schedules import tabulate
+from lstm_sched.train import Batch, epoch, evaluate, run, start, step
+
+EPOCHS = 6
+run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
+DATA = small.data(10)
+
+
+def finish(learner, member, data=DATA, epochs=EPOCHS):
+    return run_jit(learner, member, data, start(learner, member.origin), epochs)
+
+
+# ---- law 6: a plain Python loop over optax
+
+
+def plain_loop(learner, member, data, epochs, boundary=lambda e, state: state):
+    """Training as a user would write it by hand: (params, loss of each epoch, validation of each epoch)."""
+    params, order = member.origin.params, learner.order.begin(small_order(member))
+    noise = small_noise(member)
+    rates_S = np.asarray(member.hp.rates_S)
+    opt_state = learner.optimizer(0.0).init(params)
+    losses, vals, t = [], [], 0
+
+    def mean(params, x, y, key):
+        return jnp.mean(learner.loss(params, (), x, y, key)[0])
+
+    for e in range(epochs):
+        params, opt_state = boundary(e, (params, opt_state))
+        order, index = learner.order.draw(order, data.train.size)
+        total = seen = 0
+        for i in range(0, data.train.size, learner.batch):
+            x, y = (
+                data.train.x_NTF[index[i : i + learner.batch]],
+                data.train.y_NO[index[i : i + learner.batch]],
+            )
+            if learner.drop_last and len(x) < learner.batch:
+                continue
+            key = None
+            if learner.noisy:
+                noise, key = jax.random.split(noise)
+            loss, grads = jax.value_and_grad(mean)(params, x, y, key)
+            updates, opt_state = learner.optimizer(rates_S[t]).update(grads, opt_state, params)
+            params = optax.apply_updates(params, updates)
+            total, seen, t = total + float(loss) * len(x), seen + len(x), t + 1
+        losses.append(total / seen)
+        vals.append(float(mean(params, data.val.x_NTF, data.val.y_NO, None)))
+    return params, losses, vals
+
+
+def small_order(member):
+    return jax.random.fold_in(jax.random.split(member.origin.key, 3)[1], 0)
+
+
+def small_noise(member):
+    return jax.random.fold_in(jax.random.split(member.origin.key, 3)[2], 0)
+
+
+def close(got, want, tolerance):
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance), got, want)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_training_is_a_plain_loop_over_optax(name, x64):
+    learner, data = small.learner(name), small.data(10)
+    member = small.a_member(learner, data)
+    progress, log = finish(learner, member, data)
+    with jax.numpy_dtype_promotion("standard"):
+        params, losses, vals = plain_loop(learner, member, data, EPOCHS)
+    close(progress.state.params, params, 1e-9)
+    np.testing.assert_allclose(log.loss, losses, rtol=1e-9)
+    np.testing.assert_allclose(log.val, vals, rtol=1e-9)
+    np.testing.assert_allclose(log.rate, member.hp.rates_S[2::3], rtol=0)
+
+
+# a mask drawn for a filled-up batch has another shape than one for a partial batch: no noise there
+@pytest.mark.parametrize(("drop_last", "noisy"), [(False, False), (True, False), (True, True)])
+def test_partial_batches_weigh_what_they_hold(drop_last, noisy, x64):
+    learner, data = small.learner(batch=4, drop_last=drop_last, noisy=noisy), small.data(10)
+    member = small.a_member(learner, data)
+    progress, log = finish(learner, member, data)
+    with jax.numpy_dtype_promotion("standard"):
+        params, losses, _ = plain_loop(learner, member, data, EPOCHS)
+    close(progress.state.params, params, 1e-9)
+    np.testing.assert_allclose(log.loss, losses, rtol=1e-9)
+    assert int(progress.state.step) == EPOCHS * (2 if drop_last else 3)
+
+
+def test_a_boundary_in_the_run_is_the_reset_done_by_hand(x64):
+    learner, data = small.learner("adam"), small.data(10)
+    member = small.a_member(learner, data, policy=KERAS_RECOMPILE, when=rules.at([2, 5], EPOCHS))
+
+    def boundary(e, state):
+        params, opt_state = state
+        return params, learner.optimizer(0.0).init(params) if e in (2, 5) else opt_state
+
+    progress, log = finish(learner, member, data)
+    with jax.numpy_dtype_promotion("standard"):
+        params, _, _ = plain_loop(learner, member, data, EPOCHS, boundary)
+    close(progress.state.params, params, 1e-9)
+    assert log.boundary.tolist() == [False, False, True, False, False, True]
+    assert int(progress.state.step) == 3  # since the boundary before the last epoch
+
+
+def test_the_functions_are_usable_one_at_a_time():
+    learner = small.learner()
+    member = small.a_member(learner, DATA)
+    whole, log = finish(learner, member)
+    state, losses = start(learner, member.origin).state, []
+    one_epoch = jax.jit(partial(epoch, learner))
+    for _ in range(EPOCHS):
+        state, one = one_epoch(member.hp, DATA, state)
+        losses.append(float(one.loss))
+    close(state.params, whole.state.params, 1e-6)
+    np.testing.assert_allclose(losses, log.loss, rtol=1e-6)
+    _, index = learner.order.draw(start(learner, member.origin).state.order, DATA.train.size)
+    batch = Batch(index[:4], jnp.ones(4, float))
+    after, loss = jax.jit(partial(step, learner))(member.hp, DATA, start(learner, member.origin).state, batch)
+    assert int(after.step) == 1
+    assert np.isfinite(loss)
+
+
+# ---- law 1: nothing dropped, nothing different
+
+
+@pytest.mark.parametrize("batch", [4, 10], ids=["ragged", "one step an epoch"])
+@pytest.mark.parametrize("optimizer", ["keras_adam", "adamw", "momentum", "keras_sgd"])
+def test_continue_under_every_partition_into_fits_is_one_run_bitwise(optimizer, batch):
+    learner = small.learner(optimizer, batch=batch, noisy=True)
+    whole = finish(learner, small.a_member(learner, DATA))
+    for n in range(1, EPOCHS):
+        member = small.a_member(learner, DATA, when=rules.every(n, EPOCHS))
+        progress, log = finish(learner, member)
+        assert small.bits(progress._replace(log=())) == small.bits(whole[0]._replace(log=()))
+        assert small.bits(log.val) == small.bits(whole[1].val)
+        assert int(log.boundary.sum()) == len(range(n, EPOCHS, n))
+
+
+@pytest.mark.parametrize("batch", [4, 10], ids=["ragged", "one step an epoch"])
+@pytest.mark.parametrize("policy", ["one_fit", "keras_recompile", "scratch"])
+@given(sizes=st.lists(st.integers(1, EPOCHS), min_size=1, max_size=EPOCHS))
+@settings(deadline=None, max_examples=25)
+def test_any_split_into_chunks_is_one_run_bitwise(policy, batch, sizes):
+    learner = small.learner(batch=batch, noisy=True)
+    member = small.a_member(learner, DATA, policy=POLICIES[policy], when=rules.every(2, EPOCHS))
+    whole, log = finish(learner, member)
+    progress, vals = start(learner, member.origin), []
+    for n in [*sizes, EPOCHS]:
+        before = int(progress.clock)
+        end = min(before + n, EPOCHS)
+        progress, part = run_jit(learner, member, DATA, progress, EPOCHS, end)
+        vals.append(part.val[: end - before])
+    assert small.bits(progress) == small.bits(whole)
+    assert np.concatenate(vals).tobytes() == np.asarray(log.val).tobytes()
+
+
+@pytest.mark.parametrize("batch", [4, 10], ids=["ragged", "one step an epoch"])
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_shorter_compiled_runs_are_one_run_bitwise(n, batch):
+    learner = small.learner(batch=batch)
+    member = small.a_member(learner, DATA)
+    whole, _ = finish(learner, member)
+    progress = start(learner, member.origin)
+    for _ in range(EPOCHS // n):
+        progress, log = run_jit(learner, member, DATA, progress, n)
+        assert log.val.shape == (n,)
+    assert small.bits(progress) == small.bits(whole)
+
+
+def test_a_loop_that_resets_only_what_nothing_reads_has_the_same_weights():
+    learner = small.learner()
+    whole, log = finish(learner, small.a_member(learner, DATA))
+    member = small.a_member(learner, DATA, policy=KERAS_LOOP, when=rules.every(1, EPOCHS))
+    looped, looped_log = finish(learner, member)
+    assert int(looped.state.epoch) == 1
+    assert small.bits(looped.state._replace(epoch=())) == small.bits(whole.state._replace(epoch=()))
+    assert small.bits(looped.selected) == small.bits(whole.selected)
+    assert small.bits(looped_log.val) == small.bits(log.val)
+
+
+def test_scratch_every_epoch_repeats_the_first_epoch_for_ever():
+    learner = small.learner(noisy=True)
+    member = small.a_member(learner, DATA, policy=SCRATCH, when=rules.every(1, EPOCHS))
+    _, log = finish(learner, member)
+    assert len(set(np.asarray(log.val).tolist())) == 1
+
+
+# ---- what is reported
+
+
+def test_selected_holds_the_weights_of_the_lowest_validation_loss():
+    learner = small.learner("sgd")
+    member = small.a_member(learner, DATA, rate=0.3, epochs=12)
+    progress, log = finish(learner, member, epochs=12)
+    best = int(np.argmin(log.val))
+    assert 0 < best < 11, "the rate is chosen so that the best epoch lies inside the run"
+    at_best, _ = run_jit(learner, member, DATA, start(learner, member.origin), 12, best + 1)
+    assert int(progress.selected.epoch) == best + 1
+    assert float(progress.selected.val) == float(log.val[best])
+    assert small.bits(progress.selected.params) == small.bits(at_best.state.params)
+
+
+def test_divergence_is_a_result():
+    learner = small.learner("keras_sgd")
+    member = small.a_member(learner, DATA, rate=1e30)
+    progress, log = finish(learner, member)
+    assert not np.isfinite(log.loss[-1])
+    assert int(progress.clock) == EPOCHS
+    assert np.isfinite(jax.tree.leaves(progress.selected.params)[0]).all()
+
+
+def test_evaluation_is_the_mean_over_samples_whatever_the_batch():
+    data = small.data(11)
+    params = small.learner().init(jax.random.key(1))
+    want = float(jnp.mean(small.learner().loss(params, (), *data.train.take(np.arange(11)), None)[0]))
+    for batch in (1, 3, 11, 64):
+        assert float(evaluate(small.learner(batch=batch), params, data.train)) == pytest.approx(
+            want, rel=1e-6
+        )
+
+
+def test_a_table_shorter_than_the_run_is_refused_or_never_read():
+    learner = small.learner()
+    member = small.a_member(learner, DATA, epochs=2)
+    with pytest.raises(ValueError, match=r"rates_S: 6 steps; allowed: 9 or more"):
+        finish(learner, member, epochs=3)
+    progress, log = run_jit(learner, member, DATA, start(learner, member.origin), 3, 3)
+    assert np.isnan(log.loss[2]) or np.isnan(log.val[2])
+    assert int(progress.clock) == 3
+
+
+def test_a_batch_larger_than_the_data_is_refused():
+    with pytest.raises(ValueError, match="batch: 11; allowed: 1 to 10"):
+        L.steps_per_epoch(small.learner(batch=11), 10)
+
+
+# ---- composing
+
+
+def test_a_run_is_differentiable_in_its_rates(x64):
+    learner, data = small.learner("adam"), small.data(10)
+    member = small.a_member(learner, data, policy=KERAS_RECOMPILE, when=rules.every(2, EPOCHS))
+
+    def final(rates_S):
+        m = member._replace(hp=member.hp._replace(rates_S=rates_S))
+        return run(learner, m, data, start(learner, m.origin), EPOCHS)[1].val[-1]
+
+    rates_S = member.hp.rates_S
+    slope = jax.jit(jax.grad(final))(rates_S)
+    for s in (0, 7, 17):
+        eps = jnp.zeros_like(rates_S).at[s].set(1e-6)
+        numeric = (final(rates_S + eps) - final(rates_S - eps)) / 2e-6
+        assert float(slope[s]) == pytest.approx(float(numeric), rel=1e-5, abs=1e-9)
+
+
+def test_runs_vmap_over_members():
+    learner = small.learner()
+    members = [small.a_member(learner, DATA, seed=s) for s in range(3)]
+    stacked = jax.tree.map(lambda *x: jnp.stack([jnp.asarray(v) for v in x]), *members)
+    progress, _ = jax.vmap(lambda m: run(learner, m, DATA, start(learner, m.origin), EPOCHS))(stacked)
+    for i, m in enumerate(members):
+        single, _ = finish(learner, m)
+        close(jax.tree.map(lambda x, i=i: x[i], progress.state.params), single.state.params, 1e-5)
+
+
+def test_a_rule_may_read_the_log_and_the_state():
+    learner = small.learner()
+
+    def plateau(threshold, progress):
+        return progress.log.val > threshold
+
+    member = small.a_member(learner, DATA, policy=CONTINUE, when=rules.when(plateau, jnp.asarray(-1.0)))
+    _, log = finish(learner, member)
+    assert log.boundary.tolist() == [False] + [True] * (EPOCHS - 1)
+
+
+def test_given_orders_are_followed():
+    index_EN = jnp.asarray(np.random.default_rng(0).permuted(np.tile(np.arange(10), (3, 1)), axis=1))
+    order = L.given(index_EN)
+    state, seen = order.begin(jax.random.key(0)), []
+    for _ in range(4):
+        state, index = order.draw(state, 10)
+        seen.append(index)
+    np.testing.assert_array_equal(seen, index_EN[np.array([0, 1, 2, 0])])
+
+
+def test_the_rate_of_each_epoch_is_logged():
+    learner = small.learner()
+    member = small.a_member(learner, DATA)
+    rates_S = tabulate(optax.exponential_decay(0.1, 1, 0.9), 18)
+    member = member._replace(hp=member.hp._replace(rates_S=rates_S))
+    _, log = finish(learner, member)
+    np.testing.assert_array_equal(log.rate, rates_S[2::3])
