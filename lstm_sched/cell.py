@@ -195,3 +195,12 @@ def loss(
     if y_BO.shape != prediction_BO.shape:
         raise ValueError(f"y_BO: shape {y_BO.shape}; allowed: {prediction_BO.shape}")
     return jnp.mean(LOSSES[kind](prediction_BO, y_BO), axis=-1), () if carry == () else after
+
+
+def nudge(params: Params) -> Params:
+    """The weights with the largest recurrent one of the first layer moved by a unit in its last place, away from 0."""
+    kernel_FG, recurrent_HG, bias_G = to_joint(params["lstm_0"])
+    size_HG = jnp.abs(recurrent_HG)
+    away_HG = jnp.nextafter(recurrent_HG, jnp.sign(recurrent_HG) * jnp.inf)
+    moved_HG = jnp.where(size_HG == jnp.max(size_HG), away_HG, recurrent_HG)
+    return params | {"lstm_0": from_joint(kernel_FG, moved_HG, bias_G)}

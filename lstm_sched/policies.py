@@ -70,6 +70,7 @@ POLICIES = {
     "drop_m": DROP_M,
     "drop_v": DROP_V,
 }
+FATE_OF_MOMENT = {"mu": "m", "nu": "v", "count": "count", "other": "other moments"}  # rows of a fate table
 ALIASES = {"adam_rel": "drop_count"}
 
 
@@ -78,14 +79,8 @@ def fates(policy: TrainState) -> dict[str, Any]:
     moments = policy.moments if isinstance(policy.moments, Moments) else Moments(*[policy.moments] * 4)
     rest = policy._asdict()
     del rest["params"], rest["moments"]
-    return {
-        "weights": policy.params,
-        "m": moments.mu,
-        "v": moments.nu,
-        "count": moments.count,
-        "other moments": moments.other,
-        **rest,
-    }
+    parts = {FATE_OF_MOMENT[name]: fraction for name, fraction in moments._asdict().items()}
+    return {"weights": policy.params, **parts, **rest}
 
 
 def mark(fraction: float) -> str:

@@ -4,6 +4,7 @@ On CPU members are mapped one after another on each core, since XLA's batched ma
 there than one product a member; on a GPU they are vmapped. Letters: M members.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -29,17 +30,21 @@ class Layout(NamedTuple):
     mapped: bool
 
 
-def use_cores(cores: int) -> None:
-    """Make `cores` CPU devices of this host. Only possible before the first use of JAX; ValueError afterwards."""
-    if cores < 1:
-        raise ValueError(f"devices: {cores}; allowed: 1 or more")
+def use_cores(cores: int | None = None) -> None:
+    """Make `cores` CPU devices of this host, by default one for each core that this process may use.
+
+    Only the first use of JAX can decide that; afterwards they stay as they are. Raises ValueError for more than there are.
+    """
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = mine if cores is None else cores
+    if not 1 <= wanted <= mine:
+        raise ValueError(f"devices: {cores}; allowed: 1 to {mine}, the cores that this process may use")
     try:
-        jax.config.update("jax_num_cpu_devices", cores)
+        jax.config.update("jax_num_cpu_devices", wanted)
     except RuntimeError as e:
-        if jax.default_backend() == "cpu" and jax.device_count() < cores:
-            raise ValueError(
-                f"devices: {cores}; allowed: up to {jax.device_count()}, since JAX was used before with that many"
-            ) from e
+        if cores is not None and jax.device_count() < cores:
+            allowed = f"1 to {jax.device_count()}, since JAX was used before with that many"
+            raise ValueError(f"devices: {cores}; allowed: {allowed}") from e
 
 
 def layout(devices: int | None = None, mapped: bool | None = None) -> Layout:

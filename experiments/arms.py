@@ -1,0 +1,152 @@
+"""What is compared: arms from the names that a user gives, which of them are one run, and the members they become."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import setting as S
+from lstm_sched import cell, rules
+from lstm_sched.names import check_name
+from lstm_sched.policies import ALIASES, CONTINUE, FATE_OF_MOMENT, POLICIES
+from lstm_sched.state import TrainState, begin, moment_of, spread
+from lstm_sched.train import Hyper, Member, member, originate
+
+REFERENCE = "one_fit"
+UNREAD = ("epoch", "monitor", "best")  # nothing reads them where no per-epoch rule is used
+IDENTITY_SEEDS, ULP_SEEDS, RATE_SEEDS = 2, 4, 6
+
+
+class Dropped(NamedTuple):
+    """A leaf of the state that a boundary does not keep whole."""
+
+    fate: str  # its row in a fate table
+    leaf: str
+    fraction: float  # that is kept
+
+
+class Arm(NamedTuple):
+    """One way of training, on its first `seeds` seeds."""
+
+    name: str
+    policy: TrainState
+    every: int  # epochs a fit; 0 is one fit
+    seeds: int
+    dropped: tuple["Dropped", ...]  # of what the run reads; nothing for one fit
+    control: bool = False
+    rate: float = 1.0  # times the setting's
+    nudged: bool = False  # one weight of the first ones moved by a unit in its last place
+
+    @property
+    def lost(self) -> list[str]:
+        """Rows of a fate table that a boundary drops and the run reads."""
+        return list(dict.fromkeys(leaf.fate for leaf in self.dropped))
+
+    @property
+    def proved(self) -> bool:
+        """Drops nothing that the run reads, so that it must be the reference run, bit for bit."""
+        return not (self.dropped or self.nudged or self.rate != 1.0)
+
+
+def parse(names: Sequence[str], setting: S.Setting, built: S.Built) -> tuple[list[Arm], dict[str, str]]:
+    """Arms in order, the reference first, and the names left out since they are another arm: {name: its twin}.
+
+    A name is a policy or a control, `@n` after it for fits of n epochs. Raises ValueError for a name or n that is
+    not allowed, one given twice, or a missing reference.
+    """
+    allowed = [*POLICIES, *ALIASES, "aa", "ulp", "rate_x2"]
+    arms: list[Arm] = []
+    for name in names:
+        stem, at, n = name.partition("@")
+        check_name("arms", stem, allowed)
+        if at and not n.isdecimal():
+            raise ValueError(f"arms: {name!r}; allowed: a whole number of epochs after @")
+        every = int(n) if at else setting.every
+        S.check_every(f"arms: {name}", every, setting.epochs)
+        if names.count(name) > 1:
+            raise ValueError(f"arms: {name!r} is given twice; allowed: each arm once")
+        arms.append(_arm(name, ALIASES.get(stem, stem), every, setting, built))
+    if REFERENCE not in names:
+        raise ValueError(
+            f"arms: {', '.join(names)}; {REFERENCE} must be among them, all others are compared with it"
+        )
+    arms.sort(key=lambda arm: arm.name != REFERENCE)
+    first: dict[Any, str] = {}
+    twins = {}
+    for arm in arms:
+        if arm.dropped:
+            twin = first.setdefault((arm.every, arm.dropped), arm.name)
+            if twin != arm.name:
+                twins[arm.name] = twin
+    return [arm for arm in arms if arm.name not in twins], twins
+
+
+def _arm(name: str, stem: str, every: int, setting: S.Setting, built: S.Built) -> Arm:
+    n = setting.seeds
+    if stem == "aa":
+        return Arm(name, CONTINUE, 0, min(n, IDENTITY_SEEDS), (), control=True)
+    if stem == "ulp":
+        return Arm(name, CONTINUE, 0, min(n, ULP_SEEDS), (), control=True, nudged=True)
+    if stem == "rate_x2":
+        return Arm(name, CONTINUE, 0, min(n, RATE_SEEDS), (), control=True, rate=2.0)
+    policy = POLICIES[stem]
+    dropped = _dropped(policy, setting, built) if every < setting.epochs else ()
+    seeds = n if dropped or name == REFERENCE else min(n, IDENTITY_SEEDS)
+    return Arm(name, policy, 0 if name == REFERENCE else every, seeds, dropped)
+
+
+def reads(setting: S.Setting) -> list[str]:
+    """Components that a run of this setting reads; those that it does not use are empty anyhow."""
+    unread = UNREAD if setting.schedule != "constant" else (*UNREAD, "step")
+    return [name for name in TrainState._fields if name not in unread]
+
+
+def _dropped(policy: TrainState, setting: S.Setting, built: S.Built) -> tuple[Dropped, ...]:
+    key = jax.eval_shape(jax.random.key, 0)
+    params = jax.eval_shape(built.learner.init, key)
+    shapes = jax.eval_shape(lambda k, p: begin(built.learner, k, p), key, params)
+    weights = {path: leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(shapes.params)}
+    fractions, found = spread(policy, shapes), []
+    for component in reads(setting):
+        leaves = jax.tree_util.tree_leaves_with_path(getattr(shapes, component))
+        for (path, leaf), kept in zip(leaves, jax.tree.leaves(getattr(fractions, component)), strict=True):
+            fate = {"params": "weights"}.get(component, component)
+            if component == "moments":
+                fate = FATE_OF_MOMENT[moment_of(path, leaf.shape, weights)]
+            if kept != 1:
+                found.append(Dropped(fate, component + jax.tree_util.keystr(path), float(kept)))
+    return tuple(found)
+
+
+def labels(arms: Sequence[Arm]) -> list[tuple[str, int]]:
+    """(arm, seed) of each member."""
+    return [(arm.name, S.FIRST_SEED + i) for arm in arms for i in range(arm.seeds)]
+
+
+def members(arms: Sequence[Arm], setting: S.Setting, built: S.Built) -> list[Member]:
+    """One member for each of `labels`, paired: every arm of a seed starts from the same weights and streams."""
+    learner = built.learner
+    origins = [originate(learner, S.FIRST_SEED + i) for i in range(max(arm.seeds for arm in arms))]
+    made = []
+    for arm in arms:
+        hp = Hyper(S.rates(setting, built.steps, arm.rate))
+        when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)
+        for origin in origins[: arm.seeds]:
+            if arm.nudged:
+                origin = origin._replace(params=cell.nudge(origin.params))
+            made.append(member(learner, hp, arm.policy, when, origin))
+    return made
+
+
+def differing(one: Any, other: Any) -> int:
+    """How many numbers of two trees on the host differ by a bit."""
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return sum(int(np.sum(_words(a) != _words(b))) for a, b in pairs)
+
+
+def _words(leaf: Any) -> np.ndarray:
+    if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    leaf = np.ascontiguousarray(leaf)
+    return leaf.view(f"u{leaf.dtype.itemsize}")

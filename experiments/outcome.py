@@ -1,0 +1,159 @@
+"""What came out: losses on the test part, divergence, bits that differ, and what is concluded from them.
+
+Letters: M members in the order of `arms.labels`, N seeds of one arm, E epochs.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import arms as A
+from experiments import record
+from experiments.setting import Built, Setting
+from lstm_sched import baselines, cell, population, stats
+from lstm_sched.data import Windows
+from lstm_sched.train import Progress
+
+METRICS = (stats.END, stats.SELECTED)
+
+
+class Results(NamedTuple):
+    labels: list[tuple[str, int]]  # (arm, seed) of each member
+    loss: dict[str, np.ndarray]  # metric -> test loss, [M]
+    best_epoch_M: np.ndarray  # of lowest validation loss, from 1 on
+    diverged_M: np.ndarray
+    curves: dict[str, np.ndarray]  # record.CURVES -> [M, E]
+    differing: dict[str, int]  # arm -> numbers of the whole run that differ by a bit from the reference's
+    differing_weights: dict[str, int]  # arm -> the same for the last weights alone
+    weights: int  # in one network
+    effects: dict[str, dict[str, stats.Effect]]  # arm -> metric -> effect
+    baselines: dict[str, dict[str, float]]  # forecast -> part -> loss
+
+    def rows(self, arm: str) -> np.ndarray:
+        """Members of an arm."""
+        return np.array([m for m, (name, _) in enumerate(self.labels) if name == arm])
+
+    def paired(self, arm: str) -> np.ndarray:
+        """The reference's members with the seeds of `rows(arm)`."""
+        return np.array([self.labels.index((A.REFERENCE, self.labels[m][1])) for m in self.rows(arm)])
+
+
+def conclude(
+    setting: Setting, built: Built, arms: Sequence[A.Arm], folder: Path, state_M: Progress
+) -> Results:
+    """Test losses, divergence, bits and effects. The test part is read here, twice a member, and nowhere else."""
+    labels = A.labels(arms)
+    size = len(labels)
+
+    def on_test(params_M: Any) -> np.ndarray:
+        padded = population.pad(params_M, built.layout)
+        losses_M = population.losses(
+            built.learner, built.layout, padded, population.share(built.split.data.test, built.layout)
+        )
+        return population.fetch(losses_M, np.s_[:size]).astype(np.float64)
+
+    loss = {stats.END: on_test(state_M.state.params), stats.SELECTED: on_test(state_M.selected.params)}
+    curves = record.read_curves(folder, labels, setting.epochs)
+    forecasts = loss_of_baselines(setting.loss, built)
+    diverged_M = np.array(
+        [
+            stats.diverged(loss_E[-1], forecasts["mean"]["train"], loss_E, val_E, *tests)
+            for loss_E, val_E, *tests in zip(curves["loss"], curves["val"], *loss.values(), strict=True)
+        ]
+    )
+    best_M = np.asarray(state_M.selected.epoch)
+    weights = sum(leaf[0].size for leaf in jax.tree.leaves(state_M.state.params))
+    results = Results(labels, loss, best_M, diverged_M, curves, {}, {}, weights, {}, forecasts)
+    read, m = A.reads(setting), max(1, family(arms))
+    for arm in arms:
+        kept = {c: getattr(state_M.state, c) for c in read if getattr(arm.policy, c) == 1}
+        rows, paired = results.rows(arm.name), results.paired(arm.name)
+        whole = (state_M.selected, kept, curves["loss"], curves["val"])
+        results.differing[arm.name] = _differing(whole, rows, paired)
+        results.differing_weights[arm.name] = _differing(state_M.state.params, rows, paired)
+        results.effects[arm.name] = {
+            metric: stats.compare(
+                log_loss(results, metric, rows),
+                log_loss(results, metric, paired),
+                m,
+                results.differing[arm.name] == 0,
+            )
+            for metric in METRICS
+        }
+    return results
+
+
+def _differing(tree_M: Any, rows: np.ndarray, paired: np.ndarray) -> int:
+    one, other = (jax.tree.map(lambda leaf, at=at: leaf[at], tree_M) for at in (rows, paired))
+    return A.differing(one, other)
+
+
+def log_loss(results: Results, metric: str, rows: np.ndarray) -> np.ndarray:
+    """Log test losses of some members; +inf where a run diverged."""
+    loss_N, diverged_N = results.loss[metric][rows], results.diverged_M[rows]
+    return np.log(loss_N, out=np.full(loss_N.shape, np.inf), where=~diverged_N)
+
+
+def family(arms: Sequence[A.Arm]) -> int:
+    """Comparisons decided together: treatments that can differ, times two metrics."""
+    return len(METRICS) * sum(not (arm.control or arm.proved) for arm in arms)
+
+
+def void(arms: Sequence[A.Arm], results: Results) -> list[str]:
+    """Arms that must be the reference run and are not: nothing can be concluded then."""
+    return [arm.name for arm in arms if arm.proved and results.differing[arm.name]]
+
+
+def loss_of_baselines(kind: str, built: Built) -> dict[str, dict[str, float]]:
+    """Loss of forecasts that need no network, fitted on the training part, on each part."""
+    data, found = built.split.data, {}
+    for part, windows in data._asdict().items():
+        forecasts = {
+            "mean": baselines.mean(data.train, windows),
+            "AR": baselines.linear_ar(data.train, windows),
+        }
+        if isinstance(windows, Windows):
+            forecasts["persistence"] = baselines.persistence(windows)
+        for name, (prediction_NO, y_NO) in forecasts.items():
+            found.setdefault(name, {})[part] = float(np.mean(cell.LOSSES[kind](prediction_NO, y_NO)))
+    return found
+
+
+def write(folder: Path, arms: Sequence[A.Arm], results: Results, config_hash: str) -> None:
+    """results.csv, a row a training, and effects.csv, a row an arm and metric. Deterministic columns only."""
+    record.write_csv(
+        folder / "results.csv",
+        (
+            {
+                "config": config_hash,
+                "arm": arm,
+                "seed": seed,
+                "test_end": results.loss[stats.END][m],
+                "test_selected": results.loss[stats.SELECTED][m],
+                "val_end": results.curves["val"][m, -1],
+                "val_selected": np.nanmin(results.curves["val"][m], initial=np.inf),
+                "train_end": results.curves["loss"][m, -1],
+                "best_epoch": results.best_epoch_M[m],
+                "diverged": results.diverged_M[m],
+            }
+            for m, (arm, seed) in enumerate(results.labels)
+        ),
+    )
+    record.write_csv(
+        folder / "effects.csv",
+        (
+            {
+                "config": config_hash,
+                "arm": arm.name,
+                "metric": metric,
+                "control": arm.control,
+                **effect._asdict(),
+            }
+            for arm in arms
+            if arm.name != A.REFERENCE
+            for metric, effect in results.effects[arm.name].items()
+        ),
+    )

@@ -1,0 +1,134 @@
+"""What every experiment is asked with: the fields, their checks before any compilation, and what they build."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lstm_sched import cell, population
+from lstm_sched.learner import Learner, lstm, steps_per_epoch
+from lstm_sched.names import check_name
+from lstm_sched.optimizers import OPTIMIZERS
+from lstm_sched.population import Layout
+from lstm_sched.schedules import SCHEDULES, tabulate
+from lstm_sched.series import NAMES
+from lstm_sched.split import CUTS, Split, prepare
+
+FIRST_SEED = 8  # 0–7 were spent on exploration
+LAYOUTS = ("auto", "map", "vmap")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The fields that all experiments share; the defaults are the setting of the question."""
+
+    data: str = "sunspots"
+    """series: sunspots, weather, co2, glucose, stocks, air (real); sines, ar, adding, garch (known answer)"""
+    window: int = 24
+    """rows that the network sees (time steps)"""
+    horizon: int = 1
+    """rows between the window's last row and the target"""
+    split: tuple[float, float] = CUTS
+    """where training and validation end, as fractions of the rows in time order"""
+    hidden: int = 50
+    """units in each LSTM layer"""
+    layers: int = 1
+    """LSTM layers"""
+    dropout: float = 0.0
+    """fraction of each layer's outputs dropped in training, 0 to below 1"""
+    init: str = "keras"
+    """initial weights: keras or flax"""
+    loss: str = "mse"
+    """mse, mae or huber, in units of the standardised target"""
+    batch: int = 32
+    """windows in an update"""
+    drop_last: bool = False
+    """leave out the last, partial batch of an epoch (Keras keeps it)"""
+    epochs: int = 100
+    """epochs in a whole training"""
+    optimizer: str = "keras_adam"
+    """optimizer: keras_adam, keras_sgd, keras_momentum, or an optax factory such as adam, adamw, lion"""
+    lr: float = 1e-3
+    """learning rate; the peak, where the schedule varies it"""
+    schedule: str = "constant"
+    """learning rate over the whole training: constant, linear, cosine, warmup_cosine, exponential, one_cycle, sgdr"""
+    seeds: int = 16
+    """paired seeds: 8 … 7 + n"""
+    every: int = 1
+    """epochs in each fit of a loop"""
+    out: str | None = None
+    """folder for the results, new or empty; by default a new one under runs/"""
+    resume: str | None = None
+    """folder of an interrupted run: continue it, with the configuration stored in it"""
+    devices: int | None = None
+    """CPU cores (or accelerators) to spread the trainings over; by default all"""
+    layout: str = "auto"
+    """members of a population on one device: map (one after another) or vmap (batched); auto is map on CPU"""
+
+
+class Built(NamedTuple):
+    """A setting made real."""
+
+    split: Split
+    learner: Learner
+    layout: Layout
+    steps: int  # in an epoch
+
+
+def check(setting: Setting) -> None:
+    """ValueError naming the first field that cannot be, its value and what is allowed."""
+    check_name("data", setting.data, NAMES)
+    check_name("init", setting.init, cell.INITS)
+    check_name("loss", setting.loss, cell.LOSSES)
+    check_name("optimizer", setting.optimizer, OPTIMIZERS)
+    check_name("schedule", setting.schedule, SCHEDULES)
+    check_name("layout", setting.layout, LAYOUTS)
+    for field in ("window", "horizon", "hidden", "layers", "batch", "epochs", "seeds", "every"):
+        value = getattr(setting, field)
+        if value < 1:
+            raise ValueError(f"{field}: {value}; allowed: 1 or more")
+    if setting.devices is not None and setting.devices < 1:
+        raise ValueError(f"devices: {setting.devices}; allowed: 1 or more")
+    if not 0 < setting.split[0] < setting.split[1] < 1:
+        raise ValueError(f"split: {setting.split}; allowed: two fractions a, b with 0 < a < b < 1")
+    if not 0 <= setting.dropout < 1:
+        raise ValueError(f"dropout: {setting.dropout}; allowed: 0 to below 1")
+    if not (math.isfinite(setting.lr) and setting.lr > 0):
+        raise ValueError(f"lr: {setting.lr}; allowed: above 0 and finite")
+    check_every("every", setting.every, setting.epochs)
+
+
+def check_every(field: str, every: int, epochs: int) -> None:
+    """ValueError where fits of `every` epochs do not make up the training."""
+    if every < 1 or epochs % every:
+        divisors = [n for n in range(1, epochs + 1) if epochs % n == 0]
+        raise ValueError(
+            f"{field}: {every}; allowed: a divisor of epochs {epochs}: {', '.join(map(str, divisors))}"
+        )
+
+
+def build(setting: Setting) -> Built:
+    """Data, learner and layout. Raises ValueError before any compilation; call it before JAX is used elsewhere."""
+    check(setting)
+    population.use_cores(setting.devices)
+    split = prepare(setting.data, setting.window, setting.horizon, setting.split)
+    features = split.scale.mean_F.size
+    learner = lstm(
+        OPTIMIZERS[setting.optimizer],
+        features=features,
+        hidden=setting.hidden,
+        layers=setting.layers,
+        dropout=setting.dropout,
+        init=setting.init,
+        loss=setting.loss,
+        batch=setting.batch,
+        drop_last=setting.drop_last,
+    )
+    steps = steps_per_epoch(learner, split.data.train.size)
+    mapped = None if setting.layout == "auto" else setting.layout == "map"
+    return Built(split, learner, population.layout(setting.devices, mapped), steps)
+
+
+def rates(setting: Setting, steps: int, factor: float = 1.0):
+    """rates_S of the whole training, `steps` an epoch, times a factor."""
+    total = setting.epochs * steps
+    return tabulate(SCHEDULES[setting.schedule](setting.lr * factor, total), total)

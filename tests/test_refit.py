@@ -1,0 +1,356 @@
+"""The main job, as a user runs it, on series small enough to wait for."""
+
+import contextlib
+import csv
+import dataclasses
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from experiments import arms as A
+from experiments import outcome, record, refit, training
+from experiments.refit import Config
+from lstm_sched import stats
+
+ROOT = Path(__file__).parent.parent
+SMALL = Config(data="ar", window=4, hidden=4, batch=256, epochs=4, seeds=6, lr=0.01)
+ALL_FILES = {"config.json", "env.json", "status.json", "metrics.jsonl", "results.csv", "effects.csv"}
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class _Collect(logging.Handler):
+    def __init__(self, messages):
+        super().__init__()
+        self.messages = messages
+
+    def emit(self, record):
+        self.messages.append(record.getMessage())
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """One whole small run: (folder, results, what it printed, how often the training was compiled)."""
+    folder = tmp_path_factory.mktemp("refit") / "run"
+    messages, printed = [], folder.parent / "printed.txt"
+    handler = _Collect(messages)
+    logger = logging.getLogger("jax")
+    logger.addHandler(handler)
+    with jax.log_compiles(), printed.open("w") as out, contextlib.redirect_stdout(out):
+        results = refit.main(dataclasses.replace(SMALL, out=str(folder)))
+    logger.removeHandler(handler)
+    compiled = sum(m.startswith("Finished XLA compilation of jit(advance)") for m in messages)
+    return folder, results, printed.read_text(), compiled
+
+
+def test_one_compilation_serves_all_arms(done):
+    assert done[3] == 1
+
+
+def test_the_folder_holds_what_it_should(done):
+    folder, results, _, _ = done
+    assert {p.name for p in folder.iterdir()} == ALL_FILES | {"figure.png", "figure.svg", "checkpoint"}
+    config = json.loads((folder / "config.json").read_text())
+    assert config["config"]["hidden"] == 4
+    assert config["family"] == 4
+    assert config["margin"] == stats.DELTA
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    assert json.loads((folder / "env.json").read_text())["packages"]["jax"] == jax.__version__
+    table = rows_of(folder / "results.csv")
+    assert [(row["arm"], int(row["seed"])) for row in table] == results.labels
+    assert {row["config"] for row in table} == {config["hash"]}
+    assert min(int(row["seed"]) for row in table) == 8
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert len(metrics) == len(results.labels) * SMALL.epochs
+
+
+def test_the_raw_curves_give_the_results(done):
+    folder = done[0]
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for row in rows_of(folder / "results.csv"):
+        val = {
+            m["epoch"]: m["val"] for m in metrics if (m["arm"], str(m["seed"])) == (row["arm"], row["seed"])
+        }
+        assert float(row["val_selected"]) == min(val.values())
+        assert val[int(row["best_epoch"])] == min(val.values())
+        assert float(row["val_end"]) == val[SMALL.epochs]
+    boundaries = {(m["arm"], m["epoch"]) for m in metrics if m["boundary"]}
+    assert boundaries == {
+        (a, e) for a in ("keras_loop", "keras_recompile", "drop_moments") for e in (2, 3, 4)
+    }
+
+
+def test_what_drops_nothing_is_identical_and_what_drops_something_is_not(done):
+    _, results, _, _ = done
+    same = {arm for arm, count in results.differing.items() if count == 0}
+    assert same == {"one_fit", "keras_loop", "aa"}
+    for arm in ("keras_loop", "aa"):
+        assert results.effects[arm][stats.END].verdict == "identical"
+    assert results.differing_weights["ulp"] > 0
+    assert results.differing_weights["keras_recompile"] > results.weights
+
+
+def test_effects_are_paired_by_seed_and_come_from_results_csv(done):
+    folder, _, _, _ = done
+    loss = {(r["arm"], r["seed"]): float(r["test_end"]) for r in rows_of(folder / "results.csv")}
+    row = next(
+        r
+        for r in rows_of(folder / "effects.csv")
+        if (r["arm"], r["metric"]) == ("keras_recompile", stats.END)
+    )
+    d = [np.log(loss["keras_recompile", str(s)]) - np.log(loss["one_fit", str(s)]) for s in range(8, 14)]
+    assert float(row["mean"]) == pytest.approx(np.mean(d))
+    assert float(row["level"]) == pytest.approx(1 - 0.05 / 4)
+
+
+def test_it_says_the_answer_first_then_the_tables(done):
+    _, results, printed, _ = done
+    total = f"{2 * results.weights:,}"
+    places = [
+        printed.index(words)
+        for words in (
+            "expected:",
+            "epoch 4/4",
+            f"Same run: 0 of {total} weights differ by a bit between one_fit and keras_loop",
+            "% change of test loss against one_fit",
+            "mse of the standardised target",
+            "what survives a boundary",
+            "Raw numbers and figure:",
+        )
+    ]
+    assert places == sorted(places)
+    for word in ("no effect", "no difference", "significant", "undecided "):
+        assert word not in printed.lower()
+
+
+def test_the_figure_names_arms_axes_and_command(done):
+    folder = done[0]
+    svg = (folder / "figure.svg").read_text()
+    for words in ("change of test loss against one_fit, %", "weights differ by a bit", "controls", "= bits"):
+        assert f"<!-- {words}" in svg or words in svg
+    assert (folder / "figure.png").stat().st_size > 10_000
+
+
+def test_a_finished_run_can_be_looked_at_again(done, capsys):
+    folder, results, _, _ = done
+    before = (folder / "results.csv").read_bytes(), (folder / "effects.csv").read_bytes()
+    again = refit.main(Config(resume=str(folder)))
+    assert ((folder / "results.csv").read_bytes(), (folder / "effects.csv").read_bytes()) == before
+    assert again.differing == results.differing
+    assert "Same run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_at_the_next_chunk_and_the_resumed_run_is_the_uninterrupted_one(
+    signum, tmp_path, capsys
+):
+    config = dataclasses.replace(SMALL, epochs=400, arms=("one_fit", "keras_recompile"), devices=1)
+    flags = [
+        "--data",
+        "ar",
+        "--window",
+        "4",
+        "--hidden",
+        "4",
+        "--batch",
+        "256",
+        "--epochs",
+        "400",
+        "--seeds",
+        "6",
+    ]
+    flags += ["--lr", "0.01", "--devices", "1", "--arms", "one_fit", "keras_recompile"]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "experiments.refit", *flags, "--out", str(tmp_path / "cut")],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            process.send_signal(signum)
+            break
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 75}[signum]
+    assert f"--resume {tmp_path / 'cut'}" in errors
+    status = json.loads((tmp_path / "cut" / "status.json").read_text())
+    assert status["state"] == "interrupted"
+    assert 0 < status["epochs"] < 400
+    refit.main(Config(resume=str(tmp_path / "cut")))
+    refit.main(dataclasses.replace(config, out=str(tmp_path / "whole")))
+    capsys.readouterr()
+    for name in ("results.csv", "effects.csv"):
+        assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    cut, whole = (sorted((tmp_path / f / "metrics.jsonl").read_text().splitlines()) for f in ("cut", "whole"))
+    assert cut == whole
+
+
+def test_divergence_is_recorded_and_changes_no_other_member(done, tmp_path, capsys):
+    names = ("one_fit", "drop_moments", "rate_x2")
+    config = dataclasses.replace(SMALL, optimizer="keras_sgd", arms=names, out=str(tmp_path / "good"))
+    good = refit.main(config)
+    plan = refit.prepare(dataclasses.replace(config, out=str(tmp_path / "bad")))
+    wild = [arm._replace(rate=1e6 / config.lr) if arm.name == "rate_x2" else arm for arm in plan.arms]
+    bad = refit.execute(plan._replace(arms=wild))
+    capsys.readouterr()
+    assert bad.diverged_M[bad.rows("rate_x2")].all()
+    others = np.concatenate([bad.rows("one_fit"), bad.rows("drop_moments")])
+    assert not bad.diverged_M[others].any()
+    for metric in outcome.METRICS:
+        np.testing.assert_array_equal(bad.loss[metric][others], good.loss[metric][others])
+    for curve in ("loss", "val"):
+        np.testing.assert_array_equal(bad.curves[curve][others], good.curves[curve][others])
+    effect = bad.effects["rate_x2"][stats.END]
+    assert (effect.diverged, effect.diverged_ref, effect.n) == (6, 0, 6)
+
+
+BAD = {
+    "arms: 'keras_lop' is unknown (did you mean keras_loop": ["--arms", "one_fit", "keras_lop"],
+    "arms: keras_loop; one_fit must be among them": ["--arms", "keras_loop"],
+    "is given twice": ["--arms", "one_fit", "ulp", "ulp"],
+    "a whole number of epochs after @": ["--arms", "one_fit", "keras_recompile@x"],
+    "keras_recompile@7: 7; allowed: a divisor of epochs 100": ["--arms", "one_fit", "keras_recompile@7"],
+    "data: 'sunspot' is unknown (did you mean sunspots?)": ["--data", "sunspot"],
+    "optimizer: 'adm' is unknown (did you mean adam": ["--optimizer", "adm"],
+    "schedule: 'cosin' is unknown (did you mean cosine": ["--schedule", "cosin"],
+    "loss: 'rmse' is unknown (did you mean mse": ["--loss", "rmse"],
+    "init: 'torch' is unknown": ["--init", "torch"],
+    "layout: 'pmap' is unknown (did you mean": ["--layout", "pmap"],
+    "hidden: 0; allowed: 1 or more": ["--hidden", "0"],
+    "layers: -1; allowed: 1 or more": ["--layers", "-1"],
+    "window: 0; allowed: 1 or more": ["--window", "0"],
+    "horizon: 0; allowed: 1 or more": ["--horizon", "0"],
+    "seeds: 0; allowed: 1 or more": ["--seeds", "0"],
+    "epochs: 0; allowed: 1 or more": ["--epochs", "0"],
+    "every: 0; allowed: 1 or more": ["--every", "0"],
+    "every: 3; allowed: a divisor of epochs 10: 1, 2, 5, 10": ["--epochs", "10", "--every", "3"],
+    "lr: 0.0; allowed: above 0 and finite": ["--lr", "0"],
+    "lr: -0.1; allowed: above 0 and finite": ["--lr", "-0.1"],
+    "lr: nan; allowed: above 0 and finite": ["--lr", "nan"],
+    "lr: inf; allowed: above 0 and finite": ["--lr", "inf"],
+    "dropout: 1.0; allowed: 0 to below 1": ["--dropout", "1"],
+    "batch: 0; allowed: 1 or more": ["--batch", "0"],
+    "batch: 5000; allowed: 1 to 2164, the number of training windows": ["--batch", "5000"],
+    "devices: 1000; allowed: 1 to": ["--devices", "1000"],
+    "split: (0.9, 0.5); allowed": ["--split", "0.9", "0.5"],
+    "part 'train' holds no window": ["--window", "2188"],
+    "--seeds": ["--seeds", "many"],
+    "--hiden": ["--hiden", "3"],
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_flags_are_refused_before_any_compilation(message, monkeypatch, capsys, tmp_path, caplog):
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["refit", *BAD[message], "--out", str(out)])
+    with pytest.raises(SystemExit) as exit_, jax.log_compiles():
+        training.command_line("refit", Config, refit.prepare, refit.execute, "")
+    assert exit_.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    assert not [m for m in caplog.messages if "compilation of jit(advance)" in m]
+
+
+def test_a_folder_in_use_is_not_written_to(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is in use; allowed: a new or empty folder"):
+        refit.main(dataclasses.replace(SMALL, out=str(tmp_path)))
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_resuming_reads_the_configuration_and_takes_no_other(done, tmp_path):
+    with pytest.raises(ValueError, match="leave out hidden, lr"):
+        refit.prepare(Config(resume=str(done[0]), hidden=3, lr=0.1))
+    with pytest.raises(FileNotFoundError):
+        refit.prepare(Config(resume=str(tmp_path)))
+
+
+def test_quick_changes_only_what_was_not_asked_for(tmp_path):
+    plan = refit.prepare(dataclasses.replace(SMALL, quick=True, epochs=20, seeds=16, out=str(tmp_path / "q")))
+    assert (plan.config.epochs, plan.config.seeds) == (20, 6)
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "proved"),
+    [
+        ({}, "keras_loop", True),
+        ({}, "keras_recompile", False),
+        ({"optimizer": "keras_sgd"}, "keras_recompile", True),  # no state to drop
+        ({"optimizer": "keras_sgd", "schedule": "cosine"}, "keras_recompile", False),  # the schedule's clock
+        ({}, "keras_recompile@4", True),  # no boundary in the run
+        ({}, "one_fit@1", True),
+        ({}, "weights_only", False),
+    ],
+)
+def test_an_arm_is_proved_identical_where_it_drops_nothing_that_is_read(change, name, proved):
+    config = dataclasses.replace(SMALL, **change)
+    built = refit.build(config)
+    arms, _ = A.parse(("one_fit", name), config, built)
+    assert arms[1].proved is proved
+    assert arms[1].seeds == (2 if proved else 6)
+
+
+def test_two_arms_that_drop_the_same_are_one_arm_with_two_names():
+    built = refit.build(SMALL)
+    names = ("one_fit", "drop_count", "adam_rel", "drop_m")
+    arms, twins = A.parse(names, SMALL, built)
+    assert [arm.name for arm in arms] == ["one_fit", "drop_count", "drop_m"]
+    assert twins == {"adam_rel": "drop_count"}
+
+
+def test_members_of_a_seed_share_their_first_weights_and_one_ulp_moves_one_of_them():
+    built = refit.build(SMALL)
+    arms, _ = A.parse(("one_fit", "keras_recompile", "ulp"), SMALL, built)
+    members = dict(zip(A.labels(arms), A.members(arms, SMALL, built), strict=True))
+    one, other, moved = (members[name, 9].origin for name in ("one_fit", "keras_recompile", "ulp"))
+    assert A.differing(one, other) == 0
+    assert A.differing(one, moved) == 1
+    assert A.differing(one, members["one_fit", 8].origin) > 10
+
+
+def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
+    lines = [json.dumps({"arm": "a", "seed": 8, "epoch": e}) for e in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"arm": "a", "se')
+    record.cut_metrics(tmp_path, 2)
+    assert (tmp_path / "metrics.jsonl").read_text() == "\n".join(lines[:2]) + "\n"
+
+
+def test_missing_rows_are_an_error_and_not_a_number(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("")
+    with pytest.raises(ValueError, match="3 rows are missing"):
+        record.read_curves(tmp_path, [("a", 8)], 3)
+
+
+@pytest.mark.parametrize("data", ["sines", "garch", "adding", "stocks"])
+def test_every_kind_of_series_runs(data, tmp_path, capsys):
+    config = Config(
+        data=data, window=6, hidden=3, batch=512, epochs=2, seeds=1, arms=("one_fit", "keras_loop")
+    )
+    results = refit.main(dataclasses.replace(config, out=str(tmp_path / "r")))
+    assert results.differing == {"one_fit": 0, "keras_loop": 0}
+    assert "the same bits" in capsys.readouterr().out
+
+
+def test_vmapped_members_agree_with_mapped_ones(tmp_path, capsys):
+    arms = ("one_fit", "keras_recompile")
+    config = dataclasses.replace(SMALL, arms=arms, seeds=2, epochs=2)
+    mapped, vmapped = (
+        refit.main(dataclasses.replace(config, layout=layout, out=str(tmp_path / layout)))
+        for layout in ("map", "vmap")
+    )
+    for metric in outcome.METRICS:
+        np.testing.assert_allclose(vmapped.loss[metric], mapped.loss[metric], rtol=1e-4)
