@@ -7,7 +7,6 @@ of `flax.linen.OptimizedLSTMCell`, one kernel a gate.
 Letters: B batch, T time, F features, H hidden units, G = 4H columns: gates i, f, g, o; O outputs.
 """
 
-import difflib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +18,7 @@ from flax import linen as nn
 from jax import Array, lax
 
 from lstm_sched.fused import fused_lstm
+from lstm_sched.names import check_name
 
 GATES = "ifgo"
 LOSSES = {  # of one prediction; Huber's with Keras' δ = 1
@@ -90,11 +90,8 @@ def check(
             raise ValueError(f"{name}: {size}; allowed: 1 and more")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout: {dropout}; allowed: 0 ≤ dropout < 1")
-    for name, given, allowed in (("init", init, INITS), ("loss", loss, LOSSES)):
-        if given not in allowed:
-            near = difflib.get_close_matches(given, allowed)
-            hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-            raise ValueError(f"unknown {name} {given!r}{hint}; allowed: {', '.join(allowed)}")
+    check_name("init", init, INITS)
+    check_name("loss", loss, LOSSES)
 
 
 def init(

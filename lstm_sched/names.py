@@ -10,5 +10,5 @@ def check_name(field: str, name: str, allowed: Iterable[str]) -> str:
     if name not in allowed:
         near = difflib.get_close_matches(name, allowed)
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-        raise ValueError(f"{field}: {name!r} is unknown{hint}; allowed: {', '.join(allowed)}")
+        raise ValueError(f"{field}: unknown {name!r}{hint}; allowed: {', '.join(allowed)}")
     return name

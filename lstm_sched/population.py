@@ -33,7 +33,7 @@ class Layout(NamedTuple):
 def use_cores(cores: int | None = None) -> None:
     """Make `cores` CPU devices of this host, by default one for each core that this process may use.
 
-    Only the first use of JAX can decide that; afterwards they stay as they are. Raises ValueError for more than there are.
+    Only the first use of JAX can decide that; later they stay as they are. ValueError for more than there are.
     """
     mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = mine if cores is None else cores

@@ -3,13 +3,14 @@
 Shapes: R rows (time steps), F columns; N samples, T steps, O outputs. All values are float64, in their units.
 """
 
-import difflib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+
+from lstm_sched.names import check_name
 
 DATASETS = Path(__file__).parent / "datasets"
 ROWS = 3000  # of each synthetic series
@@ -74,8 +75,7 @@ def load(name: str, columns: Sequence[str] | None = None) -> Series:
         target, make = SYNTHETIC[name]
         values_R, row_R = make(np.random.default_rng(0)), np.arange(ROWS)
         return Series(name, (name,), target, values_R[:, None], np.zeros_like(row_R), row_R, row_R)
-    if name not in BUNDLED:
-        raise _unknown("data", name, NAMES)
+    check_name("data", name, NAMES)
     source = BUNDLED[name]
     frame = pl.read_csv(DATASETS / f"{name}.csv.gz", infer_schema_length=None, null_values="nil")
     _check_columns(columns, [c for c in frame.columns if frame[c].dtype.is_numeric()])
@@ -180,13 +180,6 @@ def _check_columns(columns: Sequence[str] | None, allowed: Sequence[str]) -> Non
     if columns is None:
         return
     for column in columns:
-        if column not in allowed:
-            raise _unknown("column", column, allowed)
+        check_name("column", column, allowed)
     if len(columns) == 0 or len(set(columns)) < len(columns):
         raise ValueError(f"columns {list(columns)}: at least one, each once, of {', '.join(allowed)}")
-
-
-def _unknown(what: str, given: str, allowed: Iterable[str]) -> ValueError:
-    near = difflib.get_close_matches(given, list(allowed))
-    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-    return ValueError(f"unknown {what} {given!r}{hint}; allowed: {', '.join(allowed)}")

@@ -203,9 +203,9 @@ def test_losses_are_keras_formulas_a_sample_averaged_over_outputs():
         ({"dropout": 1.0}, "dropout: 1.0; allowed: 0 ≤ dropout < 1"),
         ({"dropout": -0.1}, "dropout: -0.1;"),
         ({"dropout": float("nan")}, "dropout: nan;"),
-        ({"init": "kears"}, "unknown init 'kears' (did you mean keras?); allowed: keras, flax"),
-        ({"loss": "hubert"}, "unknown loss 'hubert' (did you mean huber?); allowed: mse, mae, huber"),
-        ({"loss": "x"}, "unknown loss 'x'; allowed:"),
+        ({"init": "kears"}, "init: unknown 'kears' (did you mean keras?); allowed: keras, flax"),
+        ({"loss": "hubert"}, "loss: unknown 'hubert' (did you mean huber?); allowed: mse, mae, huber"),
+        ({"loss": "x"}, "loss: unknown 'x'; allowed:"),
     ],
 )
 def test_a_bad_argument_is_named_with_what_is_allowed(arguments, message):
@@ -217,11 +217,11 @@ def test_functions_refuse_bad_arguments_themselves():
     params, x_BTF, y_BO = network()
     with pytest.raises(ValueError, match="hidden"):
         cell.init(KEY, features=1, hidden=0)
-    with pytest.raises(ValueError, match="unknown init"):
+    with pytest.raises(ValueError, match="init: unknown"):
         cell.init(KEY, features=1, hidden=1, scheme="torch")
     with pytest.raises(ValueError, match="dropout"):
         cell.apply(params, x_BTF, dropout=1)
-    with pytest.raises(ValueError, match="unknown loss"):
+    with pytest.raises(ValueError, match="loss: unknown"):
         cell.loss(params, (), x_BTF, y_BO, None, kind="rmse")
     with pytest.raises(ValueError, match=re.escape("y_BO: shape (4,); allowed: (4, 3)")):
         cell.loss(params, (), x_BTF, y_BO[:, 0], None)

@@ -247,13 +247,13 @@ def test_the_names_are_all_there_is():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("sunspot",), "unknown data 'sunspot' .*did you mean sunspots.*allowed: sunspots, weather"),
+        (("sunspot",), "data: unknown 'sunspot' .*did you mean sunspots.*allowed: sunspots, weather"),
         (("adding",), "made of samples"),
-        (("weather", ["temp_max"]), "unknown column 'temp_max' .*did you mean temp_max_c"),
-        (("weather", ["kind"]), "unknown column 'kind'"),
+        (("weather", ["temp_max"]), "column: unknown 'temp_max' .*did you mean temp_max_c"),
+        (("weather", ["kind"]), "column: unknown 'kind'"),
         (("weather", []), "at least one, each once"),
         (("weather", ["wind_m_s", "wind_m_s"]), "at least one, each once"),
-        (("sines", ["cosines"]), "unknown column 'cosines'.*allowed: sines"),
+        (("sines", ["cosines"]), "column: unknown 'cosines'.*allowed: sines"),
     ],
 )
 def test_an_unknown_name_or_column_is_an_error_that_says_what_is_allowed(arguments, message):
