@@ -9,7 +9,7 @@ import numpy as np
 from experiments import setting as S
 from lstm_sched import cell, rules
 from lstm_sched.names import check_name
-from lstm_sched.policies import ALIASES, CONTINUE, FATE_OF_MOMENT, POLICIES
+from lstm_sched.policies import ALIASES, CONTINUE, FATE_OF_MOMENT, POLICIES, fates
 from lstm_sched.state import TrainState, begin, moment_of, spread
 from lstm_sched.train import Hyper, Member, member, originate
 
@@ -41,7 +41,8 @@ class Arm(NamedTuple):
     @property
     def lost(self) -> list[str]:
         """Rows of a fate table that a boundary drops and the run reads."""
-        return list(dict.fromkeys(leaf.fate for leaf in self.dropped))
+        lost = {leaf.fate for leaf in self.dropped}
+        return [row for row in fates(self.policy) if row in lost]
 
     @property
     def proved(self) -> bool:

@@ -13,6 +13,8 @@ from matplotlib.ticker import FormatStrFormatter
 
 from experiments import arms as A
 from experiments.outcome import METRICS, Results, log_loss
+from experiments.setting import Setting
+from experiments.words import forecast
 from lstm_sched import stats
 
 # Okabe and Ito's colours, told apart by colour-blind readers too
@@ -20,7 +22,7 @@ COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 WORDS = {"undecided": "too wide to call", "equivalent": "within ±1 %"}
 
 
-def draw(folder: Path, arms: Sequence[A.Arm], results: Results, command: str) -> None:
+def draw(folder: Path, setting: Setting, arms: Sequence[A.Arm], results: Results, command: str) -> None:
     """figure.svg and figure.png in the folder."""
     treated = [arm for arm in arms if not (arm.control or arm.proved)]
     colours = {arm.name: COLOURS[i % len(COLOURS)] for i, arm in enumerate(treated)}
@@ -29,7 +31,7 @@ def draw(folder: Path, arms: Sequence[A.Arm], results: Results, command: str) ->
         fig, (left, right) = plt.subplots(
             1, 2, figsize=(12, max(4.6, 1.7 + 0.55 * rows)), width_ratios=(1, 1), layout="constrained"
         )
-        _curves(left, arms, results, colours)
+        _curves(left, setting, arms, results, colours)
         _forest(right, arms, results, colours)
         fig.supxlabel(_caption(arms, results, command), fontsize=7.5, color="0.3")
         fig.savefig(folder / "figure.png", dpi=150)
@@ -37,7 +39,9 @@ def draw(folder: Path, arms: Sequence[A.Arm], results: Results, command: str) ->
         plt.close(fig)
 
 
-def _curves(axes: Axes, arms: Sequence[A.Arm], results: Results, colours: dict[str, str]) -> None:
+def _curves(
+    axes: Axes, setting: Setting, arms: Sequence[A.Arm], results: Results, colours: dict[str, str]
+) -> None:
     for arm in arms:
         if arm.control:
             continue
@@ -70,7 +74,8 @@ def _curves(axes: Axes, arms: Sequence[A.Arm], results: Results, colours: dict[s
             axes.plot(epochs[best], mean_E[best], "o", color=colour, ms=6, zorder=5)
     for name, style in (("persistence", ":"), ("AR", (0, (1, 3)))):
         if name in results.baselines:
-            axes.axhline(results.baselines[name]["val"], color="0.25", lw=1, ls=style, label=name)
+            label, val = forecast(name, setting.window), results.baselines[name]["val"]
+            axes.axhline(val, color="0.25", lw=1, ls=style, label=label)
     axes.set(xlabel="epoch", ylabel="validation loss (standardised; mean and sd over seeds)", yscale="log")
     axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
     axes.yaxis.set_minor_formatter(FormatStrFormatter("%.3g"))
@@ -112,13 +117,14 @@ def _effect(axes: Axes, y: float, effect: stats.Effect, colour: str, filled: boo
             axes.plot(0, y + 0.17, "D", color="k", ms=6)
             axes.text(1.01, y + 0.17, "= bits", **place)
         return
-    words = f"diverged {effect.diverged} of {effect.n}" if np.isnan(effect.mean) and effect.diverged else ""
-    if effect.qualifier == "too few seeds":
-        words = "" if arm.nudged else f"n = {effect.n}: too few to call"
-        mean = lo = hi = np.nan
-    else:
-        mean, lo, hi = (stats.percent(x) for x in (effect.mean, effect.lo, effect.hi))
-        words = words or WORDS.get(effect.verdict, effect.verdict)
+    words = WORDS.get(effect.verdict, effect.verdict)
+    if arm.nudged:
+        words = "no verdict"
+    elif effect.qualifier == "too few seeds":
+        words = f"n = {effect.n}: too few to call"
+    elif effect.diverged or effect.diverged_ref:
+        words += f" ({effect.diverged} of {effect.n} diverged)"
+    mean, lo, hi = (stats.percent(x) for x in (effect.mean, effect.lo, effect.hi))
     if np.isfinite(mean):
         fill = colour if filled else "w"
         axes.errorbar(
@@ -133,6 +139,6 @@ def _caption(arms: Sequence[A.Arm], results: Results, command: str) -> str:
     sd = " and ".join(f"{stats.percent(x.std(ddof=1)):.1f} %" for x in sds if len(x) > 1)
     seeds = ", ".join(f"{arm.name} {arm.seeds}" for arm in arms)
     return (
-        f"n: {seeds}. Paired-t intervals at level 1 − 0.05/{m}; grey band ±1 %. "
+        f"n: {seeds}. Paired-t intervals at level 1 − 0.05/{m} (controls: 95 %); grey band ±1 %. "
         f"Between-seed sd of one_fit: {sd or 'one seed'} (end, selected).\n{command}"
     )

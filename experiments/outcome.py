@@ -74,16 +74,18 @@ def conclude(
         whole = (state_M.selected, kept, curves["loss"], curves["val"])
         results.differing[arm.name] = _differing(whole, rows, paired)
         results.differing_weights[arm.name] = _differing(state_M.state.params, rows, paired)
-        results.effects[arm.name] = {
-            metric: stats.compare(
-                log_loss(results, metric, rows),
-                log_loss(results, metric, paired),
-                m,
-                results.differing[arm.name] == 0,
-            )
-            for metric in METRICS
-        }
+        results.effects[arm.name] = {metric: _effect(results, arm, metric, m) for metric in METRICS}
     return results
+
+
+def _effect(results: Results, arm: A.Arm, metric: str, m: int) -> stats.Effect:
+    """Controls are no claims: each is judged alone, and `ulp`, which gets no verdict, has an interval all the same."""
+    d = log_loss(results, metric, results.rows(arm.name)), log_loss(results, metric, results.paired(arm.name))
+    effect = stats.compare(*d, 1 if arm.control else m, results.differing[arm.name] == 0)
+    if arm.nudged and effect.qualifier == "too few seeds" and effect.n > 1 and not effect.diverged:
+        mean, lo, hi = (float(x) for x in stats.interval(d[0] - d[1], 1))
+        effect = effect._replace(mean=mean, lo=lo, hi=hi)
+    return effect
 
 
 def _differing(tree_M: Any, rows: np.ndarray, paired: np.ndarray) -> int:

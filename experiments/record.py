@@ -6,6 +6,7 @@ status.json    running, interrupted or finished; seconds spent on what
 metrics.jsonl  a row for each epoch of each training: the raw curves
 results.csv    a row for each training: what is compared
 effects.csv    a row for each arm and metric: what is concluded
+table.md       the same in words; figure.svg and figure.png beside it
 checkpoint/    what --resume continues from
 """
 

@@ -118,7 +118,8 @@ def execute(plan: Plan) -> outcome.Results:
     results = outcome.conclude(config, built, plan.arms, plan.folder, state_M)
     stored = record.read_json(plan.folder / "config.json")
     outcome.write(plan.folder, plan.arms, results, stored["hash"])
-    figure.draw(plan.folder, plan.arms, results, stored["command"])
+    figure.draw(plan.folder, config, plan.arms, results, stored["command"])
+    report.write_markdown(plan.folder, config, plan.arms, results)
     report.say_answer(console, config, plan.arms, plan.twins, results)
     total = time.monotonic() - began
     record.write_status(

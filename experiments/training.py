@@ -120,6 +120,7 @@ def train(
             record.append_metrics(folder, labels, clock, log_M)
             state_M, clock = now_M, clock + log_M.loss.shape[1]
             show(clock)
+            record.write_status(folder, "running", epochs=clock, of=epochs)
             if clock == epochs or received or time.monotonic() - last_saved > SAVE_EVERY:
                 checkpoint.save(store, state_M, {"labels": [list(label) for label in labels]})
                 last_saved = time.monotonic()

@@ -22,7 +22,7 @@ from lstm_sched import stats
 
 ROOT = Path(__file__).parent.parent
 SMALL = Config(data="ar", window=4, hidden=4, batch=256, epochs=4, seeds=6, lr=0.01)
-ALL_FILES = {"config.json", "env.json", "status.json", "metrics.jsonl", "results.csv", "effects.csv"}
+ALL_FILES = {"config.json", "env.json", "status.json", "metrics.jsonl", "results.csv", "effects.csv", "table.md"}
 
 
 def rows_of(path):

@@ -1,0 +1,87 @@
+"""What a run means in words: what an arm drops, what came of it, and the answer to the question."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from experiments import arms as A
+from experiments.outcome import METRICS, Results, log_loss, void
+from lstm_sched import stats
+
+
+def change(effect: stats.Effect) -> str:
+    """% change of test loss with its deciding interval."""
+    if effect.verdict == "identical":
+        return "= bits"
+    if np.isnan(effect.mean):
+        return "–"
+    mean, lo, hi = (stats.percent(x) for x in (effect.mean, effect.lo, effect.hi))
+    form = "+.1f" if hi - lo >= 0.1 else "+.1g"
+    return f"{mean:{form}} % [{lo:{form}}, {hi:{form}}]".replace("-", "−")
+
+
+def verdict(arm: A.Arm, results: Results) -> str:
+    """The sentence of an arm."""
+    effects = results.effects[arm.name]
+    if arm.nudged:
+        floor = (np.sqrt(np.mean(_d(results, arm, metric) ** 2)) for metric in METRICS)
+        end, selected = (stats.percent(x) for x in floor)
+        return (
+            f"no verdict; chaos floor: rms change {end:.2g} % {stats.END}, {selected:.2g} % {stats.SELECTED}"
+        )
+    words = stats.combine(*(effects[metric] for metric in METRICS))[1]
+    if arm.proved and results.differing[arm.name] == 0:
+        total = results.weights * arm.seeds
+        return f"{words}: 0 of {total:,} weights differ by a bit ({arm.seeds} seeds)"
+    return words
+
+
+def _d(results: Results, arm: A.Arm, metric: str) -> np.ndarray:
+    return log_loss(results, metric, results.rows(arm.name)) - log_loss(
+        results, metric, results.paired(arm.name)
+    )
+
+
+def drops(arm: A.Arm) -> str:
+    """What a boundary of this arm drops, in words."""
+    if arm.nudged:
+        return "nothing; one weight moved by 1 ulp"
+    if arm.rate != 1:
+        return f"nothing; rate × {arm.rate:g}"
+    if not arm.lost:
+        return "nothing that the run reads"
+    return f"{', '.join(arm.lost)}, every {arm.every} epoch{'s' * (arm.every > 1)}"
+
+
+def answer(arms: Sequence[A.Arm], results: Results, window: int) -> str:
+    """The first paragraph."""
+    broken = void(arms, results)
+    if broken:
+        return f"This run is void: {', '.join(broken)} should be one_fit bit for bit, and is not."
+    proved = [arm for arm in arms if arm.proved and not arm.control and arm.name != A.REFERENCE]
+    same = ""
+    if proved:
+        total = results.weights * sum(arm.seeds for arm in proved)
+        names = " and ".join(arm.name for arm in proved)
+        same = f"Same run: 0 of {total:,} weights differ by a bit between one_fit and {names}. "
+    changed = [arm for arm in arms if not (arm.proved or arm.control)]
+    parts = [f"{arm.name} (drops {drops(arm)}): {verdict(arm, results)}" for arm in changed]
+    text = same + ("What changes results is what else happens between the fits: " if same and parts else "")
+    text += "; ".join(parts) + ("." if parts else "")
+    return text + loses(results, window)
+
+
+def forecast(name: str, window: int) -> str:
+    """What a baseline is called."""
+    return f"AR({window})" if name == "AR" else name
+
+
+def loses(results: Results, window: int) -> str:
+    """Whether the network is worse than a forecast that needs none."""
+    rows, text = results.rows(A.REFERENCE), ""
+    for metric in METRICS:
+        network = float(np.mean(results.loss[metric][rows]))
+        for name, losses in results.baselines.items():
+            if not network < losses["test"]:
+                text += f" One fit ({network:.3f} {metric}) loses to {forecast(name, window)} ({losses['test']:.3f})."
+    return text

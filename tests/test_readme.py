@@ -1,0 +1,52 @@
+"""The README says what the code does: its examples run, its tables are generated, its map is whole."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lstm_sched.policies import POLICIES, fate_table
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def between(marker):
+    found = re.search(rf"<!-- {marker} -->\n(.*?)<!-- /{marker} -->", README, re.DOTALL)
+    assert found, marker
+    return found[1].strip()
+
+
+def test_the_fate_table_is_that_of_the_constants():
+    assert between("fates") == fate_table(POLICIES)
+
+
+def test_the_answer_is_that_of_the_run_whose_raw_numbers_are_beside_it():
+    assert (ROOT / "docs" / "refit" / "table.md").read_text(encoding="utf-8").strip() in between("answer")
+    assert "docs/refit/figure.svg" in between("answer")
+    assert (ROOT / "docs" / "refit" / "results.csv").exists()
+
+
+def test_the_examples_run(capsys):
+    import jax
+
+    names: dict = {}
+    with jax.numpy_dtype_promotion("standard"):
+        for example in EXAMPLES:
+            exec(example, names)
+    printed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert printed["one_fit"] == printed["keras_loop"] != printed["keras_recompile"]
+    assert names["shrink"].params == 0.6
+
+
+@pytest.mark.parametrize("folder", ["lstm_sched", "experiments"])
+def test_the_map_names_every_module(folder):
+    for path in (ROOT / folder).glob("*.py"):
+        if path.stem not in ("__init__", "names"):
+            assert re.search(rf"`[^`]*\b{path.stem}(\.py)?`", README), path.name
+
+
+def test_the_links_lead_somewhere():
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
