@@ -16,6 +16,8 @@ from lstm_sched.train import Hyper, Member, member, originate
 REFERENCE = "one_fit"
 UNREAD = ("epoch", "monitor", "best")  # nothing reads them where no per-epoch rule is used
 IDENTITY_SEEDS, ULP_SEEDS, RATE_SEEDS = 2, 4, 6
+RULER = {"rate_x0.5": 0.5, "rate_x0.9": 0.9, "rate_x1.1": 1.1, "rate_x2": 2.0}
+CONTROLS = {"aa": 1.0, "ulp": 1.0, **RULER}  # one fit, at this factor of the rate
 
 
 class Dropped(NamedTuple):
@@ -53,14 +55,17 @@ class Arm(NamedTuple):
 def parse(names: Sequence[str], setting: S.Setting, built: S.Built) -> tuple[list[Arm], dict[str, str]]:
     """Arms in order, the reference first, and the names left out since they are another arm: {name: its twin}.
 
-    A name is a policy or a control, `@n` after it for fits of n epochs. Raises ValueError for a name or n that is
-    not allowed, one given twice, or a missing reference.
+    A name is a policy or a control, `@n` after it for fits of n epochs; `all` is every one of them. Raises ValueError
+    for a name or n that is not allowed, one given twice, or a missing reference.
     """
-    allowed = [*POLICIES, *ALIASES, "aa", "ulp", "rate_x2"]
+    allowed = [*POLICIES, *ALIASES, *CONTROLS]
+    every_one = tuple(names) == ("all",)
     arms: list[Arm] = []
-    for name in names:
+    for name in allowed if every_one else names:
         stem, at, n = name.partition("@")
-        check_name("arms", stem, allowed)
+        check_name("arms", stem, [*allowed, "all"])
+        if stem == "all":
+            raise ValueError(f"arms: {', '.join(names)}; all stands alone")
         if at and not n.isdecimal():
             raise ValueError(f"arms: {name!r}; allowed: a whole number of epochs after @")
         every = int(n) if at else setting.every
@@ -68,29 +73,31 @@ def parse(names: Sequence[str], setting: S.Setting, built: S.Built) -> tuple[lis
         if names.count(name) > 1:
             raise ValueError(f"arms: {name!r} is given twice; allowed: each arm once")
         arms.append(_arm(name, ALIASES.get(stem, stem), every, setting, built))
-    if REFERENCE not in names:
+    if not any(arm.name == REFERENCE for arm in arms):
         raise ValueError(
             f"arms: {', '.join(names)}; {REFERENCE} must be among them, all others are compared with it"
         )
-    arms.sort(key=lambda arm: arm.name != REFERENCE)
+    arms.sort(key=lambda arm: (arm.name != REFERENCE, arm.control))
     first: dict[Any, str] = {}
     twins = {}
     for arm in arms:
         if arm.dropped:
             twin = first.setdefault((arm.every, arm.dropped), arm.name)
-            if twin != arm.name:
-                twins[arm.name] = twin
+        else:
+            twin = (
+                REFERENCE if every_one and arm.proved and arm.name not in ("keras_loop", "aa") else arm.name
+            )
+        if twin != arm.name and arm.name != REFERENCE:
+            twins[arm.name] = twin
     return [arm for arm in arms if arm.name not in twins], twins
 
 
 def _arm(name: str, stem: str, every: int, setting: S.Setting, built: S.Built) -> Arm:
     n = setting.seeds
-    if stem == "aa":
-        return Arm(name, CONTINUE, 0, min(n, IDENTITY_SEEDS), (), control=True)
-    if stem == "ulp":
-        return Arm(name, CONTINUE, 0, min(n, ULP_SEEDS), (), control=True, nudged=True)
-    if stem == "rate_x2":
-        return Arm(name, CONTINUE, 0, min(n, RATE_SEEDS), (), control=True, rate=2.0)
+    if stem in CONTROLS:
+        rate = CONTROLS[stem]
+        seeds = RATE_SEEDS if rate != 1 else ULP_SEEDS if stem == "ulp" else IDENTITY_SEEDS
+        return Arm(name, CONTINUE, 0, min(n, seeds), (), control=True, rate=rate, nudged=stem == "ulp")
     policy = POLICIES[stem]
     dropped = _dropped(policy, setting, built) if every < setting.epochs else ()
     seeds = n if dropped or name == REFERENCE else min(n, IDENTITY_SEEDS)

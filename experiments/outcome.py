@@ -23,6 +23,7 @@ METRICS = (stats.END, stats.SELECTED)
 class Results(NamedTuple):
     labels: list[tuple[str, int]]  # (arm, seed) of each member
     loss: dict[str, np.ndarray]  # metric -> test loss, [M]
+    windows: dict[str, np.ndarray]  # metric -> loss of each test window, [M, W]
     best_epoch_M: np.ndarray  # of lowest validation loss, from 1 on
     diverged_M: np.ndarray
     curves: dict[str, np.ndarray]  # record.CURVES -> [M, E]
@@ -50,12 +51,13 @@ def conclude(
 
     def on_test(params_M: Any) -> np.ndarray:
         padded = population.pad(params_M, built.layout)
-        losses_M = population.losses(
+        loss_MW = population.losses(
             built.learner, built.layout, padded, population.share(built.split.data.test, built.layout)
         )
-        return population.fetch(losses_M, np.s_[:size]).astype(np.float64)
+        return population.fetch(loss_MW, np.s_[:size]).astype(np.float64)
 
-    loss = {stats.END: on_test(state_M.state.params), stats.SELECTED: on_test(state_M.selected.params)}
+    windows = {stats.END: on_test(state_M.state.params), stats.SELECTED: on_test(state_M.selected.params)}
+    loss = {metric: loss_MW.mean(1) for metric, loss_MW in windows.items()}
     curves = record.read_curves(folder, labels, setting.epochs)
     forecasts = loss_of_baselines(setting.loss, built)
     diverged_M = np.array(
@@ -66,7 +68,7 @@ def conclude(
     )
     best_M = np.asarray(state_M.selected.epoch)
     weights = sum(leaf[0].size for leaf in jax.tree.leaves(state_M.state.params))
-    results = Results(labels, loss, best_M, diverged_M, curves, {}, {}, weights, {}, forecasts)
+    results = Results(labels, loss, windows, best_M, diverged_M, curves, {}, {}, weights, {}, forecasts)
     read, m = A.reads(setting), max(1, family(arms))
     for arm in arms:
         kept = {c: getattr(state_M.state, c) for c in read if getattr(arm.policy, c) == 1}
@@ -124,8 +126,8 @@ def loss_of_baselines(kind: str, built: Built) -> dict[str, dict[str, float]]:
     return found
 
 
-def write(folder: Path, arms: Sequence[A.Arm], results: Results, config_hash: str) -> None:
-    """results.csv, a row a training, and effects.csv, a row an arm and metric. Deterministic columns only."""
+def write(folder: Path, results: Results, config_hash: str) -> None:
+    """results.csv, a row a training. Deterministic columns only."""
     record.write_csv(
         folder / "results.csv",
         (
@@ -142,20 +144,5 @@ def write(folder: Path, arms: Sequence[A.Arm], results: Results, config_hash: st
                 "diverged": results.diverged_M[m],
             }
             for m, (arm, seed) in enumerate(results.labels)
-        ),
-    )
-    record.write_csv(
-        folder / "effects.csv",
-        (
-            {
-                "config": config_hash,
-                "arm": arm.name,
-                "metric": metric,
-                "control": arm.control,
-                **effect._asdict(),
-            }
-            for arm in arms
-            if arm.name != A.REFERENCE
-            for metric, effect in results.effects[arm.name].items()
         ),
     )

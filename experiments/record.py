@@ -16,6 +16,7 @@ import json
 import math
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -45,6 +46,15 @@ def new_folder(out: str | None, experiment: str) -> Path:
         raise ValueError(f"out: {folder} is in use; allowed: a new or empty folder (or --resume {folder})")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def safe_names(names: Sequence[str]) -> list[str]:
+    """Names of folders, one each, that stay where they are put: letters, digits, dot, dash and underscore."""
+    safe: list[str] = []
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".") or "series"
+        safe.append(plain if plain not in safe else f"{plain}-{len(safe)}")
+    return safe
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from experiments import arms as A
 from experiments.outcome import METRICS, Results, log_loss
-from experiments.setting import Built, Setting
+from experiments.setting import Setting
+from experiments.source import Source
 from experiments.words import answer, change, drops, forecast, verdict
 from lstm_sched import stats
 from lstm_sched.policies import fates, mark
@@ -29,10 +30,12 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
-def say_data(out: Console, setting: Setting, built: Built) -> None:
+def say_data(out: Console, setting: Setting, source: Source) -> None:
     """What was understood of the data."""
-    out.print(f"{setting.data}: windows of {setting.window} rows, {setting.horizon} ahead")
-    for part in built.split.extents:
+    facts = "; ".join(f"{name} {value}" for name, value in source.understood.items())
+    out.print(f"{source.name}: {facts}", markup=False)
+    out.print(f"windows of {setting.window} rows, the target {setting.horizon} ahead:")
+    for part in source.split.extents:
         out.print(
             f"  {part.name:5} {part.windows:6} windows in {part.rows} rows, {part.first} to {part.last}"
         )

@@ -1,5 +1,6 @@
 """What every experiment is asked with: the fields, their checks before any compilation, and what they build."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,8 +11,8 @@ from lstm_sched.names import check_name
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.population import Layout
 from lstm_sched.schedules import SCHEDULES, tabulate
-from lstm_sched.series import NAMES
-from lstm_sched.split import CUTS, Split, prepare
+from lstm_sched.split import CUTS, Split
+from lstm_sched.tables import MISSING
 
 FIRST_SEED = 8  # 0–7 were spent on exploration
 LAYOUTS = ("auto", "map", "vmap")
@@ -21,8 +22,21 @@ LAYOUTS = ("auto", "map", "vmap")
 class Setting:
     """The fields that all experiments share; the defaults are the setting of the question."""
 
-    data: str = "sunspots"
-    """series: sunspots, weather, co2, glucose, stocks, air (real); sines, ar, adding, garch (known answer)"""
+    data: tuple[str, ...] = ("sunspots",)
+    """series, one run each: sunspots, weather, co2, glucose, stocks, air (real); sines, ar, adding, garch (known
+    answer); or paths of your own .csv, .csv.gz, .parquet or .npz"""
+    target: str | None = None
+    """column to predict; a bundled series has its own"""
+    time: str | None = None
+    """column of time stamps of your own file: dates, dates and times with or without zone, or numbers"""
+    features: tuple[str, ...] = ()
+    """columns that the network sees beside the target"""
+    group: str | None = None
+    """column that tells several series of your own file apart; no window crosses from one to another"""
+    missing: str = "refuse"
+    """rows with a missing value in your own file: refuse, drop (no window crosses them) or ffill"""
+    period: int | None = None
+    """rows in a season, the block of the bootstrap over test windows; a bundled series has its own"""
     window: int = 24
     """rows that the network sees (time steps)"""
     horizon: int = 1
@@ -66,7 +80,7 @@ class Setting:
 
 
 class Built(NamedTuple):
-    """A setting made real."""
+    """A setting made real on one series."""
 
     split: Split
     learner: Learner
@@ -76,7 +90,13 @@ class Built(NamedTuple):
 
 def check(setting: Setting) -> None:
     """ValueError naming the first field that cannot be, its value and what is allowed."""
-    check_name("data", setting.data, NAMES)
+    for field in dataclasses.fields(setting):
+        value = getattr(setting, field.name)
+        if isinstance(field.default, tuple) and isinstance(value, str):
+            raise TypeError(f"{field.name}: {value!r} is text; allowed: a sequence of names")
+    if not setting.data or len(set(setting.data)) < len(setting.data):
+        raise ValueError(f"data: {', '.join(setting.data) or 'none'}; allowed: one or more series, each once")
+    check_name("missing", setting.missing, MISSING)
     check_name("init", setting.init, cell.INITS)
     check_name("loss", setting.loss, cell.LOSSES)
     check_name("optimizer", setting.optimizer, OPTIMIZERS)
@@ -86,8 +106,10 @@ def check(setting: Setting) -> None:
         value = getattr(setting, field)
         if value < 1:
             raise ValueError(f"{field}: {value}; allowed: 1 or more")
-    if setting.devices is not None and setting.devices < 1:
-        raise ValueError(f"devices: {setting.devices}; allowed: 1 or more")
+    for field in ("devices", "period"):
+        value = getattr(setting, field)
+        if value is not None and value < 1:
+            raise ValueError(f"{field}: {value}; allowed: 1 or more")
     if not 0 < setting.split[0] < setting.split[1] < 1:
         raise ValueError(f"split: {setting.split}; allowed: two fractions a, b with 0 < a < b < 1")
     if not 0 <= setting.dropout < 1:
@@ -106,11 +128,8 @@ def check_every(field: str, every: int, epochs: int) -> None:
         )
 
 
-def build(setting: Setting) -> Built:
-    """Data, learner and layout. Raises ValueError before any compilation; call it before JAX is used elsewhere."""
-    check(setting)
-    population.use_cores(setting.devices)
-    split = prepare(setting.data, setting.window, setting.horizon, setting.split)
+def build(setting: Setting, split: Split) -> Built:
+    """Learner and layout for the data. Raises ValueError before any compilation."""
     features = split.scale.mean_F.size
     learner = lstm(
         OPTIMIZERS[setting.optimizer],

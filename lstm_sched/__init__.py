@@ -12,6 +12,7 @@ from lstm_sched.schedules import SCHEDULES, sgdr, tabulate
 from lstm_sched.series import Series, load
 from lstm_sched.split import prepare, samples, split
 from lstm_sched.state import Moments, Origin, TrainState, begin, keep, restart, spread
+from lstm_sched.tables import from_arrays, read_table
 from lstm_sched.train import (
     Hyper,
     Log,
@@ -19,6 +20,7 @@ from lstm_sched.train import (
     Progress,
     epoch,
     evaluate,
+    losses,
     member,
     originate,
     run,
@@ -53,6 +55,7 @@ __all__ = [
     "evaluate",
     "every",
     "fate_table",
+    "from_arrays",
     "given",
     "keep",
     "keras_adam",
@@ -60,6 +63,7 @@ __all__ = [
     "layout",
     "linear_ar",
     "load",
+    "losses",
     "lstm",
     "mean",
     "member",
@@ -67,6 +71,7 @@ __all__ = [
     "originate",
     "persistence",
     "prepare",
+    "read_table",
     "restart",
     "restore",
     "resume",

@@ -18,7 +18,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from lstm_sched.data import Data, Part
 from lstm_sched.learner import Learner, Params, steps_per_epoch
 from lstm_sched.state import Origin
-from lstm_sched.train import Log, Member, Progress, evaluate, run, start
+from lstm_sched.train import Log, Member, Progress, run, start
+from lstm_sched.train import losses as train_losses
 
 SCAN = 10  # epochs in the compiled scan; chunks are cut from it by skipping, so their length changes no bit
 
@@ -123,8 +124,8 @@ def advance(
 
 @partial(jax.jit, static_argnames=("learner", "layout"))
 def losses(learner: Learner, layout: Layout, params_M: Params, part: Part) -> Array:
-    """loss_M: mean loss over a part of the data for each member's weights."""
-    return _spread(layout, partial(evaluate, learner), params_M, part)
+    """loss_MN: of each member's weights on every sample of a part of the data."""
+    return _spread(layout, partial(train_losses, learner), params_M, part)
 
 
 def pad(tree_M: Any, layout: Layout) -> Any:

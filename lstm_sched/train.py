@@ -123,18 +123,22 @@ def _batches(learner: Learner, index_N: Array, steps: int) -> Batch:
     return Batch(index, jnp.asarray(weight, float))
 
 
-def evaluate(learner: Learner, params: Params, part: Part) -> Array:
-    """Mean loss over a part of the data, in batches of the training size, without noise."""
+def losses(learner: Learner, params: Params, part: Part) -> Array:
+    """loss_N of every sample of a part of the data, in batches of the training size, without noise."""
     learner = learner._replace(batch=min(learner.batch, part.size), drop_last=False)
 
-    def one(total, batch):
+    def one(_, batch):
         x_BTF, y_BO = part.take(batch.index_B)
-        loss_B, _ = learner.loss(params, (), x_BTF, y_BO, None)
-        return total + jnp.vdot(batch.weight_B, loss_B), None
+        return (), learner.loss(params, (), x_BTF, y_BO, None)[0]
 
     batches = _batches(learner, jnp.arange(part.size), steps_per_epoch(learner, part.size))
-    total, _ = lax.scan(one, jnp.zeros((), float), batches)
-    return total / part.size
+    _, loss_SB = lax.scan(one, (), batches)
+    return loss_SB.ravel()[: part.size]
+
+
+def evaluate(learner: Learner, params: Params, part: Part) -> Array:
+    """Mean of `losses`."""
+    return jnp.mean(losses(learner, params, part))
 
 
 def epoch(learner: Learner, hp: Hyper, data: Data, state: TrainState) -> tuple[TrainState, Log]:

@@ -18,11 +18,21 @@ import pytest
 from experiments import arms as A
 from experiments import outcome, record, refit, training
 from experiments.refit import Config
+from experiments.setting import build
+from experiments.source import open_source
 from lstm_sched import stats
 
 ROOT = Path(__file__).parent.parent
-SMALL = Config(data="ar", window=4, hidden=4, batch=256, epochs=4, seeds=6, lr=0.01)
-ALL_FILES = {"config.json", "env.json", "status.json", "metrics.jsonl", "results.csv", "effects.csv", "table.md"}
+SMALL = Config(data=("ar",), window=4, hidden=4, batch=256, epochs=4, seeds=6, lr=0.01)
+ALL_FILES = {
+    "config.json",
+    "env.json",
+    "status.json",
+    "metrics.jsonl",
+    "results.csv",
+    "effects.csv",
+    "table.md",
+}
 
 
 def rows_of(path):
@@ -39,6 +49,12 @@ class _Collect(logging.Handler):
         self.messages.append(record.getMessage())
 
 
+def main(config, out):
+    """The results of a run on one series."""
+    (results,) = refit.main(dataclasses.replace(config, out=str(out)))
+    return results
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """One whole small run: (folder, results, what it printed, how often the training was compiled)."""
@@ -48,7 +64,7 @@ def done(tmp_path_factory):
     logger = logging.getLogger("jax")
     logger.addHandler(handler)
     with jax.log_compiles(), printed.open("w") as out, contextlib.redirect_stdout(out):
-        results = refit.main(dataclasses.replace(SMALL, out=str(folder)))
+        results = main(SMALL, folder)
     logger.removeHandler(handler)
     compiled = sum(m.startswith("Finished XLA compilation of jit(advance)") for m in messages)
     return folder, results, printed.read_text(), compiled
@@ -145,7 +161,7 @@ def test_the_figure_names_arms_axes_and_command(done):
 def test_a_finished_run_can_be_looked_at_again(done, capsys):
     folder, results, _, _ = done
     before = (folder / "results.csv").read_bytes(), (folder / "effects.csv").read_bytes()
-    again = refit.main(Config(resume=str(folder)))
+    (again,) = refit.main(Config(resume=str(folder)))
     assert ((folder / "results.csv").read_bytes(), (folder / "effects.csv").read_bytes()) == before
     assert again.differing == results.differing
     assert "Same run" in capsys.readouterr().out
@@ -191,7 +207,7 @@ def test_a_signal_ends_at_the_next_chunk_and_the_resumed_run_is_the_uninterrupte
     assert status["state"] == "interrupted"
     assert 0 < status["epochs"] < 400
     refit.main(Config(resume=str(tmp_path / "cut")))
-    refit.main(dataclasses.replace(config, out=str(tmp_path / "whole")))
+    main(config, tmp_path / "whole")
     capsys.readouterr()
     for name in ("results.csv", "effects.csv"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
@@ -201,11 +217,11 @@ def test_a_signal_ends_at_the_next_chunk_and_the_resumed_run_is_the_uninterrupte
 
 def test_divergence_is_recorded_and_changes_no_other_member(done, tmp_path, capsys):
     names = ("one_fit", "drop_moments", "rate_x2")
-    config = dataclasses.replace(SMALL, optimizer="keras_sgd", arms=names, out=str(tmp_path / "good"))
-    good = refit.main(config)
-    plan = refit.prepare(dataclasses.replace(config, out=str(tmp_path / "bad")))
+    config = dataclasses.replace(SMALL, optimizer="keras_sgd", arms=names)
+    good = main(config, tmp_path / "good")
+    (plan,) = refit.prepare(dataclasses.replace(config, out=str(tmp_path / "bad")))
     wild = [arm._replace(rate=1e6 / config.lr) if arm.name == "rate_x2" else arm for arm in plan.arms]
-    bad = refit.execute(plan._replace(arms=wild))
+    bad = refit.execute_one(plan._replace(arms=wild))
     capsys.readouterr()
     assert bad.diverged_M[bad.rows("rate_x2")].all()
     others = np.concatenate([bad.rows("one_fit"), bad.rows("drop_moments")])
@@ -279,9 +295,21 @@ def test_resuming_reads_the_configuration_and_takes_no_other(done, tmp_path):
         refit.prepare(Config(resume=str(tmp_path)))
 
 
+def test_text_where_names_belong_is_a_type_error():
+    for field in ("data", "arms", "features"):
+        with pytest.raises(TypeError, match=f"{field}: 'ar' is text; allowed: a sequence of names"):
+            refit.prepare(dataclasses.replace(SMALL, **{field: "ar"}))
+
+
 def test_quick_changes_only_what_was_not_asked_for(tmp_path):
-    plan = refit.prepare(dataclasses.replace(SMALL, quick=True, epochs=20, seeds=16, out=str(tmp_path / "q")))
+    (plan,) = refit.prepare(
+        dataclasses.replace(SMALL, quick=True, epochs=20, seeds=16, out=str(tmp_path / "q"))
+    )
     assert (plan.config.epochs, plan.config.seeds) == (20, 6)
+
+
+def built_from(config):
+    return build(config, open_source(config, config.data[0]).split)
 
 
 @pytest.mark.parametrize(
@@ -298,14 +326,14 @@ def test_quick_changes_only_what_was_not_asked_for(tmp_path):
 )
 def test_an_arm_is_proved_identical_where_it_drops_nothing_that_is_read(change, name, proved):
     config = dataclasses.replace(SMALL, **change)
-    built = refit.build(config)
+    built = built_from(config)
     arms, _ = A.parse(("one_fit", name), config, built)
     assert arms[1].proved is proved
     assert arms[1].seeds == (2 if proved else 6)
 
 
 def test_two_arms_that_drop_the_same_are_one_arm_with_two_names():
-    built = refit.build(SMALL)
+    built = built_from(SMALL)
     names = ("one_fit", "drop_count", "adam_rel", "drop_m")
     arms, twins = A.parse(names, SMALL, built)
     assert [arm.name for arm in arms] == ["one_fit", "drop_count", "drop_m"]
@@ -313,7 +341,7 @@ def test_two_arms_that_drop_the_same_are_one_arm_with_two_names():
 
 
 def test_members_of_a_seed_share_their_first_weights_and_one_ulp_moves_one_of_them():
-    built = refit.build(SMALL)
+    built = built_from(SMALL)
     arms, _ = A.parse(("one_fit", "keras_recompile", "ulp"), SMALL, built)
     members = dict(zip(A.labels(arms), A.members(arms, SMALL, built), strict=True))
     one, other, moved = (members[name, 9].origin for name in ("one_fit", "keras_recompile", "ulp"))
@@ -337,10 +365,8 @@ def test_missing_rows_are_an_error_and_not_a_number(tmp_path):
 
 @pytest.mark.parametrize("data", ["sines", "garch", "adding", "stocks"])
 def test_every_kind_of_series_runs(data, tmp_path, capsys):
-    config = Config(
-        data=data, window=6, hidden=3, batch=512, epochs=2, seeds=1, arms=("one_fit", "keras_loop")
-    )
-    results = refit.main(dataclasses.replace(config, out=str(tmp_path / "r")))
+    config = Config(window=6, hidden=3, batch=512, epochs=2, seeds=1, arms=("one_fit", "keras_loop"))
+    results = main(dataclasses.replace(config, data=(data,)), tmp_path / "r")
     assert results.differing == {"one_fit": 0, "keras_loop": 0}
     assert "the same bits" in capsys.readouterr().out
 
@@ -349,8 +375,7 @@ def test_vmapped_members_agree_with_mapped_ones(tmp_path, capsys):
     arms = ("one_fit", "keras_recompile")
     config = dataclasses.replace(SMALL, arms=arms, seeds=2, epochs=2)
     mapped, vmapped = (
-        refit.main(dataclasses.replace(config, layout=layout, out=str(tmp_path / layout)))
-        for layout in ("map", "vmap")
+        main(dataclasses.replace(config, layout=layout), tmp_path / layout) for layout in ("map", "vmap")
     )
     for metric in outcome.METRICS:
         np.testing.assert_allclose(vmapped.loss[metric], mapped.loss[metric], rtol=1e-4)

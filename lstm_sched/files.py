@@ -1,0 +1,191 @@
+"""The columns of a user's file: names first, then only those asked for; nothing in a file is ever executed.
+
+Shapes: R rows; N samples, T steps, F columns, O outputs.
+"""
+
+import csv
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+
+from lstm_sched.names import check_name
+
+ENDINGS = (".csv", ".csv.gz", ".parquet", ".npz")
+MAX_HEADER = 2**20  # characters of a CSV's first line
+LARGEST = 3e38  # float32 ends at 3.4e38
+RANGE = f"allowed: finite numbers from -{LARGEST:g} to {LARGEST:g} (float32)"
+
+Load = Callable[[Sequence[str]], dict[str, pl.Series]]
+"""Reads the columns named; those of a CSV as text."""
+
+
+def open_table(path: Path) -> tuple[list[str], Load]:
+    """A file's column names, and what loads some of them.
+
+    FileNotFoundError, IsADirectoryError; ValueError: an ending other than `ENDINGS`, contents that are not what
+    the ending says. `load` raises that too, and for a name that a CSV's header repeats.
+    """
+    _check_path(path, ENDINGS)
+    name = path.name.lower()
+    if name.endswith(".npz"):
+        return _npz_names(path), partial(_npz, path)
+    if name.endswith(".parquet"):
+        with _reading(path):
+            names = pl.scan_parquet(path, glob=False, hive_partitioning=False).collect_schema().names()
+        return names, partial(_parquet, path, names)
+    names, start = _csv_names(path)
+    return names, partial(_csv, path, names, start)
+
+
+def read_samples(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+    """Ready-made x_NTF and y_NO, keys `x` and `y` of an .npz file, in float64, for `split.samples`.
+
+    Errors as `open_table`; ValueError: a missing key, a value that float32 cannot hold; TypeError: not numbers.
+    Shapes are checked by `split.samples`.
+    """
+    path = Path(path)
+    _check_path(path, (".npz",))
+    names = _npz_names(path)
+    arrays = []
+    for key in ("x", "y"):
+        check_name(f"{path.name}: samples", key, names)
+        array = _npz_array(path, key)
+        if array.dtype.kind not in "iuf":
+            raise TypeError(f"{path.name}: {key} holds {array.dtype}; numbers are allowed")
+        array = array.astype(np.float64)
+        bad = np.argwhere(~(np.abs(array) <= LARGEST))
+        if bad.size:
+            at = tuple(bad[0].tolist())
+            raise ValueError(f"{path.name}: {key}{list(at)} is {array[at]}; {RANGE}")
+        arrays.append(array)
+    return arrays[0], arrays[1]
+
+
+def as_column(values: ArrayLike | pl.Series, where: str) -> pl.Series:
+    """A polars column of one value a row. TypeError and ValueError begin with `where`."""
+    if isinstance(values, pl.Series):
+        return values
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{where} is a masked array; allowed: NaN for what is missing")
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"{where} has shape {array.shape}; one value a row is allowed")
+    if array.dtype.kind == "f":
+        array = array.astype(np.float64)
+    if array.dtype.kind == "M":
+        unit = np.datetime_data(array.dtype.str)[0]
+        array = array.astype(f"datetime64[{'D' if unit in 'YMWD' else 'ns' if unit == 'ns' else 'us'}]")
+    if array.dtype.kind not in "iufMUO":
+        raise TypeError(f"{where} holds {array.dtype}; numbers, dates, times and text are allowed")
+    objects = array.tolist() if array.dtype.kind == "O" else []
+    if len({v.tzinfo is None for v in objects if isinstance(v, datetime)}) > 1:  # polars would take UTC
+        raise ValueError(f"{where} has time stamps with a zone and without; all or none is allowed")
+    try:  # objects are Python's dates, or values among which some are None
+        return pl.Series(array.tolist() if array.dtype.kind in "UO" else array, strict=True)
+    except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
+        raise TypeError(
+            f"{where} mixes types; allowed: one of number, date, time, text ({_line(error)})"
+        ) from None
+
+
+def _check_path(path: Path, endings: Sequence[str]) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file")
+    if not path.is_file():
+        raise IsADirectoryError(f"{path}: not a file; allowed: a file ending in {', '.join(endings)}")
+    if not path.name.lower().endswith(tuple(endings)):
+        raise ValueError(f"{path}: unknown ending {path.suffix!r}; allowed: {', '.join(endings)}")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """What a reader raises on bytes that are not what the file's ending says, in one sentence."""
+    try:
+        yield
+    except (
+        *(ValueError, OSError, EOFError, RuntimeError, csv.Error, zlib.error, zipfile.BadZipFile),
+        *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+    ) as error:
+        ending = next(e for e in ENDINGS if path.name.lower().endswith(e))
+        raise ValueError(f"{path}: cannot be read as {ending}: {_line(error)}") from None
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _csv_names(path: Path) -> tuple[list[str], int]:
+    """The names, and the byte at which the rows begin."""
+    with _reading(path):
+        opened = gzip.open if path.suffix.lower() == ".gz" else open
+        with opened(path, "rt", encoding="utf-8", newline="") as file:
+            head = file.read(MAX_HEADER)
+        buffer = io.StringIO(head, newline="")
+        buffer.seek(head.startswith("\ufeff"))  # beyond a byte order mark
+        names = next(csv.reader(buffer), [])
+        start = len(head[: buffer.tell()].encode())
+        if "\0" in head:
+            raise ValueError("it holds NUL characters: not text, or not in UTF-8")
+        if len(head) == MAX_HEADER and buffer.tell() == MAX_HEADER:
+            raise ValueError(f"its first line is longer than {MAX_HEADER} characters")
+        if not any(names):
+            raise ValueError("its first line is blank; it has to name the columns")
+    return names, start
+
+
+def _csv(path: Path, names: list[str], start: int, wanted: Sequence[str]) -> dict[str, pl.Series]:
+    with _reading(path):
+        for name in wanted:
+            if names.count(name) > 1:
+                raise ValueError(f"its header has column {name!r} {names.count(name)} times")
+        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
+        # Reading some columns, polars ignores fields beyond the header's: one column more catches them.
+        header = ",".join(map(str, range(len(names) + 1))).encode()
+        rows = data[start:].rstrip(b"\r\n")  # blank lines at the end are no rows
+        at = [*sorted(map(names.index, wanted)), len(names)]
+        *columns, beyond = pl.read_csv(header + b"\n" + rows, columns=at, infer_schema=False)
+        long = beyond.is_not_null().arg_true()
+        if len(long):
+            raise ValueError(f"row {long[0]} has more fields than the {len(names)} of its header")
+    return {names[i]: column for i, column in zip(at, columns, strict=False)}
+
+
+def _parquet(path: Path, names: list[str], wanted: Sequence[str]) -> dict[str, pl.Series]:
+    with _reading(path):
+        at = sorted(map(names.index, wanted))  # not by name: polars reads '^a.*$' and '*' as patterns
+        frame = pl.scan_parquet(path, glob=False, hive_partitioning=False).select(pl.nth(at)).collect()
+    return {column.name: column for column in frame}
+
+
+def _npz_names(path: Path) -> list[str]:
+    with _reading(path):
+        if not zipfile.is_zipfile(path):  # np.load would take it for a pickle
+            raise ValueError("it is no zip archive of arrays")
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            return file.files
+
+
+def _npz(path: Path, wanted: Sequence[str]) -> dict[str, pl.Series]:
+    return {name: as_column(_npz_array(path, name), f"{path.name}: array {name!r}") for name in wanted}
+
+
+def _npz_array(path: Path, name: str) -> np.ndarray:
+    with _reading(path):
+        with (
+            path.open("rb") as raw,
+            np.load(raw, allow_pickle=False) as file,
+        ):  # refuses arrays of pickled objects
+            array = file[name]
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name!r} is no array")
+    return array
