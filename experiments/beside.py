@@ -47,7 +47,7 @@ def beside(arms: Sequence[A.Arm], results: Results, period: int) -> dict[tuple[s
                 if ulp
                 else np.nan
             )
-            factor, why = None, "no ruler of rates (--full)"
+            factor, why = None, "no ruler of rates (--full)" if len(ruler) < 2 else "for END alone"
             if metric == stats.END and len(ruler) > 1:
                 effect = results.effects[arm.name][metric]
                 logs = [0.0, *(np.log(mark.rate) for mark in ruler)]

@@ -27,7 +27,8 @@ def draw(folder: Path, setting: Setting, arms: Sequence[A.Arm], results: Results
     treated = [arm for arm in arms if not (arm.control or arm.proved)]
     colours = {arm.name: COLOURS[i % len(COLOURS)] for i, arm in enumerate(treated)}
     rows = sum(arm.name != A.REFERENCE for arm in arms)
-    with plt.rc_context({"font.size": 9, "svg.hashsalt": "lstm_sched", "axes.spines.top": False}):
+    style = {"font.size": 9, "svg.hashsalt": "lstm_sched", "text.parse_math": False, "axes.spines.top": False}
+    with plt.rc_context(style):  # pyright: ignore[reportArgumentType]
         fig, (left, right) = plt.subplots(
             1, 2, figsize=(12, max(4.6, 1.7 + 0.55 * rows)), width_ratios=(1, 1), layout="constrained"
         )

@@ -7,6 +7,7 @@ metrics.jsonl  a row for each epoch of each training: the raw curves
 results.csv    a row for each training: what is compared
 effects.csv    a row for each arm and metric: what is concluded
 table.md       the same in words; figure.svg and figure.png beside it
+report.html    all of it as one page that needs no network
 checkpoint/    what --resume continues from
 """
 
@@ -17,6 +18,7 @@ import math
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -75,7 +77,7 @@ def digest(value: Any) -> str:
 
 def command(experiment: str) -> str:
     """What the user typed, as it can be typed again."""
-    return " ".join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
+    return shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
 
 
 def environment() -> dict[str, Any]:
@@ -88,7 +90,7 @@ def environment() -> dict[str, Any]:
         "devices": [str(device.device_kind) for device in jax.devices()],
         "flags": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(("JAX_", "XLA_"))},
         "x64": jax.config.read("jax_enable_x64"),
-        "git": {"commit": _git("rev-parse", "HEAD"), "changed": _git("status", "--porcelain") != ""},
+        "git": {"commit": _git("rev-parse", "HEAD"), "changed": bool(_git("status", "--porcelain"))},
     }
 
 
@@ -157,11 +159,11 @@ def read_curves(folder: Path, labels: Sequence[tuple[str, int]], epochs: int) ->
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Whole or not at all; columns are those of the first row."""
+    """Whole or not at all; columns are those of the first row, and no rows are an empty file."""
     rows = list(rows)
     part = path.with_suffix(".part")
     with part.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     part.replace(path)

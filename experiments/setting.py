@@ -28,7 +28,8 @@ class Setting:
     target: str | None = None
     """column to predict; a bundled series has its own"""
     time: str | None = None
-    """column of time stamps of your own file: dates, dates and times with or without zone, or numbers"""
+    """column of time stamps of your own file: dates, dates and times with or without zone, or numbers; without it
+    rows are taken in order, evenly spaced"""
     features: tuple[str, ...] = ()
     """columns that the network sees beside the target"""
     group: str | None = None

@@ -80,9 +80,11 @@ def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tup
         jax.block_until_ready(population.advance(learner, layout, members, shared, fresh, end_M))
         return time.perf_counter() - began
 
-    nothing = seconds(np.zeros(size, np.int32))
-    epoch = min(seconds(one.astype(np.int32)) for _ in range(2))
-    return nothing, epoch * (per_device if layout.mapped else 1)
+    compiled = seconds(np.zeros(size, np.int32))
+    epoch = seconds(one.astype(np.int32))
+    if epoch < 1:  # short enough to look twice, past what a first execution costs
+        epoch = min(epoch, seconds(one.astype(np.int32)))
+    return compiled, epoch * (per_device if layout.mapped else 1)
 
 
 def chunk_of(epoch_seconds: float, epochs: int) -> int:

@@ -103,8 +103,9 @@ def from_arrays(
 
 def _check(name: str, roles: Roles, names: list[str]) -> list[str]:
     """The columns to read. ValueError: an unknown one, or one in two roles."""
-    if isinstance(roles.features, str):
-        raise TypeError(f"features is the text {roles.features!r}; a sequence of column names is allowed")
+    if not isinstance(roles.target, str) or isinstance(roles.features, str):
+        given = f"target {roles.target!r}, features {roles.features!r}"
+        raise TypeError(f"{name}: {given}; one column name and a sequence of names are allowed")
     check_name("missing", roles.missing, MISSING)
     if len(names) > MAX_COLUMNS:
         raise ValueError(f"{name}: {len(names)} columns; up to {MAX_COLUMNS} are allowed")

@@ -98,7 +98,7 @@ def step(
 
     def mean_loss(params):
         loss_B, carry = learner.loss(params, state.carry, x_BTF, y_BO, key)
-        return jnp.vdot(batch.weight_B, loss_B) / jnp.sum(batch.weight_B), carry
+        return _mean(loss_B, batch.weight_B), carry
 
     (loss, carry), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
@@ -107,6 +107,12 @@ def step(
         params = optax.apply_updates(state.params, updates)
     state = state._replace(params=params, moments=moments, step=state.step + 1, noise=noise, carry=carry)
     return state, loss
+
+
+def _mean(loss_N: Array, weight_N: Array) -> Array:
+    """The weighted mean, kept apart: fused with its surroundings, XLA may round it otherwise in another program."""
+    loss_N, weight_N = lax.optimization_barrier((loss_N, weight_N))
+    return lax.optimization_barrier(jnp.vdot(weight_N, loss_N) / jnp.sum(weight_N))
 
 
 def _rate(hp: Hyper, state: TrainState) -> Array:
@@ -138,7 +144,8 @@ def losses(learner: Learner, params: Params, part: Part) -> Array:
 
 def evaluate(learner: Learner, params: Params, part: Part) -> Array:
     """Mean of `losses`."""
-    return jnp.mean(losses(learner, params, part))
+    loss_N = losses(learner, params, part)
+    return _mean(loss_N, jnp.ones_like(loss_N))
 
 
 def epoch(learner: Learner, hp: Hyper, data: Data, state: TrainState) -> tuple[TrainState, Log]:
@@ -146,9 +153,8 @@ def epoch(learner: Learner, hp: Hyper, data: Data, state: TrainState) -> tuple[T
     order, index_N = learner.order.draw(state.order, data.train.size)
     batches = _batches(learner, index_N, steps_per_epoch(learner, data.train.size))
     state, loss_S = lax.scan(partial(step, learner, hp, data), state._replace(order=order), batches)
-    size_S = jnp.sum(batches.weight_B, axis=1)
     log = Log(
-        loss=jnp.vdot(loss_S, size_S) / jnp.sum(size_S),
+        loss=_mean(loss_S, jnp.sum(batches.weight_B, axis=1)),
         val=evaluate(learner, state.params, data.val),
         rate=_rate(hp, state._replace(step=state.step - 1)),
         boundary=jnp.zeros((), bool),

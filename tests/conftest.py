@@ -1,5 +1,6 @@
 """Every test runs with warnings as errors, strict dtype and rank promotion, and two host devices."""
 
+import hypothesis
 import jax
 import pytest
 
@@ -7,6 +8,10 @@ jax.config.update("jax_num_cpu_devices", 2)  # must precede the first use of JAX
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+hypothesis.settings.register_profile("compiling", deadline=None)  # a first example may compile for seconds
+hypothesis.settings.load_profile("compiling")
 
 
 @pytest.fixture

@@ -25,13 +25,8 @@ from lstm_sched import stats
 ROOT = Path(__file__).parent.parent
 SMALL = Config(data=("ar",), window=4, hidden=4, batch=256, epochs=4, seeds=6, lr=0.01)
 ALL_FILES = {
-    "config.json",
-    "env.json",
-    "status.json",
-    "metrics.jsonl",
-    "results.csv",
-    "effects.csv",
-    "table.md",
+    *("config.json", "env.json", "status.json", "metrics.jsonl", "results.csv", "effects.csv", "table.md"),
+    *("figure.png", "figure.svg", "report.html", "checkpoint"),
 }
 
 
@@ -76,7 +71,7 @@ def test_one_compilation_serves_all_arms(done):
 
 def test_the_folder_holds_what_it_should(done):
     folder, results, _, _ = done
-    assert {p.name for p in folder.iterdir()} == ALL_FILES | {"figure.png", "figure.svg", "checkpoint"}
+    assert {p.name for p in folder.iterdir()} == ALL_FILES
     config = json.loads((folder / "config.json").read_text())
     assert config["config"]["hidden"] == 4
     assert config["family"] == 4

@@ -49,7 +49,9 @@ def test_the_same_values_are_the_same_run_from_every_kind_of_file(ending, frame,
     assert source.digest == want.digest
     assert source.understood["rows"] == ROWS
     assert source.split.scale.mean_F.shape == (2,)
-    for one, other in zip(source.split.data.train.take([5]), want.split.data.train.take([5]), strict=True):
+    for one, other in zip(
+        source.split.data.train.take(np.array([5])), want.split.data.train.take(np.array([5])), strict=True
+    ):
         np.testing.assert_array_equal(one, other)
 
 

@@ -194,7 +194,12 @@ COLUMNS = {"close": numbers(), "open": numbers(), "date": DAYS, "flag": pl.Serie
         ({"target": "close", "features": ["open", "open"]}, ValueError, "column 'open' is named twice"),
         ({"target": "close", "time": "close"}, ValueError, "time: column 'close' is named twice"),
         ({"target": "close", "missing": "fill"}, ValueError, "missing.*'fill'.*refuse, drop, ffill"),
-        ({"target": "close", "features": "open"}, TypeError, "features is the text 'open'; a sequence"),
+        (
+            {"target": "close", "features": "open"},
+            TypeError,
+            "features 'open'; one column name and a sequence",
+        ),
+        ({"target": None}, TypeError, "target None, features .*; one column name"),
         ({"target": "flag"}, TypeError, "column 'flag' holds Boolean; numbers are allowed"),
         ({"target": "close", "group": "flag"}, TypeError, "group column 'flag' holds Boolean; text or whole"),
         ({"target": "date"}, ValueError, "column 'date', row 0 is '2020-01-01'; a number"),

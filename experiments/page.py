@@ -1,0 +1,112 @@
+"""report.html: what a run says to somebody who has never seen the project, in one file that needs no other.
+
+The helpers make HTML of plain text and escape all of it; a Section holds what they made. Nothing on a page can
+run or be fetched: it has no script, its policy forbids both, and figures are images inside the file.
+"""
+
+import base64
+import html
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+STYLE = Path(__file__).with_suffix(".css")
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+LONG, WIDE = (
+    24,
+    4,
+)  # characters beyond which a cell's text is broken into lines; columns beyond which a table is wide
+NOT_HTML = re.compile(r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class Section(NamedTuple):
+    """A heading in plain text, and HTML made by the helpers below."""
+
+    title: str
+    html: str
+
+
+def write(folder: Path, sections: Sequence[Section]) -> None:
+    """report.html in the folder, whole or not at all; the first section's title is the page's."""
+    part = folder / "report.part"
+    part.write_text(document(sections), encoding="utf-8", newline="\n")
+    part.replace(folder / "report.html")
+
+
+def document(sections: Sequence[Section]) -> str:
+    """The page. ValueError without a section, as it would have no title."""
+    if not sections:
+        raise ValueError("sections: none; a page needs one or more")
+    title, blocks, links = escape(sections[0].title), [], []
+    for i, section in enumerate(sections):
+        level, name = ("h1", "h2")[i > 0], escape(section.title)
+        heading = f'<{level} id="s{i}">{name}</{level}>'
+        blocks.append(f'<section aria-labelledby="s{i}">\n{heading}\n{section.html}\n</section>')
+        links.append(f'<li><a href="#s{i}">{name}</a></li>' if i else "")
+    contents = f'<nav aria-label="Contents"><ul>{"".join(links)}</ul></nav>\n' if len(sections) > 1 else ""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f"<style>\n{STYLE.read_text(encoding='utf-8')}</style>\n</head>\n<body>\n<main>\n"
+        f"{blocks[0]}\n{contents}{chr(10).join(blocks[1:])}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def escape(text: object) -> str:
+    """Any text as HTML that shows it; characters that no HTML can hold become �."""
+    return html.escape(NOT_HTML.sub("\ufffd", str(text)))
+
+
+def paragraph(text: str, lead: bool = False) -> str:
+    """A paragraph; `lead` sets it off as what to read first."""
+    return f"<p{' class=lead' if lead else ''}>{escape(text)}</p>"
+
+
+def commands(lines: Iterable[str]) -> str:
+    """Lines to be typed into a shell."""
+    return f"<pre><code>{escape(chr(10).join(lines))}</code></pre>"
+
+
+def terms(pairs: Iterable[tuple[str, str]]) -> str:
+    """Words and what they mean."""
+    return "<dl>\n" + "\n".join(f"<dt>{escape(t)}</dt><dd>{escape(d)}</dd>" for t, d in pairs) + "\n</dl>"
+
+
+def files(names: Iterable[tuple[str, str]]) -> str:
+    """Links to files beside the page, given by name, and what each holds."""
+    rows = (
+        f'<li><a href="./{quote(name, errors="replace")}">{escape(name)}</a>{escape(": " * bool(what) + what)}</li>'
+        for name, what in names
+    )
+    return "<ul>\n" + "\n".join(rows) + "\n</ul>"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[object]], caption: str) -> str:
+    """A table whose rows begin with their heading. Where it is wider than the page it scrolls in its own box; one
+    with many columns and long texts becomes a list of rows on a narrow screen.
+    """
+    rows = [[str(cell) for cell in row] for row in rows]
+    stack = len(header) > WIDE and any(len(cell) > LONG for row in rows for cell in row)
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    body = "\n".join(f"<tr>{''.join(map(_cell, header, row, range(len(row))))}</tr>" for row in rows)
+    caption = escape(caption)
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{caption}">\n'
+        f"<table{' class=stack' if stack else ''}>\n<caption>{caption}</caption>\n"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
+    )
+
+
+def _cell(name: str, text: str, column: int) -> str:
+    tag, attribute = ("td", f'data-name="{escape(name)}"') if column else ("th", 'scope="row"')
+    return f"<{tag} {attribute}{' class=long' if len(text) > LONG else ''}>{escape(text)}</{tag}>"
+
+
+def figure(svg_text: str, alt: str, caption: str = "") -> str:
+    """An SVG as an image in the page: apart from the page's ids and styles, and unable to run a script."""
+    data = base64.b64encode(svg_text.encode()).decode()
+    below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f'<figure><img alt="{escape(alt)}" src="data:image/svg+xml;base64,{data}">{below}</figure>'
