@@ -166,7 +166,7 @@ def command_line(
     asked = tyro.cli(config, prog=f"python -m experiments.{experiment}", description=description)
     try:
         plan = prepare(asked)
-    except (ValueError, TypeError, FileNotFoundError) as e:
+    except (ValueError, TypeError, OSError) as e:
         print(f"{experiment}: {e}", file=sys.stderr)
         sys.exit(2)
     try:

@@ -21,6 +21,8 @@ from experiments.refit import Config
 from experiments.setting import build
 from experiments.source import open_source
 from lstm_sched import stats
+from lstm_sched.policies import ALIASES, POLICIES
+from lstm_sched.series import NAMES
 
 ROOT = Path(__file__).parent.parent
 SMALL = Config(data=("ar",), window=4, hidden=4, batch=256, epochs=4, seeds=6, lr=0.01)
@@ -335,6 +337,30 @@ def test_two_arms_that_drop_the_same_are_one_arm_with_two_names():
     assert twins == {"adam_rel": "drop_count"}
 
 
+def test_all_arms_are_every_policy_and_control_but_those_that_cannot_be_told_apart():
+    built = built_from(SMALL)
+    arms, twins = A.parse(("all",), SMALL, built)
+    names = [arm.name for arm in arms]
+    assert names[0] == "one_fit"
+    assert {"keras_loop", "aa", "ulp", *A.RULER} <= set(names)
+    assert set(names) | set(twins) == {*POLICIES, *ALIASES, *A.CONTROLS}
+    assert twins == {"adam_rel": "drop_count"}
+    assert {arm.name: arm.seeds for arm in arms}["keras_loop"] == 2
+    plain = dataclasses.replace(SMALL, optimizer="keras_sgd")
+    arms, twins = A.parse(("all",), plain, built_from(plain))
+    same = {"keras_recompile", "drop_moments", "drop_count", "drop_m", "drop_v", "adam_rel"}
+    assert {name for name, twin in twins.items() if twin == "one_fit"} == same
+    with pytest.raises(ValueError, match="all stands alone"):
+        A.parse(("one_fit", "all"), SMALL, built)
+
+
+def test_all_arms_take_32_seeds_and_full_adds_the_ruler(tmp_path):
+    (plan,) = refit.prepare(Config(data=("ar",), arms=("all",), out=str(tmp_path / "a")))
+    assert plan.config.seeds == 32
+    (plan,) = refit.prepare(dataclasses.replace(SMALL, full=True, out=str(tmp_path / "f")))
+    assert {arm.name: arm.rate for arm in plan.arms if arm.rate != 1} == A.RULER
+
+
 def test_members_of_a_seed_share_their_first_weights_and_one_ulp_moves_one_of_them():
     built = built_from(SMALL)
     arms, _ = A.parse(("one_fit", "keras_recompile", "ulp"), SMALL, built)
@@ -358,11 +384,12 @@ def test_missing_rows_are_an_error_and_not_a_number(tmp_path):
         record.read_curves(tmp_path, [("a", 8)], 3)
 
 
-@pytest.mark.parametrize("data", ["sines", "garch", "adding", "stocks"])
-def test_every_kind_of_series_runs(data, tmp_path, capsys):
+@pytest.mark.parametrize("data", NAMES)
+def test_what_drops_nothing_is_identical_on_every_series(data, tmp_path, capsys):
     config = Config(window=6, hidden=3, batch=512, epochs=2, seeds=1, arms=("one_fit", "keras_loop"))
     results = main(dataclasses.replace(config, data=(data,)), tmp_path / "r")
     assert results.differing == {"one_fit": 0, "keras_loop": 0}
+    assert results.effects["keras_loop"][stats.SELECTED].verdict == "identical"
     assert "the same bits" in capsys.readouterr().out
 
 
