@@ -144,6 +144,7 @@ def build(setting: Setting, split: Split) -> Built:
         drop_last=setting.drop_last,
     )
     steps = steps_per_epoch(learner, split.data.train.size)
+    rates(setting, steps)  # raises for a schedule that the run is too short for
     mapped = None if setting.layout == "auto" else setting.layout == "map"
     return Built(split, learner, population.layout(setting.devices, mapped), steps)
 

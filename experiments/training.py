@@ -177,6 +177,9 @@ def command_line(
             f"stopped by {signal.Signals(e.signum).name}; all is saved. To go on: {resume}", file=sys.stderr
         )
         sys.exit(EXIT[signal.Signals(e.signum)])
+    except KeyboardInterrupt:  # before or after the training, where there is nothing to finish first
+        print("stopped; what was trained is saved, and --resume with the folder goes on", file=sys.stderr)
+        sys.exit(EXIT[signal.SIGINT])
 
 
 def from_dict(config: type, fields: dict[str, Any]) -> Any:

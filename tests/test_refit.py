@@ -260,6 +260,9 @@ BAD = {
     "batch: 5000; allowed: 1 to 2164, the number of training windows": ["--batch", "5000"],
     "devices: 1000; allowed: 1 to": ["--devices", "1000"],
     "split: (0.9, 0.5); allowed": ["--split", "0.9", "0.5"],
+    "cycles: 4; allowed: 1 to 2, the number of steps": [
+        *("--schedule", "sgdr", "--epochs", "1", "--batch", "2000"),
+    ],
     "part 'train' holds no window": ["--window", "2188"],
     "--seeds": ["--seeds", "many"],
     "--hiden": ["--hiden", "3"],
