@@ -139,8 +139,13 @@ def test_the_functions_are_usable_one_at_a_time():
 # ---- law 1: nothing dropped, nothing different
 
 
-@pytest.mark.parametrize("batch", [4, 10], ids=["ragged", "one step an epoch"])
-@pytest.mark.parametrize("optimizer", ["keras_adam", "adamw", "momentum", "keras_sgd"])
+EDGE = ("keras_adam", "adamw", "momentum", "keras_sgd")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "batch"),
+    [*((name, 4) for name in OPTIMIZERS), *((name, 10) for name in EDGE)],  # 10: one step an epoch
+)
 def test_continue_under_every_partition_into_fits_is_one_run_bitwise(optimizer, batch):
     learner = small.learner(optimizer, batch=batch, noisy=True)
     whole = finish(learner, small.a_member(learner, DATA))
