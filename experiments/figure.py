@@ -1,5 +1,6 @@
 """The picture that answers the question: curves on the left, effects with intervals and verdicts on the right."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -139,7 +140,8 @@ def _caption(arms: Sequence[A.Arm], results: Results, command: str) -> str:
     sds = (log_loss(results, metric, results.rows(A.REFERENCE)) for metric in METRICS)
     sd = " and ".join(f"{stats.percent(x.std(ddof=1)):.1f} %" for x in sds if len(x) > 1)
     seeds = ", ".join(f"{arm.name} {arm.seeds}" for arm in arms)
-    return (
+    text = (
         f"n: {seeds}. Paired-t intervals at level 1 − 0.05/{m} (controls: 95 %); grey band ±1 %. "
-        f"Between-seed sd of one_fit: {sd or 'one seed'} (end, selected).\n{command}"
+        f"Between-seed sd of one_fit: {sd or 'one seed'} (end, selected)."
     )
+    return "\n".join([*textwrap.wrap(text, 160), *textwrap.wrap(command, 160)])
