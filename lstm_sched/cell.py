@@ -3,7 +3,6 @@
 No other file (but fused.py, its gradient) knows what an LSTM is. Parameters are Flax's: a network is
 `{"lstm_0": cell, "lstm_1": cell, …, "head": {"kernel": (H, O), "bias": (O,)}}`, and a cell is the parameters
 of `flax.linen.OptimizedLSTMCell`, one kernel a gate.
-
 Letters: B batch, T time, F features, H hidden units, G = 4H columns: gates i, f, g, o; O outputs.
 """
 
@@ -106,8 +105,7 @@ def init(
     init_cell, init_head = INITS[scheme]
     head_key, *keys = jax.random.split(key, 1 + layers)
     cells = {f"lstm_{n}": init_cell(k, hidden if n else features, hidden) for n, k in enumerate(keys)}
-    head = {"kernel": init_head(head_key, (hidden, outputs)), "bias": jnp.zeros((outputs,))}
-    return cells | {"head": head}
+    return cells | {"head": {"kernel": init_head(head_key, (hidden, outputs)), "bias": jnp.zeros((outputs,))}}
 
 
 def _begin(cell_params: Params, x_BTF: Array, carry: CellCarry | None) -> CellCarry:
@@ -197,7 +195,7 @@ def loss(
 def nudge(params: Params) -> Params:
     """The weights with the largest recurrent one of the first layer moved by a unit in its last place, away from 0."""
     kernel_FG, recurrent_HG, bias_G = to_joint(params["lstm_0"])
-    size_HG = jnp.abs(recurrent_HG)
     away_HG = jnp.nextafter(recurrent_HG, jnp.sign(recurrent_HG) * jnp.inf)
-    moved_HG = jnp.where(size_HG == jnp.max(size_HG), away_HG, recurrent_HG)
-    return params | {"lstm_0": from_joint(kernel_FG, moved_HG, bias_G)}
+    largest_HG = jnp.abs(recurrent_HG) == jnp.max(jnp.abs(recurrent_HG))
+    moved = from_joint(kernel_FG, jnp.where(largest_HG, away_HG, recurrent_HG), bias_G)
+    return params | {"lstm_0": moved}

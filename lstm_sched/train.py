@@ -71,8 +71,7 @@ class Progress(NamedTuple):
 def originate(learner: Learner, seed: Any) -> Origin:
     """The origin of the run with this seed: weights drawn, no choice to draw or seed anew at a boundary."""
     key = jax.random.key(seed)
-    no = jnp.zeros((), bool)
-    return Origin(key, draw(learner, key), redraw=no, reseed=no)
+    return Origin(key, draw(learner, key), redraw=jnp.zeros((), bool), reseed=jnp.zeros((), bool))
 
 
 def member(learner: Learner, hp: Hyper, policy: TrainState, when: Partial, origin: Origin) -> Member:
@@ -163,8 +162,7 @@ def epoch(learner: Learner, hp: Hyper, data: Data, state: TrainState) -> tuple[T
 
 
 def _select(old: Selected, params: Params, log: Log, clock: Array) -> Selected:
-    better = log.val < old.val
-    return jax.tree.map(partial(jnp.where, better), Selected(params, log.val, clock), old)
+    return jax.tree.map(partial(jnp.where, log.val < old.val), Selected(params, log.val, clock), old)
 
 
 def _boundary_then_epoch(learner: Learner, member: Member, data: Data, progress: Progress) -> Progress:
@@ -176,9 +174,8 @@ def _boundary_then_epoch(learner: Learner, member: Member, data: Data, progress:
     )
     state, log = epoch(learner, member.hp, data, state)
     clock = progress.clock + 1
-    return Progress(
-        state, clock, log._replace(boundary=falls), _select(progress.selected, state.params, log, clock)
-    )
+    selected = _select(progress.selected, state.params, log, clock)
+    return Progress(state, clock, log._replace(boundary=falls), selected)
 
 
 def run(
@@ -189,12 +186,9 @@ def run(
     Returns the progress and a Log of [epochs]; an epoch that was skipped repeats the log before it. The scan has at
     least two turns whatever `epochs` is: a loop of one is inlined by XLA and may round otherwise.
     """
-    steps = steps_per_epoch(learner, data.train.size)
-    if end is None and member.hp.rates_S.shape[-1] < epochs * steps:
-        raise ValueError(
-            f"rates_S: {member.hp.rates_S.shape[-1]} steps; "
-            f"allowed: {epochs * steps} or more ({epochs} epochs of {steps})"
-        )
+    steps, table = steps_per_epoch(learner, data.train.size), member.hp.rates_S.shape[-1]
+    if end is None and table < epochs * steps:
+        raise ValueError(f"rates_S: {table} steps; allowed: {epochs * steps} or more, {epochs} × {steps}")
 
     def turn(progress, i):
         live = i < epochs if end is None else (i < epochs) & (progress.clock < end)
