@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments import arms as A
-from experiments.outcome import METRICS, Results, log_loss, void
+from experiments.beside import difference
+from experiments.outcome import METRICS, Results, void
 from lstm_sched import stats
 
 
@@ -24,7 +25,7 @@ def verdict(arm: A.Arm, results: Results) -> str:
     """The sentence of an arm."""
     effects = results.effects[arm.name]
     if arm.nudged:
-        floor = (np.sqrt(np.mean(_d(results, arm, metric) ** 2)) for metric in METRICS)
+        floor = (np.sqrt(np.mean(difference(results, arm, metric) ** 2)) for metric in METRICS)
         end, selected = (stats.percent(x) for x in floor)
         return (
             f"no verdict; chaos floor: rms change {end:.2g} % {stats.END}, {selected:.2g} % {stats.SELECTED}"
@@ -34,12 +35,6 @@ def verdict(arm: A.Arm, results: Results) -> str:
         total = results.weights * arm.seeds
         return f"{words}: 0 of {total:,} weights differ by a bit ({arm.seeds} seeds)"
     return words
-
-
-def _d(results: Results, arm: A.Arm, metric: str) -> np.ndarray:
-    return log_loss(results, metric, results.rows(arm.name)) - log_loss(
-        results, metric, results.paired(arm.name)
-    )
 
 
 def drops(arm: A.Arm) -> str:
