@@ -8,10 +8,11 @@ import numpy as np
 
 from experiments import setting as S
 from lstm_sched import cell, rules
+from lstm_sched.fractions import moment_of, spread
+from lstm_sched.member import Hyper, Member, member, originate
 from lstm_sched.names import check_name
 from lstm_sched.policies import ALIASES, CONTINUE, FATE_OF_MOMENT, POLICIES, fates
-from lstm_sched.state import TrainState, begin, moment_of, spread
-from lstm_sched.train import Hyper, Member, member, originate
+from lstm_sched.state import TrainState, begin
 
 REFERENCE = "one_fit"
 UNREAD = ("epoch", "monitor", "best")  # nothing reads them where no per-epoch rule is used

@@ -15,7 +15,7 @@ from experiments import record
 from experiments.setting import Built, Setting
 from lstm_sched import baselines, cell, population, stats
 from lstm_sched.data import Windows
-from lstm_sched.train import Progress
+from lstm_sched.member import Progress
 
 METRICS = (stats.END, stats.SELECTED)
 

@@ -26,9 +26,9 @@ from experiments import record
 from lstm_sched import checkpoint, population
 from lstm_sched.data import Data
 from lstm_sched.learner import Learner
+from lstm_sched.member import Member
+from lstm_sched.member import Progress as State
 from lstm_sched.population import Layout
-from lstm_sched.train import Member
-from lstm_sched.train import Progress as State
 
 SAVE_EVERY = 30.0  # seconds between checkpoints
 CHUNK_SECONDS = 3.0  # between signs of life, and so until a signal is obeyed

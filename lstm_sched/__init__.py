@@ -3,36 +3,29 @@
 from lstm_sched.baselines import linear_ar, mean, persistence
 from lstm_sched.checkpoint import restore, resume, save
 from lstm_sched.data import Data, Samples, Windows, as_samples
-from lstm_sched.learner import SHUFFLED, Learner, Order, given, lstm, steps_per_epoch
+from lstm_sched.evaluation import evaluate, losses
+from lstm_sched.fractions import keep, spread
+from lstm_sched.keras_rules import absolute, compounding, plateau, stopping, watch
+from lstm_sched.learner import FIXED, SEQUENTIAL, SHUFFLED, Learner, Order, given, lstm, steps_per_epoch
+from lstm_sched.member import Hyper, Log, Member, Progress, member, originate, start
 from lstm_sched.optimizers import OPTIMIZERS, keras_adam, keras_sgd
 from lstm_sched.policies import CONTINUE, POLICIES, fate_table
 from lstm_sched.population import Layout, layout, row, stack, train
-from lstm_sched.rules import at, every, never, when
+from lstm_sched.rules import at, ends, every, never, when
 from lstm_sched.schedules import SCHEDULES, sgdr, tabulate
 from lstm_sched.series import Series, load
 from lstm_sched.split import prepare, samples, split
-from lstm_sched.state import Moments, Origin, TrainState, begin, keep, restart, spread
+from lstm_sched.state import Moments, Origin, TrainState, begin, restart
 from lstm_sched.tables import from_arrays, read_table
-from lstm_sched.train import (
-    Hyper,
-    Log,
-    Member,
-    Progress,
-    epoch,
-    evaluate,
-    losses,
-    member,
-    originate,
-    run,
-    start,
-    step,
-)
+from lstm_sched.train import epoch, run, step
 
 __all__ = [
     "CONTINUE",
+    "FIXED",
     "OPTIMIZERS",
     "POLICIES",
     "SCHEDULES",
+    "SEQUENTIAL",
     "SHUFFLED",
     "Data",
     "Hyper",
@@ -48,9 +41,12 @@ __all__ = [
     "Series",
     "TrainState",
     "Windows",
+    "absolute",
     "as_samples",
     "at",
     "begin",
+    "compounding",
+    "ends",
     "epoch",
     "evaluate",
     "every",
@@ -70,6 +66,7 @@ __all__ = [
     "never",
     "originate",
     "persistence",
+    "plateau",
     "prepare",
     "read_table",
     "restart",
@@ -86,7 +83,9 @@ __all__ = [
     "start",
     "step",
     "steps_per_epoch",
+    "stopping",
     "tabulate",
     "train",
+    "watch",
     "when",
 ]

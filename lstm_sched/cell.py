@@ -116,6 +116,12 @@ def _begin(cell_params: Params, x_BTF: Array, carry: CellCarry | None) -> CellCa
     return (zeros_BH, zeros_BH) if carry is None else carry
 
 
+def rest(params: Params, batch: int) -> Carry:
+    """The states of all layers before the first step: zeros."""
+    first = [params[f"lstm_{n}"]["hi"]["bias"] for n in range(len(params) - 1)]
+    return tuple((z_BH := jnp.zeros((batch, b.shape[0]), b.dtype), z_BH) for b in first)
+
+
 def lstm(cell_params: Params, x_BTF: Array, carry: CellCarry | None = None) -> tuple[CellCarry, Array]:
     """The state after the last step and every step's output h_BTH; no carry starts from zeros.
 

@@ -16,8 +16,8 @@ from jax.sharding import SingleDeviceSharding
 from orbax.checkpoint import v1 as ocp
 
 from lstm_sched.learner import Learner
+from lstm_sched.member import Member, Progress, start
 from lstm_sched.state import TrainState, restart
-from lstm_sched.train import Member, Progress, start
 
 KEPT = 2  # newest steps that stay on disk
 

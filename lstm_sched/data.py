@@ -5,7 +5,7 @@ B of them in a batch, T steps of a window, O outputs. Arrays have JAX's default 
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,12 +36,17 @@ class Windows:
         x_BTF = jax.vmap(lambda row: jax.lax.dynamic_slice_in_dim(self.rows_RF, row, self.window))(row_B)
         return x_BTF, self.rows_RF[row_B + (self.window - 1 + self.horizon), :1]
 
+    def weigh(self, i_B: ArrayLike, loss_B: jax.Array) -> jax.Array:
+        """All windows weigh the same."""
+        return loss_B
+
 
 class Samples(NamedTuple):
     """Ready-made inputs and targets, read as `Windows` are."""
 
     x_NTF: jax.Array
     y_NO: jax.Array
+    weight_N: Any = ()  # of each sample's loss; () for 1
 
     @property
     def size(self) -> int:
@@ -51,6 +56,10 @@ class Samples(NamedTuple):
         """Samples `i_B` (each in 0 … size − 1, unchecked): x_BTF, y_BO."""
         i_B = jnp.asarray(i_B, jnp.int32)
         return self.x_NTF[i_B], self.y_NO[i_B]
+
+    def weigh(self, i_B: ArrayLike, loss_B: jax.Array) -> jax.Array:
+        """Keras' sample weights: a mean over samples divides by their number, not by the sum of weights."""
+        return loss_B if isinstance(self.weight_N, tuple) else loss_B * self.weight_N[jnp.asarray(i_B)]
 
 
 Part = Windows | Samples
@@ -80,8 +89,8 @@ def as_windows(rows_RF: np.ndarray, length_S: np.ndarray, window: int, horizon: 
     )
 
 
-def as_samples(x_NTF: np.ndarray, y_NO: np.ndarray) -> Samples:
-    """One part of ready-made arrays. ValueError: wrong shapes, unequal lengths, a value not finite."""
+def as_samples(x_NTF: np.ndarray, y_NO: np.ndarray, weight_N: np.ndarray | None = None) -> Samples:
+    """One part of ready-made arrays. ValueError: wrong shapes, unequal lengths, a value or weight that cannot be."""
     x_NTF, y_NO = np.asarray(x_NTF), np.asarray(y_NO)
     if x_NTF.ndim != 3 or y_NO.ndim != 2 or len(x_NTF) != len(y_NO) or 0 in x_NTF.shape + y_NO.shape:
         given = f"x has shape {x_NTF.shape}, y {y_NO.shape}"
@@ -91,4 +100,11 @@ def as_samples(x_NTF: np.ndarray, y_NO: np.ndarray) -> Samples:
         if bad.size:
             at = tuple(bad[0].tolist())
             raise ValueError(f"samples: {name}{list(at)} is {array[at]}; only finite values are allowed")
-    return Samples(jnp.asarray(x_NTF, float), jnp.asarray(y_NO, float))
+    if weight_N is None:
+        return Samples(jnp.asarray(x_NTF, float), jnp.asarray(y_NO, float))
+    weight_N = np.asarray(weight_N)
+    if weight_N.shape != (len(x_NTF),) or not (np.isfinite(weight_N) & (weight_N >= 0)).all():
+        raise ValueError(
+            f"samples: weight of shape {weight_N.shape}; allowed: ({len(x_NTF)},), finite, 0 or more"
+        )
+    return Samples(jnp.asarray(x_NTF, float), jnp.asarray(y_NO, float), jnp.asarray(weight_N, float))

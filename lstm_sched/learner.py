@@ -29,7 +29,11 @@ def _shuffle(order: Array, size: int) -> tuple[Array, Array]:
     return order, jax.random.permutation(key, size)
 
 
-SHUFFLED = Order(begin=lambda key: key, draw=_shuffle)
+SHUFFLED = Order(begin=lambda key: key, draw=_shuffle)  # anew for each pass
+FIXED = Order(
+    begin=lambda key: key, draw=lambda key, size: (key, jax.random.permutation(key, size))
+)  # one for ever
+SEQUENTIAL = Order(begin=lambda key: (), draw=lambda order, size: (order, jnp.arange(size)))
 
 
 def given(index_EN: Array) -> Order:
@@ -47,9 +51,14 @@ class Learner(NamedTuple):
     init       key -> params
     loss       (params, carry, x_BTF, y_BO, key or None) -> (loss_B, carry); no key, no noise
     optimizer  learning rate -> optax transformation; built inside each step, so that it holds no clock of its own
-    order      the stream of permutations, one an epoch
-    batch      samples a step; the last batch of an epoch is partial, unless drop_last
+    order      the stream of permutations, one a pass over the data
+    batch      samples a step; the last batch of a pass is partial, unless drop_last
     noisy      whether loss wants a key in training (dropout)
+    steps      steps in an epoch, Keras' `steps_per_epoch`: the next epoch goes on where it ended; None for a whole pass
+    accumulate batches whose mean gradient makes one update
+    averaged   whether an exponential average of the weights is kept (Hyper.average)
+    watched    whether there are per-epoch rules (Hyper.watch)
+    carry      (params, batch) -> recurrent state before the first batch, when it is carried from batch to batch
     """
 
     init: Callable[[Array], Params]
@@ -59,13 +68,35 @@ class Learner(NamedTuple):
     batch: int = 32
     drop_last: bool = False
     noisy: bool = False
+    steps: int | None = None
+    accumulate: int = 1
+    averaged: bool = False
+    watched: bool = False
+    carry: Callable[[Params, int], Any] | None = None
+
+
+def passes(learner: Learner, size: int) -> int:
+    """Batches in one pass over `size` samples. ValueError where they do not make up one, or leave a lane empty."""
+    if not 1 <= learner.batch <= size:
+        raise ValueError(f"batch: {learner.batch}; allowed: 1 to {size}, the number of training windows")
+    if learner.carry and size % learner.batch:
+        raise ValueError(
+            f"batch: {learner.batch}; allowed where a state is carried: a divisor of {size} samples"
+        )
+    return size // learner.batch if learner.drop_last else -(-size // learner.batch)
+
+
+def transform(learner: Learner, rate: Any) -> optax.GradientTransformation:
+    """The optimizer of a step with this rate, over the mean of `accumulate` gradients."""
+    if learner.accumulate == 1:
+        return learner.optimizer(rate)
+    return optax.MultiSteps(learner.optimizer(rate), learner.accumulate).gradient_transformation()
 
 
 def steps_per_epoch(learner: Learner, size: int) -> int:
-    """Updates in an epoch over `size` samples."""
-    if not 1 <= learner.batch <= size:
-        raise ValueError(f"batch: {learner.batch}; allowed: 1 to {size}, the number of training windows")
-    return size // learner.batch if learner.drop_last else -(-size // learner.batch)
+    """Steps in an epoch over `size` samples, at most: an epoch ends with its pass, as in Keras."""
+    whole = passes(learner, size)
+    return whole if learner.steps is None else min(learner.steps, whole)
 
 
 @functools.cache  # the same arguments are the same learner, and so the same compiled program
@@ -82,8 +113,19 @@ def lstm(
     batch: int = 32,
     drop_last: bool = False,
     order: Order = SHUFFLED,
+    steps: int | None = None,
+    accumulate: int = 1,
+    averaged: bool = False,
+    watched: bool = False,
+    stateful: bool = False,
 ) -> Learner:
-    """An LSTM forecaster: `layers` × `hidden` units, then a dense head. Keywords as in `cell.init` and `cell.loss`."""
+    """An LSTM forecaster: `layers` × `hidden` units, then a dense head. Keywords as in `cell.init`, `cell.loss` and
+    `Learner`; `stateful` carries each lane's state from batch to batch, for which the order must be SEQUENTIAL."""
+    for name, count in (("steps", steps), ("accumulate", accumulate)):
+        if count is not None and count < 1:
+            raise ValueError(f"{name}: {count}; allowed: 1 and more")
+    if stateful and order is not SEQUENTIAL:
+        raise ValueError("stateful: a state is carried from batch to batch only in the order SEQUENTIAL")
     cell.check(
         features=features,
         hidden=hidden,
@@ -103,4 +145,9 @@ def lstm(
         batch=batch,
         drop_last=drop_last,
         noisy=dropout > 0,
+        steps=steps,
+        accumulate=accumulate,
+        averaged=averaged,
+        watched=watched,
+        carry=cell.rest if stateful else None,
     )

@@ -5,7 +5,8 @@ Every preset names every component, so that a new one breaks each until its fate
 
 from typing import Any
 
-from lstm_sched.state import Moments, TrainState, keep
+from lstm_sched.fractions import keep
+from lstm_sched.state import Moments, TrainState
 
 # One fit, or a loop of fits that drops nothing.
 CONTINUE = keep(
@@ -23,6 +24,48 @@ KERAS_LOOP = keep(
 KERAS_RECOMPILE = keep(
     params=1, moments=0, step=0, epoch=0, order=1, noise=1,
     carry=1, average=0, rate=0, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# `fit(epochs=i + 1, initial_epoch=i)` in a loop: the epoch index is right, callbacks still start anew.
+KERAS_INITIAL_EPOCH = keep(
+    params=1, moments=1, step=1, epoch=1, order=1, noise=1,
+    carry=1, average=1, rate=1, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# `set_random_seed` in the loop: each fit repeats the streams of the first.
+KERAS_RESEED = keep(
+    params=1, moments=1, step=1, epoch=0, order=0, noise=0,
+    carry=1, average=1, rate=1, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# tf.keras 2 with a seed: each fit repeats the first permutation, the dropout stream goes on.
+KERAS2_SEED = keep(
+    params=1, moments=1, step=1, epoch=0, order=0, noise=1,
+    carry=1, average=1, rate=1, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# `reset_states()` after each fit of a stateful network.
+KERAS_RESET_STATES = keep(
+    params=1, moments=1, step=1, epoch=0, order=1, noise=1,
+    carry=0, average=1, rate=1, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# A `.keras` file saved and loaded between fits: the optimizer is whole, the dropout stream starts again.
+KERAS_RELOAD = keep(
+    params=1, moments=1, step=1, epoch=0, order=1, noise=0,
+    carry=0, average=1, rate=1, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# `.weights.h5` loaded into a freshly compiled model: the optimizer is silently lost.
+KERAS_RELOAD_WEIGHTS = keep(
+    params=1, moments=0, step=0, epoch=0, order=1, noise=0,
+    carry=0, average=0, rate=0, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# A legacy `.h5` file: it brings back the count, but neither m nor v.
+KERAS_RELOAD_H5 = keep(
+    params=1, moments=Moments(mu=0, nu=0, count=1, other=0), step=1, epoch=0, order=1, noise=0,
+    carry=0, average=0, rate=1, position=0, monitor=0, best=0,
 )  # fmt: skip
 
 # Weights saved and loaded into a new program.
@@ -63,6 +106,13 @@ POLICIES = {
     "one_fit": CONTINUE,
     "keras_loop": KERAS_LOOP,
     "keras_recompile": KERAS_RECOMPILE,
+    "keras_initial_epoch": KERAS_INITIAL_EPOCH,
+    "keras_reseed": KERAS_RESEED,
+    "keras2_seed": KERAS2_SEED,
+    "keras_reset_states": KERAS_RESET_STATES,
+    "keras_reload": KERAS_RELOAD,
+    "keras_reload_weights": KERAS_RELOAD_WEIGHTS,
+    "keras_reload_h5": KERAS_RELOAD_H5,
     "weights_only": WEIGHTS_ONLY,
     "scratch": SCRATCH,
     "drop_moments": DROP_MOMENTS,
@@ -89,10 +139,11 @@ def mark(fraction: float) -> str:
 
 
 def fate_table(policies: dict[str, TrainState]) -> str:
-    """Markdown: a row a component, a column a policy."""
-    columns = {name: fates(policy) for name, policy in policies.items()}
-    lines = ["| | " + " | ".join(f"`{name}`" for name in columns) + " |"]
-    lines.append("|---" * (len(columns) + 1) + "|")
-    for component in next(iter(columns.values())):
-        lines.append(f"| {component} | " + " | ".join(mark(c[component]) for c in columns.values()) + " |")
+    """Markdown: a row a policy, a column a component."""
+    rows = {name: fates(policy) for name, policy in policies.items()}
+    components = list(fates(CONTINUE))
+    lines = ["| | " + " | ".join(components) + " |", "|---" * (len(components) + 1) + "|"]
+    lines += [
+        f"| `{name}` | " + " | ".join(mark(row[c]) for c in components) + " |" for name, row in rows.items()
+    ]
     return "\n".join(lines)

@@ -15,11 +15,12 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from lstm_sched import evaluation
 from lstm_sched.data import Data, Part
 from lstm_sched.learner import Learner, Params, steps_per_epoch
+from lstm_sched.member import Log, Member, Progress, start
 from lstm_sched.state import Origin
-from lstm_sched.train import Log, Member, Progress, run, start
-from lstm_sched.train import losses as train_losses
+from lstm_sched.train import run
 
 SCAN = 10  # epochs in the compiled scan; chunks are cut from it by skipping, so their length changes no bit
 
@@ -125,7 +126,7 @@ def advance(
 @partial(jax.jit, static_argnames=("learner", "layout"))
 def losses(learner: Learner, layout: Layout, params_M: Params, part: Part) -> Array:
     """loss_MN: of each member's weights on every sample of a part of the data."""
-    return _spread(layout, partial(train_losses, learner), params_M, part)
+    return _spread(layout, partial(evaluation.losses, learner), params_M, part)
 
 
 def pad(tree_M: Any, layout: Layout) -> Any:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
-from lstm_sched.learner import Learner, Params
+from lstm_sched import monitor
+from lstm_sched.learner import Learner, Params, transform
 
 
 class TrainState(NamedTuple):
@@ -40,6 +40,13 @@ class Moments(NamedTuple):
     other: Any
 
 
+class Position(NamedTuple):
+    """Where epochs shorter than the data go on: batches seen of the pass, and the stream it was drawn from."""
+
+    place: Any
+    order: Any
+
+
 class Origin(NamedTuple):
     """What a run started from, and so what a boundary returns to.
 
@@ -53,79 +60,6 @@ class Origin(NamedTuple):
     reseed: Any
 
 
-PARTIAL = ("params", "moments", "average")  # components that may be kept in part
-_MOMENT = {"mu": "mu", "trace": "mu", "nu": "nu", "nu_max": "nu", "count": "count"}
-
-
-def keep(
-    *, params, moments, step, epoch, order, noise, carry, average, rate, position, monitor, best
-) -> TrainState:
-    """A policy: one keep-fraction a component, all named; `moments` is one fraction or `Moments`.
-
-    Raises ValueError for a fraction outside [0, 1], or between 0 and 1 where a component is kept or not.
-    """
-    policy = TrainState(
-        params, moments, step, epoch, order, noise, carry, average, rate, position, monitor, best
-    )
-    check(policy)
-    return policy
-
-
-def check(policy: TrainState) -> None:
-    """ValueError naming the first component whose fraction is not allowed."""
-    for name, value in policy._asdict().items():
-        parts = value._asdict() if isinstance(value, Moments) else {"": value}
-        for part, fraction in parts.items():
-            between = name in PARTIAL and part != "count"
-            _check_fraction(f"{name}.{part}".rstrip("."), fraction, between)
-
-
-def _check_fraction(field: str, fraction: Any, between: bool) -> None:
-    allowed = "0 to 1" if between else "0 or 1"
-    if not isinstance(fraction, int | float | np.number) or not 0 <= fraction <= 1:
-        raise ValueError(f"policy {field}: {fraction!r}; allowed: {allowed}")
-    if not between and fraction not in (0, 1):
-        raise ValueError(f"policy {field}: {fraction!r}; allowed: {allowed} (it cannot be kept in part)")
-
-
-def moment_of(path: tuple, shape: tuple[int, ...], weights: dict[tuple, tuple[int, ...]]) -> str:
-    """Which of Moments' fields an optimizer leaf belongs to, from its path and shape.
-
-    The innermost optax field name on the path decides (`trace` is a first moment, `nu_max` a second). A leaf that
-    stands for a weight ends with the weight's own path, whose names are not optax's: `weights` maps such paths
-    to shapes.
-    """
-    own = max((len(w) for w in weights if path[len(path) - len(w) :] == w and weights[w] == shape), default=0)
-    names = [k.name for k in path[: len(path) - own] if isinstance(k, jax.tree_util.GetAttrKey)]
-    return next((_MOMENT[name] for name in reversed(names) if name in _MOMENT), "other")
-
-
-def spread(policy: TrainState, state: TrainState) -> TrainState:
-    """The policy with one fraction for every leaf of `state` (arrays or shapes): what `restart` takes.
-
-    Spread policies of one learner have the same structure, so they stack into a population. Raises ValueError where a
-    fraction between 0 and 1 meets a leaf that cannot be interpolated.
-    """
-    check(policy)
-    weights = {path: leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(state.params)}
-
-    def of_moment(path: tuple, leaf: Any) -> np.float64:
-        if not isinstance(policy.moments, Moments):  # one fraction: blends what floats, keeps the integers
-            whole = 0 < policy.moments < 1 and not jnp.issubdtype(leaf.dtype, jnp.floating)
-            return np.float64(1 if whole else policy.moments)
-        part = moment_of(path, leaf.shape, weights)
-        fraction = getattr(policy.moments, part)
-        floating = jnp.issubdtype(leaf.dtype, jnp.floating)
-        _check_fraction(f"moments.{part} at {jax.tree_util.keystr(path)}", fraction, floating)
-        return np.float64(fraction)
-
-    def alike(fraction: float, component: Any) -> Any:
-        return jax.tree.map(lambda _: np.float64(fraction), component)
-
-    rest = {name: alike(getattr(policy, name), c) for name, c in state._asdict().items() if name != "moments"}
-    return TrainState(moments=jax.tree_util.tree_map_with_path(of_moment, state.moments), **rest)
-
-
 def draw(learner: Learner, key: Array, number: Any = 0) -> Params:
     """New weights for boundary `number` of the run that `key` belongs to; 0 is its beginning."""
     weights, _, _ = jax.random.split(key, 3)
@@ -137,20 +71,21 @@ def begin(learner: Learner, key: Array, params: Params, number: Any = 0) -> Trai
     _, order, noise = jax.random.split(key, 3)
     zero = jnp.zeros((), jnp.int32)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
-        moments = learner.optimizer(0.0).init(params)
+        moments = transform(learner, 0.0).init(params)
+    stream = learner.order.begin(jax.random.fold_in(order, number))
     return TrainState(
         params=params,
         moments=moments,
         step=zero,
         epoch=zero,
-        order=learner.order.begin(jax.random.fold_in(order, number)),
+        order=stream,
         noise=jax.random.fold_in(noise, number) if learner.noisy else (),
-        carry=(),
-        average=(),
-        rate=(),
-        position=(),
-        monitor=(),
-        best=(),
+        carry=learner.carry(params, learner.batch) if learner.carry else (),
+        average=params if learner.averaged else (),
+        rate=jnp.ones((), float) if learner.watched else (),
+        position=Position(zero, stream) if learner.steps else (),
+        monitor=monitor.begin() if learner.watched else (),
+        best=params if learner.watched else (),
     )
 
 
@@ -184,15 +119,3 @@ def restart(
     fresh = begin(learner, origin.key, params, jnp.where(origin.reseed, number, 0))
     rest = mix(policy._replace(params=()), state._replace(params=()), fresh._replace(params=()))
     return rest._replace(params=params)
-
-
-def to_dict(policy: TrainState) -> dict[str, Any]:
-    """A policy by name, as JSON takes it."""
-    moments = policy.moments._asdict() if isinstance(policy.moments, Moments) else policy.moments
-    return policy._asdict() | {"moments": moments}
-
-
-def from_dict(fractions: dict[str, Any]) -> TrainState:
-    """The inverse of `to_dict`; TypeError where a component is missing or unknown."""
-    moments = fractions.get("moments")
-    return keep(**(fractions | {"moments": Moments(**moments) if isinstance(moments, dict) else moments}))

@@ -1,91 +1,24 @@
-"""step → epoch → run: one update, one pass over the data, a whole run with its boundaries.
+"""step → epoch → run: one update, one epoch, a whole run with its boundaries.
 
 All are pure, so they compose with jit, vmap, grad and shard_map, and each is usable alone from a Python loop.
 Letters: B batch, S steps of an epoch (of the run, in rates_S), N samples.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array, lax
-from jax.tree_util import Partial
 
+from lstm_sched import monitor
+from lstm_sched.batches import Batch, upcoming
 from lstm_sched.data import Data, Part
-from lstm_sched.learner import Learner, Params, steps_per_epoch
-from lstm_sched.state import Origin, TrainState, begin, draw, restart, spread
-
-
-class Hyper(NamedTuple):
-    """Traced hyper-parameters: what members of a population may differ in without recompiling."""
-
-    rates_S: Array  # learning rate of every step of the run, read at state.step
-
-
-class Member(NamedTuple):
-    """One training of a population, all of it data."""
-
-    hp: Hyper
-    policy: TrainState  # spread: one keep-fraction a leaf
-    when: Partial  # before which epochs the policy is applied (rules.py)
-    origin: Origin
-
-
-class Batch(NamedTuple):
-    """Which samples, and their weights: 0 for what fills up the last batch of an epoch."""
-
-    index_B: Array
-    weight_B: Array
-
-
-class Log(NamedTuple):
-    """One epoch, in the units of the loss."""
-
-    loss: Any  # mean over samples, each taken before its update
-    val: Any  # after the epoch
-    rate: Any  # learning rate of its last step
-    boundary: Any  # whether a boundary fell before it
-
-
-class Selected(NamedTuple):
-    """Weights at the lowest validation loss so far; `epoch` counts from 1, 0 is the beginning."""
-
-    params: Params
-    val: Any
-    epoch: Any
-
-
-class Progress(NamedTuple):
-    """What a run carries. No policy touches the clock (epochs run), the log of the last epoch, or `selected`."""
-
-    state: TrainState
-    clock: Any
-    log: Log
-    selected: Selected
-
-
-@partial(jax.jit, static_argnames="learner")
-def originate(learner: Learner, seed: Any) -> Origin:
-    """The origin of the run with this seed: weights drawn, no choice to draw or seed anew at a boundary."""
-    key = jax.random.key(seed)
-    return Origin(key, draw(learner, key), redraw=jnp.zeros((), bool), reseed=jnp.zeros((), bool))
-
-
-def member(learner: Learner, hp: Hyper, policy: TrainState, when: Partial, origin: Origin) -> Member:
-    """A member whose policy, given a fraction a component, is spread over the leaves of the learner's state."""
-    shapes = jax.eval_shape(partial(begin, learner), origin.key, origin.params)
-    return Member(hp, spread(policy, shapes), when, origin)
-
-
-def start(learner: Learner, origin: Origin) -> Progress:
-    """Before the first epoch."""
-    nan = jnp.asarray(jnp.nan, float)
-    log = Log(loss=nan, val=nan, rate=nan, boundary=jnp.zeros((), bool))
-    first = Selected(origin.params, val=jnp.asarray(jnp.inf, float), epoch=jnp.zeros((), jnp.int32))
-    return Progress(begin(learner, origin.key, origin.params), jnp.zeros((), jnp.int32), log, first)
+from lstm_sched.evaluation import losses_from, mean
+from lstm_sched.learner import Learner, Params, passes, steps_per_epoch, transform
+from lstm_sched.member import Hyper, Log, Member, Progress, Selected
+from lstm_sched.state import TrainState, restart
 
 
 def step(
@@ -97,68 +30,89 @@ def step(
 
     def mean_loss(params):
         loss_B, carry = learner.loss(params, state.carry, x_BTF, y_BO, key)
-        return _mean(loss_B, batch.weight_B), carry
+        return mean(data.train.weigh(batch.index_B, loss_B), batch.weight_B), carry
 
     (loss, carry), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
-        optimizer = learner.optimizer(_rate(hp, state))
-        updates, moments = optimizer.update(grads, state.moments, state.params)
+        updates, moments = transform(learner, _rate(hp, state)).update(grads, state.moments, state.params)
         params = optax.apply_updates(state.params, updates)
-    state = state._replace(params=params, moments=moments, step=state.step + 1, noise=noise, carry=carry)
-    return state, loss
+    average = _average(learner, hp, state, params) if learner.averaged else ()
+    after = state._replace(
+        params=params, moments=moments, step=state.step + 1, noise=noise, carry=carry, average=average
+    )
+    return after, loss
 
 
-def _mean(loss_N: Array, weight_N: Array) -> Array:
-    """The weighted mean, kept apart: fused with its surroundings, XLA may round it otherwise in another program."""
-    loss_N, weight_N = lax.optimization_barrier((loss_N, weight_N))
-    return lax.optimization_barrier(jnp.vdot(weight_N, loss_N) / jnp.sum(weight_N))
+def _average(learner: Learner, hp: Hyper, state: TrainState, params: Params) -> Params:
+    """Keras' running average: it starts from the weights after the first update of its optimizer."""
+    first = state.step // learner.accumulate == 0
+
+    def one(average, weight):
+        part = jnp.where(first, 0, jnp.asarray(hp.average, weight.dtype))
+        return part * average + (1 - part) * weight
+
+    return jax.tree.map(one, state.average, params)
+
+
+def _table(hp: Hyper, step: Array) -> Array:
+    """NaN beyond the table, where JAX would silently repeat its last rate."""
+    return hp.rates_S.at[step].get(mode="fill", fill_value=jnp.nan)
 
 
 def _rate(hp: Hyper, state: TrainState) -> Array:
-    """NaN beyond the table, where JAX would silently repeat its last rate."""
-    return hp.rates_S.at[state.step].get(mode="fill", fill_value=jnp.nan)
-
-
-def _batches(learner: Learner, index_N: Array, steps: int) -> Batch:
-    """Batch of [S, B]: index_N cut into steps; a last, partial batch is filled up with weight 0."""
-    size = min(index_N.shape[0], steps * learner.batch)
-    fill = steps * learner.batch - size
-    weight = np.pad(np.ones(size), (0, fill)).reshape(steps, learner.batch)
-    index = jnp.pad(index_N[:size], (0, fill)).reshape(steps, learner.batch)
-    return Batch(index, jnp.asarray(weight, float))
-
-
-def losses(learner: Learner, params: Params, part: Part) -> Array:
-    """loss_N of every sample of a part of the data, in batches of the training size, without noise."""
-    learner = learner._replace(batch=min(learner.batch, part.size), drop_last=False)
-
-    def one(_, batch):
-        x_BTF, y_BO = part.take(batch.index_B)
-        return (), learner.loss(params, (), x_BTF, y_BO, None)[0]
-
-    batches = _batches(learner, jnp.arange(part.size), steps_per_epoch(learner, part.size))
-    _, loss_SB = lax.scan(one, (), batches)
-    return loss_SB.ravel()[: part.size]
-
-
-def evaluate(learner: Learner, params: Params, part: Part) -> Array:
-    """Mean of `losses`."""
-    loss_N = losses(learner, params, part)
-    return _mean(loss_N, jnp.ones_like(loss_N))
+    table = _table(hp, state.step)
+    return table if isinstance(state.rate, tuple) else table * state.rate
 
 
 def epoch(learner: Learner, hp: Hyper, data: Data, state: TrainState) -> tuple[TrainState, Log]:
-    """One pass over the training part in the stream's next order, then validation."""
-    order, index_N = learner.order.draw(state.order, data.train.size)
-    batches = _batches(learner, index_N, steps_per_epoch(learner, data.train.size))
-    state, loss_S = lax.scan(partial(step, learner, hp, data), state._replace(order=order), batches)
+    """`learner.steps` steps, or one pass over the training part, then validation."""
+    if learner.watched:
+        state = state._replace(rate=hp.watch.rate(state.epoch, state.rate))
+    if learner.carry:
+        state = state._replace(carry=_rest_if(learner, hp.carry.reset, state))
+    state, batches = upcoming(learner, data.train.size, state)
+    state, loss_S = lax.scan(partial(_step_if_any, learner, hp, data), state, batches)
+    val_N, state = _validate(learner, hp, data.val, state)
     log = Log(
-        loss=_mean(loss_S, jnp.sum(batches.weight_B, axis=1)),
-        val=evaluate(learner, state.params, data.val),
+        loss=mean(loss_S, jnp.sum(batches.weight_B, axis=1)),
+        val=mean(val_N, jnp.ones_like(val_N)),
         rate=_rate(hp, state._replace(step=state.step - 1)),
         boundary=jnp.zeros((), bool),
+        trained=jnp.ones((), bool),
     )
+    if learner.watched:
+        state = _observe(hp, state, log)
     return state._replace(epoch=state.epoch + 1), log
+
+
+def _rest_if(learner: Learner, rests: Any, state: TrainState) -> Any:
+    """The carried state, or zeros."""
+    assert learner.carry
+    return jax.tree.map(partial(jnp.where, rests), learner.carry(state.params, learner.batch), state.carry)
+
+
+def _validate(learner: Learner, hp: Hyper, part: Part, state: TrainState) -> tuple[Array, TrainState]:
+    if not learner.carry:
+        return losses_from(learner, state.params, part, ())[0], state
+    val_N, carry = losses_from(learner, state.params, part, _rest_if(learner, ~hp.carry.through, state))
+    return val_N, state._replace(carry=jax.tree.map(partial(jnp.where, hp.carry.through), carry, state.carry))
+
+
+def _step_if_any(
+    learner: Learner, hp: Hyper, data: Data, state: TrainState, batch: Batch
+) -> tuple[TrainState, Array]:
+    """A step, unless the batch lies beyond the pass."""
+    take = partial(step, learner, hp, data)
+    if learner.steps is None or passes(learner, data.train.size) % learner.steps == 0:
+        return take(state, batch)
+    return lax.cond(batch.weight_B[0] > 0, take, lambda state, _: (state, jnp.zeros((), float)), state, batch)
+
+
+def _observe(hp: Hyper, state: TrainState, log: Log) -> TrainState:
+    table = _table(hp, state.step - 1)
+    memory, rate, best = monitor.observe(hp.watch, state.monitor, state.epoch, log.val, state.rate, table)
+    kept = jax.tree.map(partial(jnp.where, best), state.params, state.best)
+    return state._replace(monitor=memory, rate=rate, best=kept)
 
 
 def _select(old: Selected, params: Params, log: Log, clock: Array) -> Selected:
@@ -172,10 +126,40 @@ def _boundary_then_epoch(learner: Learner, member: Member, data: Data, progress:
         lambda: restart(learner, member.policy, member.origin, progress.state, progress.clock),
         lambda: progress.state,
     )
-    state, log = epoch(learner, member.hp, data, state)
+    progress = progress._replace(state=state)
+    one = partial(_epoch_of_run, learner, member, data)
+    if learner.watched:
+        progress = lax.cond(state.monitor.stopped, _skip, one, progress)
+    else:
+        progress = one(progress)
+    return progress._replace(log=progress.log._replace(boundary=falls))
+
+
+def _epoch_of_run(learner: Learner, member: Member, data: Data, progress: Progress) -> Progress:
+    state, log = epoch(learner, member.hp, data, progress.state)
     clock = progress.clock + 1
-    selected = _select(progress.selected, state.params, log, clock)
-    return Progress(state, clock, log._replace(boundary=falls), selected)
+    after = Progress(state, clock, log, _select(progress.selected, state.params, log, clock))
+    return after._replace(state=_end_fit(learner, member, after))
+
+
+def _skip(progress: Progress) -> Progress:
+    """An epoch after the one in which the fit has stopped."""
+    log = progress.log._replace(trained=jnp.zeros((), bool))
+    return progress._replace(clock=progress.clock + 1, log=log)
+
+
+def _end_fit(learner: Learner, member: Member, progress: Progress) -> TrainState:
+    """If a fit ends here, as planned or stopped: the average, then the best weights, become the weights."""
+    state = progress.state
+    ends = member.ends(progress) if member.ends else jnp.zeros((), bool)
+    if learner.watched:
+        ends = ends | state.monitor.stopped
+    if learner.averaged:
+        state = state._replace(params=jax.tree.map(partial(jnp.where, ends), state.average, state.params))
+    if learner.watched:
+        restores = ends & member.hp.watch.stopping.restore & state.monitor.stopping.seen
+        state = state._replace(params=jax.tree.map(partial(jnp.where, restores), state.best, state.params))
+    return state
 
 
 def run(
@@ -183,7 +167,7 @@ def run(
 ) -> tuple[Progress, Log]:
     """`epochs` epochs (static), each after its boundary if one falls; none from clock `end` (traced) on.
 
-    Returns the progress and a Log of [epochs]; an epoch that was skipped repeats the log before it. The scan has at
+    Returns the progress and a Log of [epochs]; an epoch beyond `end` repeats the log before it. The scan has at
     least two turns whatever `epochs` is: a loop of one is inlined by XLA and may round otherwise.
     """
     steps, table = steps_per_epoch(learner, data.train.size), member.hp.rates_S.shape[-1]

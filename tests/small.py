@@ -8,11 +8,11 @@ import numpy as np
 
 from lstm_sched import rules
 from lstm_sched.data import Data, Samples
-from lstm_sched.learner import SHUFFLED, Learner
+from lstm_sched.learner import SHUFFLED, Learner, steps_per_epoch
+from lstm_sched.member import Hyper, member, originate
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.policies import CONTINUE
 from lstm_sched.schedules import tabulate
-from lstm_sched.train import Hyper, member, originate, steps_per_epoch
 
 
 def _init(key):

@@ -13,10 +13,11 @@ import small
 
 from lstm_sched import rules
 from lstm_sched.checkpoint import digest, latest, restore, resume, save
+from lstm_sched.member import start
 from lstm_sched.policies import CONTINUE, DROP_M, KERAS_RECOMPILE, SCRATCH, WEIGHTS_ONLY
 from lstm_sched.population import layout, stack, train
 from lstm_sched.state import restart
-from lstm_sched.train import run, start
+from lstm_sched.train import run
 
 EPOCHS = 6
 DATA = small.data(10)

@@ -6,9 +6,10 @@ import numpy as np
 import optax
 import pytest
 
+from lstm_sched.fractions import spread
 from lstm_sched.optimizers import OPTIMIZERS, keras_adam, keras_sgd
 from lstm_sched.policies import CONTINUE
-from lstm_sched.state import Moments, TrainState, mix, spread
+from lstm_sched.state import Moments, TrainState, mix
 
 GRADS = np.random.default_rng(0).normal(size=(40, 5))
 B1, B2 = 0.9, 0.999

@@ -10,12 +10,14 @@ import pytest
 
 from lstm_sched import cell, rules
 from lstm_sched.data import Data, Samples
-from lstm_sched.learner import given, lstm
+from lstm_sched.evaluation import evaluate
+from lstm_sched.learner import given, lstm, steps_per_epoch
+from lstm_sched.member import Hyper, member, start
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.policies import CONTINUE, DROP_M, KERAS_LOOP, KERAS_RECOMPILE
 from lstm_sched.schedules import tabulate
 from lstm_sched.state import Origin
-from lstm_sched.train import Hyper, evaluate, member, run, start, steps_per_epoch
+from lstm_sched.train import run
 
 ORACLE = np.load(Path(__file__).parent / "oracle" / "keras.npz")
 EPOCHS = 20

@@ -7,9 +7,11 @@ import pytest
 import small
 
 from lstm_sched import rules
+from lstm_sched.evaluation import evaluate
+from lstm_sched.member import start
 from lstm_sched.policies import POLICIES
 from lstm_sched.population import Layout, fetch, layout, losses, pad, row, stack, train
-from lstm_sched.train import evaluate, run, start
+from lstm_sched.train import run
 
 EPOCHS = 5
 DATA = small.data(10)

@@ -12,10 +12,12 @@ import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lstm_sched import fractions as F
 from lstm_sched import state as S
+from lstm_sched.fractions import moment_of, spread
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.policies import CONTINUE, DROP_MOMENTS, POLICIES, SCRATCH
-from lstm_sched.state import Moments, TrainState, mix, moment_of, restart, spread
+from lstm_sched.state import Moments, TrainState, mix, restart
 
 PARTS = ("mu", "nu", "count", "other")
 
@@ -54,10 +56,10 @@ fraction = st.one_of(st.sampled_from([0, 1]), st.floats(1e-6, 1 - 1e-6))
 flag = st.sampled_from([0, 1])
 moments = st.one_of(fraction, st.builds(Moments, mu=fraction, nu=fraction, count=flag, other=flag))
 kinds = {"params": fraction, "moments": moments, "average": fraction}
-policies = st.builds(S.keep, **{name: kinds.get(name, flag) for name in TrainState._fields})
+policies = st.builds(F.keep, **{name: kinds.get(name, flag) for name in TrainState._fields})
 whole = st.one_of(flag, st.builds(Moments, mu=flag, nu=flag, count=flag, other=flag))
 whole_policies = st.builds(
-    S.keep, **{name: whole if name == "moments" else flag for name in TrainState._fields}
+    F.keep, **{name: whole if name == "moments" else flag for name in TrainState._fields}
 )
 mixed = jax.jit(mix)
 
@@ -99,25 +101,25 @@ def test_a_policy_names_every_component(name):
     fractions = CONTINUE._asdict()
     del fractions[name]
     with pytest.raises(TypeError, match=name):
-        S.keep(**fractions)
+        F.keep(**fractions)
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan"), float("inf"), "1", None])
 @pytest.mark.parametrize("name", TrainState._fields)
 def test_a_fraction_outside_0_to_1_is_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"policy {name}"):
-        S.keep(**(CONTINUE._asdict() | {name: value}))
+        F.keep(**(CONTINUE._asdict() | {name: value}))
 
 
-@pytest.mark.parametrize("name", [f for f in TrainState._fields if f not in S.PARTIAL])
+@pytest.mark.parametrize("name", [f for f in TrainState._fields if f not in F.PARTIAL])
 def test_keys_counters_and_flags_are_kept_or_not(name):
     with pytest.raises(ValueError, match=f"policy {name}.*cannot be kept in part"):
-        S.keep(**(CONTINUE._asdict() | {name: 0.5}))
+        F.keep(**(CONTINUE._asdict() | {name: 0.5}))
 
 
 def test_a_count_cannot_be_kept_in_part():
     with pytest.raises(ValueError, match=r"moments\.count"):
-        S.keep(**(CONTINUE._asdict() | {"moments": Moments(1, 1, 0.5, 1)}))
+        F.keep(**(CONTINUE._asdict() | {"moments": Moments(1, 1, 0.5, 1)}))
 
 
 def test_an_integer_leaf_among_the_other_moments_is_refused_when_spread():
@@ -243,9 +245,9 @@ def test_fresh_weights_and_streams_return_or_are_drawn_anew_as_the_arm_says(redr
 @given(policy=policies)
 @settings(deadline=None, max_examples=30)
 def test_a_policy_comes_back_from_its_dictionary(policy):
-    assert S.from_dict(S.to_dict(policy)) == policy
+    assert F.from_dict(F.to_dict(policy)) == policy
 
 
 def test_a_dictionary_with_an_unknown_component_is_refused():
     with pytest.raises(TypeError, match="momentum"):
-        S.from_dict(S.to_dict(CONTINUE) | {"momentum": 1})
+        F.from_dict(F.to_dict(CONTINUE) | {"momentum": 1})

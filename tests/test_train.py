@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 from lstm_sched import learner as L
 from lstm_sched import rules
+from lstm_sched.batches import Batch
+from lstm_sched.evaluation import evaluate
+from lstm_sched.member import start
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.policies import CONTINUE, KERAS_LOOP, KERAS_RECOMPILE, POLICIES, SCRATCH
 from lstm_sched.schedules import tabulate
-from lstm_sched.train import Batch, epoch, evaluate, run, start, step
+from lstm_sched.train import epoch, run, step
 
 EPOCHS = 6
 run_jit = jax.jit(run, static_argnames=("learner", "epochs"))

@@ -1,0 +1,55 @@
+"""Which samples each step of an epoch takes.
+
+Letters: B batch, S steps, N samples.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from lstm_sched.learner import Learner, passes, steps_per_epoch
+from lstm_sched.state import Position, TrainState
+
+
+class Batch(NamedTuple):
+    """Which samples, and their weights: 0 for what fills up the last batch of a pass."""
+
+    index_B: Array
+    weight_B: Array
+
+
+def cut(learner: Learner, index_N: Array, steps: int) -> Batch:
+    """Batch of [S, B]: index_N cut into steps; a last, partial batch is filled up with weight 0."""
+    size = min(index_N.shape[0], steps * learner.batch)
+    fill = steps * learner.batch - size
+    weight = np.pad(np.ones(size), (0, fill)).reshape(steps, learner.batch)
+    index = jnp.pad(index_N[:size], (0, fill)).reshape(steps, learner.batch)
+    return Batch(index, jnp.asarray(weight, float))
+
+
+def upcoming(learner: Learner, size: int, state: TrainState) -> tuple[TrainState, Batch]:
+    """The batches of the next epoch: a pass in the stream's next order, or `steps` more of the pass begun.
+
+    A batch beyond the pass has weight 0: the epoch ends with its pass.
+    """
+    whole = passes(learner, size)
+    if learner.steps is None:
+        order, index_N = learner.order.draw(state.order, size)
+        return state._replace(order=order), cut(learner, index_N, whole)
+    place, begun = state.position
+    anew = partial(jnp.where, place == 0)
+    stream = jax.tree.map(anew, state.order, begun)
+    order, index_N = learner.order.draw(stream, size)
+    row_S = place + jnp.arange(steps_per_epoch(learner, size), dtype=jnp.int32)
+    batches = jax.tree.map(lambda a: a[jnp.minimum(row_S, whole - 1)], cut(learner, index_N, whole))
+    live_S1 = jnp.asarray(row_S < whole, float)[:, None]
+    end = row_S[-1] + 1
+    state = state._replace(
+        order=jax.tree.map(anew, order, state.order),
+        position=Position(jnp.where(end < whole, end, 0), stream),
+    )
+    return state, batches._replace(weight_B=batches.weight_B * live_S1)

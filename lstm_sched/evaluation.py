@@ -1,0 +1,48 @@
+"""The loss of given weights on a part of the data.
+
+Letters: B batch, S batches, N samples.
+"""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array, lax
+
+from lstm_sched.batches import cut
+from lstm_sched.data import Part
+from lstm_sched.learner import Learner, Params, passes
+
+
+def mean(loss_N: Array, weight_N: Array) -> Array:
+    """The weighted mean, kept apart: fused with its surroundings, XLA may round it otherwise in another program."""
+    loss_N, weight_N = lax.optimization_barrier((loss_N, weight_N))
+    return lax.optimization_barrier(jnp.vdot(weight_N, loss_N) / jnp.sum(weight_N))
+
+
+def losses(learner: Learner, params: Params, part: Part) -> Array:
+    """loss_N of every sample of a part of the data, in batches of the training size, without noise.
+
+    A state that is carried from batch to batch begins at rest.
+    """
+    batch = min(learner.batch, part.size)
+    return losses_from(learner, params, part, learner.carry(params, batch) if learner.carry else ())[0]
+
+
+def losses_from(learner: Learner, params: Params, part: Part, carry: Any) -> tuple[Array, Any]:
+    """`losses` of which the first batch begins with `carry`; also the carry after the last."""
+    learner = learner._replace(batch=min(learner.batch, part.size), drop_last=False)
+
+    def one(carry, batch):
+        x_BTF, y_BO = part.take(batch.index_B)
+        loss_B, carry = learner.loss(params, carry, x_BTF, y_BO, None)
+        return carry, part.weigh(batch.index_B, loss_B)
+
+    batches = cut(learner, jnp.arange(part.size), passes(learner, part.size))
+    carry, loss_SB = lax.scan(one, carry, batches)
+    return loss_SB.ravel()[: part.size], carry
+
+
+def evaluate(learner: Learner, params: Params, part: Part) -> Array:
+    """Mean of `losses`."""
+    loss_N = losses(learner, params, part)
+    return mean(loss_N, jnp.ones_like(loss_N))

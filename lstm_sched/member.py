@@ -1,0 +1,110 @@
+"""One training as data: what it is made of (a member of a population), and what it carries.
+
+Letters: S steps of the run.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.tree_util import Partial
+
+from lstm_sched.fractions import spread
+from lstm_sched.learner import Learner, Params
+from lstm_sched.state import Origin, TrainState, begin, draw
+
+
+class Carrying(NamedTuple):
+    """What becomes of a recurrent state that is carried from batch to batch. Keras: neither reset, and through."""
+
+    reset: Any  # it is zeroed before each epoch
+    through: Any  # validation goes on from it and leaves its own behind, instead of beginning at rest
+
+
+class Hyper(NamedTuple):
+    """Traced hyper-parameters: what members of a population may differ in without recompiling.
+
+    Those from `watch` on are `()` unless the learner uses them.
+    """
+
+    rates_S: Array  # learning rate of every step of the run, read at state.step
+    watch: Any = ()  # a Watch: per-epoch rules; learner.watched
+    average: Any = ()  # momentum of the average of the weights; learner.averaged
+    carry: Any = ()  # a Carrying; learner.carry
+
+
+class Member(NamedTuple):
+    """One training of a population, all of it data."""
+
+    hp: Hyper
+    policy: TrainState  # spread: one keep-fraction a leaf
+    when: Partial  # before which epochs the policy is applied (rules.py)
+    origin: Origin
+    ends: Partial | tuple[()] = ()  # after which epochs a fit ends (rules.ends), if that does anything
+
+
+class Log(NamedTuple):
+    """One epoch, in the units of the loss."""
+
+    loss: Any  # mean over samples, each taken before its update
+    val: Any  # after the epoch
+    rate: Any  # learning rate of its last step
+    boundary: Any  # whether a boundary fell before it
+    trained: Any  # False once a fit has stopped: the rest is the last trained epoch's
+
+
+class Selected(NamedTuple):
+    """Weights at the lowest validation loss so far; `epoch` counts from 1, 0 is the beginning."""
+
+    params: Params
+    val: Any
+    epoch: Any
+
+
+class Progress(NamedTuple):
+    """What a run carries. No policy touches the clock (epochs run), the log of the last epoch, or `selected`."""
+
+    state: TrainState
+    clock: Any
+    log: Log
+    selected: Selected
+
+
+@partial(jax.jit, static_argnames="learner")
+def originate(learner: Learner, seed: Any) -> Origin:
+    """The origin of the run with this seed: weights drawn, no choice to draw or seed anew at a boundary."""
+    key = jax.random.key(seed)
+    return Origin(key, draw(learner, key), redraw=jnp.zeros((), bool), reseed=jnp.zeros((), bool))
+
+
+def member(
+    learner: Learner,
+    hp: Hyper,
+    policy: TrainState,
+    when: Partial,
+    origin: Origin,
+    ends: Partial | tuple[()] = (),
+) -> Member:
+    """A member whose policy, given a fraction a component, is spread over the leaves of the learner's state.
+
+    ValueError where `hp` lacks what the learner uses, or holds what it does not.
+    """
+    uses = {"watch": learner.watched, "average": learner.averaged, "carry": learner.carry is not None}
+    for name, used in uses.items():
+        value = getattr(hp, name)
+        if used == (isinstance(value, tuple) and not value):
+            raise ValueError(
+                f"hp.{name}: {value!r}; allowed: {'a value' if used else 'none'}, as the learner has it"
+            )
+    shapes = jax.eval_shape(partial(begin, learner), origin.key, origin.params)
+    return Member(hp, spread(policy, shapes), when, origin, ends)
+
+
+def start(learner: Learner, origin: Origin) -> Progress:
+    """Before the first epoch."""
+    nan = jnp.asarray(jnp.nan, float)
+    log = Log(loss=nan, val=nan, rate=nan, boundary=jnp.zeros((), bool), trained=jnp.zeros((), bool))
+    first = Selected(origin.params, val=jnp.asarray(jnp.inf, float), epoch=jnp.zeros((), jnp.int32))
+    return Progress(begin(learner, origin.key, origin.params), jnp.zeros((), jnp.int32), log, first)
