@@ -17,7 +17,7 @@ def change(effect: stats.Effect) -> str:
     if np.isnan(effect.mean):
         return "–"
     mean, lo, hi = (stats.percent(x) for x in (effect.mean, effect.lo, effect.hi))
-    form = "+.1f" if hi - lo >= 0.1 else "+.1g"
+    form = "+.1f" if max(-lo, hi) >= 0.1 else "+.1g"
     return f"{mean:{form}} % [{lo:{form}}, {hi:{form}}]".replace("-", "−")
 
 

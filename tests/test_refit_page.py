@@ -196,6 +196,22 @@ def test_each_control_says_what_came_of_it(shift, different, expected):
     assert expected in evidence.controlled([arm for arm in arms if arm.control], results)
 
 
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ((-0.5, 0.3), "−0.1 % [−0.5, +0.3]"),
+        ((12.31, 12.37), "+12.3 % [+12.3, +12.4]"),
+        ((-20.04, -19.98), "−20.0 % [−20.0, −20.0]"),
+        ((0.02, 0.08), "+0.05 % [+0.02, +0.08]"),
+        ((-2e-5, 1e-5), "−5e−06 % [−2e−05, +1e−05]"),
+    ],
+)
+def test_a_change_is_printed_with_the_digits_that_its_size_needs(ends, expected):
+    lo, hi = np.log1p(np.array(ends) / 100)
+    effect = stats.compare([0.0] * 6, [0.0] * 6, 4)._replace(mean=(lo + hi) / 2, lo=lo, hi=hi)
+    assert words.change(effect) == expected
+
+
 NEVER, PARTS = (f"validation loss {w} from one_fit's by more than 0.1 %" for w in ("never parts", "parts"))
 TINY = "chaos floor: rms change 1e−06 % after the last epoch, 1e−06 % at its best epoch"
 
