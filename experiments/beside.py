@@ -23,12 +23,13 @@ class Beside(NamedTuple):
     floor: float  # rms change over that of one weight moved by a unit in its last place
     equal_rate: float | None  # factor on the rate whose END effect is this arm's
     why_not: str  # where there is no such factor
+    parts_at: int | None  # first epoch at which the validation loss is 0.1 % from one_fit's, rms over seeds
 
 
 def beside(arms: Sequence[A.Arm], results: Results, period: int) -> dict[tuple[str, str], Beside]:
     """{(arm, metric): Beside} for every arm but the reference."""
     m, found = max(1, family(arms)), {}
-    ulp = next((arm for arm in arms if arm.nudged), None)
+    ulp = {metric: difference(results, arm, metric) for arm in arms if arm.nudged for metric in METRICS}
     ruler = [arm for arm in arms if arm.rate != 1.0]
     for arm in arms:
         if arm.name == A.REFERENCE:
@@ -42,11 +43,8 @@ def beside(arms: Sequence[A.Arm], results: Results, period: int) -> dict[tuple[s
             usable = np.isfinite(mean_W).all() and (mean_W > 0).all() and (mean_ref_W > 0).all()
             if usable and period <= len(mean_W) <= LARGEST:
                 lo, hi = bootstrap.block_interval(mean_W, mean_ref_W, period, 1 - stats.ALPHA / size)
-            floor = (
-                sensitivity.floor(difference(results, arm, metric), difference(results, ulp, metric))
-                if ulp
-                else np.nan
-            )
+            d_N = difference(results, arm, metric)
+            floor = sensitivity.floor(d_N, ulp[metric]) if ulp else np.nan
             factor, why = None, "no ruler of rates (--full)" if len(ruler) < 2 else "for END alone"
             if metric == stats.END and len(ruler) > 1:
                 effect = results.effects[arm.name][metric]
@@ -54,7 +52,8 @@ def beside(arms: Sequence[A.Arm], results: Results, period: int) -> dict[tuple[s
                 marks = [0.0, *(results.effects[mark.name][metric].mean for mark in ruler)]
                 mean = 0.0 if effect.verdict == "identical" else effect.mean
                 factor, why = sensitivity.equal_rate(logs, marks, mean)
-            found[arm.name, metric] = Beside(sensitivity.checks(*pair, size), lo, hi, floor, factor, why)
+            checks = sensitivity.checks(*pair, size)
+            found[arm.name, metric] = Beside(checks, lo, hi, floor, factor, why, parts_at(results, arm))
     return found
 
 
@@ -62,6 +61,12 @@ def difference(results: Results, arm: A.Arm, metric: str) -> np.ndarray:
     """Log loss of an arm less that of the reference, paired by seed; 0 where both diverged."""
     one, other = (log_loss(results, metric, at(arm.name)) for at in (results.rows, results.paired))
     return np.subtract(one, other, out=np.zeros(len(one)), where=one != other)
+
+
+def parts_at(results: Results, arm: A.Arm) -> int | None:
+    """First epoch at which validation losses are `sensitivity.APART` from the reference's, paired by seed."""
+    val = results.curves["val"]
+    return sensitivity.first_divergence(val[results.rows(arm.name)], val[results.paired(arm.name)])
 
 
 def write(

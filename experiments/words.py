@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments import arms as A
-from experiments.beside import difference
+from experiments.beside import difference, parts_at
 from experiments.outcome import METRICS, Results, void
-from lstm_sched import stats
+from lstm_sched import sensitivity, stats
 
 
 def change(effect: stats.Effect) -> str:
@@ -17,7 +17,7 @@ def change(effect: stats.Effect) -> str:
     if np.isnan(effect.mean):
         return "–"
     mean, lo, hi = (stats.percent(x) for x in (effect.mean, effect.lo, effect.hi))
-    form = "+.1f" if hi - lo >= 0.1 else "+.1g"
+    form = "+.1f" if max(-lo, hi) >= 0.1 else "+.1g"
     return f"{mean:{form}} % [{lo:{form}}, {hi:{form}}]".replace("-", "−")
 
 
@@ -25,16 +25,33 @@ def verdict(arm: A.Arm, results: Results) -> str:
     """The sentence of an arm."""
     effects = results.effects[arm.name]
     if arm.nudged:
-        floor = (np.sqrt(np.mean(difference(results, arm, metric) ** 2)) for metric in METRICS)
-        end, selected = (stats.percent(x) for x in floor)
-        return (
-            f"no verdict; chaos floor: rms change {end:.2g} % {stats.END}, {selected:.2g} % {stats.SELECTED}"
-        )
+        return f"no verdict; {_floor(arm, results)}; {_parting(arm, results)}"
     words = stats.combine(*(effects[metric] for metric in METRICS))[1]
     if arm.proved and results.differing[arm.name] == 0:
         total = results.weights * arm.seeds
         return f"{words}: 0 of {total:,} weights differ by a bit ({arm.seeds} seeds)"
     return words
+
+
+def _floor(arm: A.Arm, results: Results) -> str:
+    """How far one weight moved by a unit in its last place moves the test loss."""
+    effect = results.effects[arm.name][stats.END]
+    if effect.diverged or effect.diverged_ref:
+        return f"diverged: {effect.diverged} of {effect.n} runs, and {effect.diverged_ref} of {A.REFERENCE}"
+    floor = [np.sqrt(np.mean(difference(results, arm, metric) ** 2)) for metric in METRICS]
+    if not any(floor):
+        return "moves no test loss"
+    end, selected = (f"{stats.percent(x):.2g} %".replace("-", "−") for x in floor)
+    return f"chaos floor: rms change {end} {stats.END}, {selected} {stats.SELECTED}"
+
+
+def _parting(arm: A.Arm, results: Results) -> str:
+    """When its validation loss has left that of its twin."""
+    epoch, epochs = parts_at(results, arm), results.curves["val"].shape[1]
+    words = f"parts from {A.REFERENCE}'s by more than {stats.percent(sensitivity.APART):.1g} %"
+    if epoch is None:
+        return f"validation loss never {words} in {epochs} epochs"
+    return f"validation loss {words} at epoch {epoch}"
 
 
 def drops(arm: A.Arm) -> str:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from lstm_sched import stats
 
+APART = 1e-3  # of log loss, 0.1 %: beyond it two runs have parted
 MIN_SEEDS_BCA = 32  # below, the bootstrap of a mean is too narrow: at n = 8 it rejects 12 % for 5 %
 
 _SIDES = {-1: "below 0", 0: "on both sides of 0", 1: "above 0"}
@@ -107,7 +108,9 @@ def floor(d_arm: ArrayLike, d_ulp: ArrayLike) -> float:
     return float(np.sqrt(np.mean(arm**2)) / np.sqrt(np.mean(ulp**2)))
 
 
-def first_divergence(curve_arm_NE: ArrayLike, curve_ref_NE: ArrayLike, threshold: float = 1e-3) -> int | None:
+def first_divergence(
+    curve_arm_NE: ArrayLike, curve_ref_NE: ArrayLike, threshold: float = APART
+) -> int | None:
     """First epoch, from 1 on, at which the rms over seeds of |Δ log loss| exceeds the threshold; None if never.
 
     Curves are losses, not their logs. One that is not finite is larger than any other and equal to another that

@@ -156,7 +156,7 @@ def test_the_style_serves_dark_screens_narrow_screens_and_paper():
     for rule in (
         "color-scheme: light dark",
         "@media (prefers-color-scheme: dark)",
-        "@media (max-width: 45rem)",
+        "@media screen and (max-width: 45rem)",
         "@media print",
         "overflow-x: auto",
     ):

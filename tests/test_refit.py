@@ -127,6 +127,22 @@ def test_effects_are_paired_by_seed_and_come_from_results_csv(done):
     assert float(row["level"]) == pytest.approx(1 - 0.05 / 4)
 
 
+def test_the_epoch_at_which_an_arm_parts_is_that_of_the_raw_curves(done):
+    folder = done[0]
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    val = {(m["arm"], m["seed"], m["epoch"]): m["val"] for m in metrics}
+    found = {r["arm"]: r["parts_at"] for r in rows_of(folder / "effects.csv")}
+    for arm, epoch in found.items():
+        parted = [""]
+        for e in range(SMALL.epochs, 0, -1):
+            d = [np.log(val[arm, s, e] / val["one_fit", s, e]) for a, s, at in val if (a, at) == (arm, e)]
+            if np.sqrt(np.mean(np.square(d))) > 1e-3:
+                parted.append(str(e))
+        assert epoch == parted[-1], arm
+    assert (found["aa"], found["keras_recompile"], found["rate_x2"]) == ("", "2", "1")
+    assert "parts from one_fit's by more than 0.1 %" in (folder / "table.md").read_text()
+
+
 def test_it_says_the_answer_first_then_the_tables(done):
     _, results, printed, _ = done
     total = f"{2 * results.weights:,}"

@@ -9,7 +9,7 @@ from test_page import Parsed
 from test_provenance import named
 
 from experiments import arms as A
-from experiments import evidence, outcome, page, refit_page, report
+from experiments import evidence, outcome, page, refit_page, report, words
 from experiments.beside import beside
 from experiments.setting import Setting, build
 from experiments.source import open_source
@@ -178,7 +178,7 @@ def test_the_commands_name_the_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("shift", "different", "words"),
+    ("shift", "different", "expected"),
     [
         ({"rate_x2": 0.5}, {}, "this run can see a change of that kind"),
         ({"rate_x2": -0.5}, {}, "this run may be insensitive"),
@@ -186,14 +186,64 @@ def test_the_commands_name_the_run(tmp_path):
         ({}, {}, "It gave the same bits"),
     ],
 )
-def test_each_control_says_what_came_of_it(shift, different, words):
+def test_each_control_says_what_came_of_it(shift, different, expected):
     source = open_source(SETTING, "ar")
     arms, _ = arms_of(NAMES, source)
     results = made_up(arms, shift)
     results.differing.update(different)
     for name in different:
         results.effects[name] = results.effects["ulp"]
-    assert words in evidence.controlled([arm for arm in arms if arm.control], results)
+    assert expected in evidence.controlled([arm for arm in arms if arm.control], results)
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ((-0.5, 0.3), "−0.1 % [−0.5, +0.3]"),
+        ((12.31, 12.37), "+12.3 % [+12.3, +12.4]"),
+        ((-20.04, -19.98), "−20.0 % [−20.0, −20.0]"),
+        ((0.02, 0.08), "+0.05 % [+0.02, +0.08]"),
+        ((-2e-5, 1e-5), "−5e−06 % [−2e−05, +1e−05]"),
+    ],
+)
+def test_a_change_is_printed_with_the_digits_that_its_size_needs(ends, expected):
+    lo, hi = np.log1p(np.array(ends) / 100)
+    effect = stats.compare([0.0] * 6, [0.0] * 6, 4)._replace(mean=(lo + hi) / 2, lo=lo, hi=hi)
+    assert words.change(effect) == expected
+
+
+NEVER, PARTS = (f"validation loss {w} from one_fit's by more than 0.1 %" for w in ("never parts", "parts"))
+TINY = "chaos floor: rms change 1e−06 % after the last epoch, 1e−06 % at its best epoch"
+
+
+@pytest.mark.parametrize(
+    ("shift", "apart_E", "diverged", "expected", "floor"),
+    [
+        (0, (0, 0, 0, 0), (0, 0), f"moves no test loss; {NEVER} in 4 epochs", "–"),
+        (1e-8, (0, 9e-4, -9e-4, 0), (0, 0), f"{TINY}; {NEVER} in 4 epochs", "1"),
+        (1e-8, (0, 9e-4, -2e-3, 0), (0, 0), f"{TINY}; {PARTS} at epoch 3", "1"),
+        (0, (0, 0, 0, 0), (2, 1), f"diverged: 2 of 4 runs, and 1 of one_fit; {NEVER} in 4 epochs", "–"),
+    ],
+)
+def test_one_weight_moved_says_how_far_and_when_its_runs_part(shift, apart_E, diverged, expected, floor):
+    arms, _ = arms_of(("one_fit", "ulp"), open_source(SETTING, "ar"))
+    results = made_up(arms, {"ulp": shift})
+    results.curves["val"][results.rows("ulp")] *= np.exp([apart_E])
+    effects = results.effects["ulp"]
+    effects[stats.END] = effects[stats.END]._replace(diverged=diverged[0], diverged_ref=diverged[1])
+    assert words.verdict(arms[1], results) == f"no verdict; {expected}"
+    found = beside(arms, results, 1)["ulp", stats.END]
+    assert evidence._number(found.floor) == floor
+
+
+def test_one_weight_moved_has_no_interval_where_only_its_twin_diverged():
+    arms, _ = arms_of(("one_fit", "ulp"), open_source(SETTING, "ar"))
+    results = made_up(arms, {"ulp": 1e-8})
+    assert np.isfinite(outcome._effect(results, arms[1], stats.END, 1).mean)
+    results.diverged_M[results.rows("one_fit")[0]] = True
+    effect = outcome._effect(results, arms[1], stats.END, 1)
+    assert (effect.diverged, effect.diverged_ref) == (0, 1)
+    assert np.isnan([effect.mean, effect.lo, effect.hi]).all()
 
 
 def test_a_run_without_controls_or_of_one_arm_says_so(tmp_path):
