@@ -2,7 +2,7 @@
 
 from lstm_sched.baselines import linear_ar, mean, persistence
 from lstm_sched.checkpoint import restore, resume, save
-from lstm_sched.data import Data, Samples, Windows, as_samples
+from lstm_sched.data import Data, Samples, Windows, as_samples, lanes
 from lstm_sched.evaluation import evaluate, losses
 from lstm_sched.fractions import keep, spread
 from lstm_sched.keras_rules import absolute, compounding, plateau, stopping, watch
@@ -56,6 +56,7 @@ __all__ = [
     "keep",
     "keras_adam",
     "keras_sgd",
+    "lanes",
     "layout",
     "linear_ar",
     "load",

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from lstm_sched import learner as L
 from lstm_sched import rules
 from lstm_sched.batches import Batch
-from lstm_sched.evaluation import evaluate
 from lstm_sched.member import start
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.policies import CONTINUE, KERAS_LOOP, KERAS_RECOMPILE, POLICIES, SCRATCH
@@ -233,16 +232,6 @@ def test_divergence_is_a_result():
     assert np.isfinite(jax.tree.leaves(progress.selected.params)[0]).all()
 
 
-def test_evaluation_is_the_mean_over_samples_whatever_the_batch():
-    data = small.data(11)
-    params = small.learner().init(jax.random.key(1))
-    want = float(jnp.mean(small.learner().loss(params, (), *data.train.take(np.arange(11)), None)[0]))
-    for batch in (1, 3, 11, 64):
-        assert float(evaluate(small.learner(batch=batch), params, data.train)) == pytest.approx(
-            want, rel=1e-6
-        )
-
-
 def test_a_table_shorter_than_the_run_is_refused_or_never_read():
     learner = small.learner()
     member = small.a_member(learner, DATA, epochs=2)
@@ -251,11 +240,6 @@ def test_a_table_shorter_than_the_run_is_refused_or_never_read():
     progress, log = run_jit(learner, member, DATA, start(learner, member.origin), 3, 3)
     assert np.isnan(log.loss[2]) or np.isnan(log.val[2])
     assert int(progress.clock) == 3
-
-
-def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(ValueError, match="batch: 11; allowed: 1 to 10"):
-        L.steps_per_epoch(small.learner(batch=11), 10)
 
 
 # ---- composing
@@ -296,16 +280,6 @@ def test_a_rule_may_read_the_log_and_the_state():
     member = small.a_member(learner, DATA, policy=CONTINUE, when=rules.when(plateau, jnp.asarray(-1.0)))
     _, log = finish(learner, member)
     assert log.boundary.tolist() == [False] + [True] * (EPOCHS - 1)
-
-
-def test_given_orders_are_followed():
-    index_EN = jnp.asarray(np.random.default_rng(0).permuted(np.tile(np.arange(10), (3, 1)), axis=1))
-    order = L.given(index_EN)
-    state, seen = order.begin(jax.random.key(0)), []
-    for _ in range(4):
-        state, index = order.draw(state, 10)
-        seen.append(index)
-    np.testing.assert_array_equal(seen, index_EN[np.array([0, 1, 2, 0])])
 
 
 def test_the_rate_of_each_epoch_is_logged():
