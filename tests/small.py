@@ -1,19 +1,22 @@
-"""A learner and data small enough for laws to be tried hundreds of times."""
+"""A learner and data small enough for laws to be tried hundreds of times, and the policies to try."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from hypothesis import strategies as st
 
 from lstm_sched import rules
 from lstm_sched.data import Data, Samples
+from lstm_sched.fractions import keep
 from lstm_sched.keras_rules import watch
 from lstm_sched.learner import SHUFFLED, Learner, steps_per_epoch
 from lstm_sched.member import Carrying, Hyper, member, originate
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.policies import CONTINUE
 from lstm_sched.schedules import tabulate
+from lstm_sched.state import Moments, TrainState
 
 
 def _init(key):
@@ -106,3 +109,16 @@ def bits(tree):
         for x in jax.tree.leaves(tree)
     ]
     return b"".join(np.asarray(x).tobytes() for x in leaves)
+
+
+# ---- policies: any, and those that keep each component whole or not at all
+
+_fraction = st.one_of(st.sampled_from([0, 1]), st.floats(1e-6, 1 - 1e-6))
+_flag = st.sampled_from([0, 1])
+_moments = st.one_of(_fraction, st.builds(Moments, mu=_fraction, nu=_fraction, count=_flag, other=_flag))
+_whole = st.one_of(_flag, st.builds(Moments, mu=_flag, nu=_flag, count=_flag, other=_flag))
+_partial = {"params": _fraction, "moments": _moments, "average": _fraction}
+policies = st.builds(keep, **{name: _partial.get(name, _flag) for name in TrainState._fields})
+whole_policies = st.builds(
+    keep, **{name: _whole if name == "moments" else _flag for name in TrainState._fields}
+)
