@@ -24,7 +24,9 @@ def losses(learner: Learner, params: Params, part: Part) -> Array:
 
     A state that is carried from batch to batch begins at rest. ValueError where the part then leaves a lane empty.
     """
-    return losses_from(learner, params, part, learner.carry(params, learner.batch) if learner.carry else ())[0]
+    return losses_from(learner, params, part, learner.carry(params, learner.batch) if learner.carry else ())[
+        0
+    ]
 
 
 def losses_from(learner: Learner, params: Params, part: Part, carry: Any) -> tuple[Array, Any]:

@@ -35,7 +35,9 @@ def watch(
         validated_E = np.isin(number_E, listed)
     else:
         if not (isinstance(validation_freq, int | np.integer) and validation_freq >= 1):
-            raise ValueError(f"validation_freq: {validation_freq!r}; allowed: 1 or more epochs, or a list of them")
+            raise ValueError(
+                f"validation_freq: {validation_freq!r}; allowed: 1 or more epochs, or a list of them"
+            )
         validated_E = number_E % validation_freq == 0
     off = Stopping(np.int32(NEVER), np.zeros(()), np.int32(0), np.asarray(np.inf), np.False_)
     flat = Plateau(np.int32(NEVER), np.ones(()), np.zeros(()), np.int32(0), np.zeros(()))

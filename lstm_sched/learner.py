@@ -30,7 +30,9 @@ def _shuffle(order: Array, size: int) -> tuple[Array, Array]:
 
 
 SHUFFLED = Order(begin=lambda key: key, draw=_shuffle)  # anew for each pass
-FIXED = Order(begin=lambda key: key, draw=lambda key, size: (key, _shuffle(key, size)[1]))  # its first, for ever
+FIXED = Order(
+    begin=lambda key: key, draw=lambda key, size: (key, _shuffle(key, size)[1])
+)  # its first, for ever
 SEQUENTIAL = Order(begin=lambda key: (), draw=lambda order, size: (order, jnp.arange(size)))
 
 
@@ -88,7 +90,8 @@ def transform(learner: Learner, rate: Any) -> optax.GradientTransformation:
     """The optimizer of a step with this rate, over the mean of `accumulate` gradients."""
     if learner.accumulate == 1:
         return learner.optimizer(rate)
-    return optax.MultiSteps(learner.optimizer(rate), learner.accumulate).gradient_transformation()
+    inner = learner.optimizer(rate)
+    return optax.MultiSteps(inner, learner.accumulate, accumulator_dtype=float).gradient_transformation()
 
 
 def steps_per_epoch(learner: Learner, size: int) -> int:

@@ -62,9 +62,7 @@ def learner(
 
 def everything(steps=4):
     """A learner that uses every component, for `data(12, val=4)`: 6 batches a pass, an update every 3."""
-    return learner(
-        batch=2, noisy=True, steps=steps, accumulate=3, averaged=True, watched=True, stateful=True
-    )
+    return learner(batch=2, noisy=True, steps=steps, accumulate=3, averaged=True, watched=True, stateful=True)
 
 
 def data(size=10, seed=0, val=5):
@@ -75,6 +73,9 @@ def data(size=10, seed=0, val=5):
         return Samples(jnp.asarray(x_NTF, float), jnp.asarray(np.sin(x_NTF.sum((1, 2)))[:, None], float))
 
     return Data(part(size), part(val), part(val))
+
+
+KERAS = Carrying(reset=False, through=True)
 
 
 def a_member(
@@ -88,7 +89,7 @@ def a_member(
     ends=(),
     watching=None,
     average=0.9,
-    carry=Carrying(reset=False, through=True),
+    carry=KERAS,
 ):
     """Of the last three, those that the learner uses."""
     steps = epochs * steps_per_epoch(learner, data.train.size)

@@ -19,7 +19,9 @@ next_epoch = jax.jit(upcoming, static_argnames=("learner", "size"))
 
 def held(batches):
     """The samples of each batch that is not empty."""
-    rows = [index_B[weight_B == 1].tolist() for index_B, weight_B in zip(*map(np.asarray, batches), strict=True)]
+    rows = [
+        index_B[weight_B == 1].tolist() for index_B, weight_B in zip(*map(np.asarray, batches), strict=True)
+    ]
     assert set(np.asarray(batches.weight_B).ravel().tolist()) <= {0.0, 1.0}
     return [row for row in rows if row]
 
@@ -62,7 +64,15 @@ def keras_epochs(learner, stream, size, dropped):
 
 @pytest.mark.parametrize(
     ("steps", "order"),
-    [(1, SHUFFLED), (2, SHUFFLED), (3, SHUFFLED), (9, SHUFFLED), (None, SHUFFLED), (2, FIXED), (2, SEQUENTIAL)],
+    [
+        (1, SHUFFLED),
+        (2, SHUFFLED),
+        (3, SHUFFLED),
+        (9, SHUFFLED),
+        (None, SHUFFLED),
+        (2, FIXED),
+        (2, SEQUENTIAL),
+    ],
     ids=["one", "two of three", "all", "more", "a pass", "fixed", "sequential"],
 )
 @given(seed=st.integers(0, 3), dropped=st.sets(st.integers(1, EPOCHS - 1)))

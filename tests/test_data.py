@@ -131,9 +131,7 @@ def test_whole_numbers_become_floats():
     assert part.take(np.array([3]))[1].tolist() == [[3.0]]
 
 
-@given(
-    rows=st.integers(1, 80), many=st.integers(1, 5), window=st.integers(1, 6), horizon=st.integers(1, 4)
-)
+@given(rows=st.integers(1, 80), many=st.integers(1, 5), window=st.integers(1, 6), horizon=st.integers(1, 4))
 @settings(max_examples=40)
 def test_lanes_are_uninterrupted_runs_of_rows_cut_into_windows_that_follow_one_another(
     rows, many, window, horizon

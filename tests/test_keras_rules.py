@@ -1,4 +1,4 @@
-"""Keras' arguments become data or are refused by name; what a rate rule makes of a run under each way of calling fit."""
+"""Keras' arguments become data or are refused by name; what a rate rule does to a run under each way of calling fit."""
 
 import math
 

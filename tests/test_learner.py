@@ -55,7 +55,9 @@ def test_a_batch_is_not_larger_than_the_data(batch):
 def test_a_batch_of_lanes_divides_the_data(drop_last):
     learner = small.learner(batch=4, drop_last=drop_last, stateful=True)
     assert L.steps_per_epoch(learner, 12) == 3
-    with pytest.raises(ValueError, match="batch: 4; allowed where a state is carried: a divisor of 10 samples"):
+    with pytest.raises(
+        ValueError, match="batch: 4; allowed where a state is carried: a divisor of 10 samples"
+    ):
         L.steps_per_epoch(learner, 10)
 
 

@@ -1,4 +1,4 @@
-"""Laws 1 and 6, and what one epoch and one run are."""
+"""Law 1, and what one epoch and one run are; that training is a plain loop is the subject of test_plain_loop.py."""
 
 from functools import partial
 
@@ -11,7 +11,6 @@ import small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lstm_sched import learner as L
 from lstm_sched import rules
 from lstm_sched.batches import Batch
 from lstm_sched.member import start
@@ -29,95 +28,8 @@ def finish(learner, member, data=DATA, epochs=EPOCHS):
     return run_jit(learner, member, data, start(learner, member.origin), epochs)
 
 
-# ---- law 6: a plain Python loop over optax
-
-
-def plain_loop(learner, member, data, epochs, boundary=lambda e, state: state):
-    """Training as a user would write it by hand: (params, loss of each epoch, validation of each epoch)."""
-    params, order = member.origin.params, learner.order.begin(small_order(member))
-    noise = small_noise(member)
-    rates_S = np.asarray(member.hp.rates_S)
-    opt_state = learner.optimizer(0.0).init(params)
-    losses, vals, t = [], [], 0
-
-    def mean(params, x, y, key):
-        return jnp.mean(learner.loss(params, (), x, y, key)[0])
-
-    for e in range(epochs):
-        params, opt_state = boundary(e, (params, opt_state))
-        order, index = learner.order.draw(order, data.train.size)
-        total = seen = 0
-        for i in range(0, data.train.size, learner.batch):
-            x, y = (
-                data.train.x_NTF[index[i : i + learner.batch]],
-                data.train.y_NO[index[i : i + learner.batch]],
-            )
-            if learner.drop_last and len(x) < learner.batch:
-                continue
-            key = None
-            if learner.noisy:
-                noise, key = jax.random.split(noise)
-            loss, grads = jax.value_and_grad(mean)(params, x, y, key)
-            updates, opt_state = learner.optimizer(rates_S[t]).update(grads, opt_state, params)
-            params = optax.apply_updates(params, updates)
-            total, seen, t = total + float(loss) * len(x), seen + len(x), t + 1
-        losses.append(total / seen)
-        vals.append(float(mean(params, data.val.x_NTF, data.val.y_NO, None)))
-    return params, losses, vals
-
-
-def small_order(member):
-    return jax.random.fold_in(jax.random.split(member.origin.key, 3)[1], 0)
-
-
-def small_noise(member):
-    return jax.random.fold_in(jax.random.split(member.origin.key, 3)[2], 0)
-
-
 def close(got, want, tolerance):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance), got, want)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_is_a_plain_loop_over_optax(name, x64):
-    learner, data = small.learner(name), small.data(10)
-    member = small.a_member(learner, data)
-    progress, log = finish(learner, member, data)
-    with jax.numpy_dtype_promotion("standard"):
-        params, losses, vals = plain_loop(learner, member, data, EPOCHS)
-    close(progress.state.params, params, 1e-9)
-    np.testing.assert_allclose(log.loss, losses, rtol=1e-9)
-    np.testing.assert_allclose(log.val, vals, rtol=1e-9)
-    np.testing.assert_allclose(log.rate, member.hp.rates_S[2::3], rtol=0)
-
-
-# a mask drawn for a filled-up batch has another shape than one for a partial batch: no noise there
-@pytest.mark.parametrize(("drop_last", "noisy"), [(False, False), (True, False), (True, True)])
-def test_partial_batches_weigh_what_they_hold(drop_last, noisy, x64):
-    learner, data = small.learner(batch=4, drop_last=drop_last, noisy=noisy), small.data(10)
-    member = small.a_member(learner, data)
-    progress, log = finish(learner, member, data)
-    with jax.numpy_dtype_promotion("standard"):
-        params, losses, _ = plain_loop(learner, member, data, EPOCHS)
-    close(progress.state.params, params, 1e-9)
-    np.testing.assert_allclose(log.loss, losses, rtol=1e-9)
-    assert int(progress.state.step) == EPOCHS * (2 if drop_last else 3)
-
-
-def test_a_boundary_in_the_run_is_the_reset_done_by_hand(x64):
-    learner, data = small.learner("adam"), small.data(10)
-    member = small.a_member(learner, data, policy=KERAS_RECOMPILE, when=rules.at([2, 5], EPOCHS))
-
-    def boundary(e, state):
-        params, opt_state = state
-        return params, learner.optimizer(0.0).init(params) if e in (2, 5) else opt_state
-
-    progress, log = finish(learner, member, data)
-    with jax.numpy_dtype_promotion("standard"):
-        params, _, _ = plain_loop(learner, member, data, EPOCHS, boundary)
-    close(progress.state.params, params, 1e-9)
-    assert log.boundary.tolist() == [False, False, True, False, False, True]
-    assert int(progress.state.step) == 3  # since the boundary before the last epoch
 
 
 def test_the_functions_are_usable_one_at_a_time():
