@@ -1,11 +1,13 @@
 """Keras' arguments become data or are refused by name; what a rate rule does to a run under each way of calling fit."""
 
+import functools
 import math
 
 import jax
 import numpy as np
 import pytest
 import small
+from test_monitor import early_stopping, reduce_on_plateau
 
 from lstm_sched import keras_rules as K
 from lstm_sched import rules
@@ -126,3 +128,93 @@ def test_every_rule_has_the_leaves_of_every_other_so_that_members_stack():
     ]
     assert all(kinds(other) == kinds(plain) for other in others)
     assert all(jax.tree.structure(other) == jax.tree.structure(plain) for other in others)
+
+
+# ---- what the rules make of a run
+
+FEW, PASS = 6, small.data(10)
+WATCHED = small.learner("momentum", watched=True)
+
+
+def watched(policy=CONTINUE, fits=(), ends=None, **rules_of_keras):
+    """Progress and log of a run whose validation loss falls and rises."""
+    watching = K.watch(FEW, **rules_of_keras)
+    when, ends = rules.at(fits, FEW), rules.never(FEW) if ends is None else ends
+    member = small.a_member(
+        WATCHED, PASS, FEW, rate=0.1, policy=policy, when=when, ends=ends, watching=watching
+    )
+    return run_jit(WATCHED, member, PASS, start(WATCHED, member.origin), FEW, FEW)
+
+
+@functools.cache
+def weights_after():
+    """Of each epoch of that run without a rule."""
+    member = small.a_member(WATCHED, PASS, FEW, rate=0.1, ends=rules.never(FEW))
+    begin = start(WATCHED, member.origin)
+    runs = [run_jit(WATCHED, member, PASS, begin, FEW, e + 1)[0] for e in range(FEW)]
+    return [small.bits(progress.state.params) for progress in runs]
+
+
+@pytest.mark.parametrize(
+    ("patience", "min_delta", "start_from", "restore"),
+    [
+        (0, 0.0, 0, False),
+        (1, 0.0, 0, True),
+        (2, 0.0, 0, True),
+        (2, 0.0, 2, True),
+        (1, 10.0, 0, False),
+        (9, 0.0, 0, True),
+    ],
+)
+def test_a_run_stops_where_keras_would_and_ends_with_the_weights_that_keras_would(
+    patience, min_delta, start_from, restore
+):
+    rule = K.stopping(patience, min_delta, start_from, restore=restore)
+    progress, log = watched(stopping=rule, ends=rules.ends(FEW, FEW))
+    trace = early_stopping(watched()[1].val.tolist(), patience, min_delta, start_from, None)
+    last = next((e for e, (stopped, *_) in enumerate(trace) if stopped), FEW - 1)
+    assert log.trained.tolist() == [e <= last for e in range(FEW)]
+    assert (log.val[last:] == log.val[last]).all()
+    assert int(progress.clock) == FEW
+    assert int(progress.state.step) == 3 * (last + 1)
+    kept = trace[last][2] if restore else last
+    assert small.bits(progress.state.params) == weights_after()[kept]
+
+
+@pytest.mark.parametrize("cooldown", [0, 2])
+def test_a_runs_rate_falls_where_keras_would_lower_it(cooldown):
+    _, log = watched(plateau=K.plateau(1, 0.5, cooldown=cooldown, min_rate=0.03))
+    trace = reduce_on_plateau(log.val.tolist(), 0.1, 1, 0.5, 1e-4, cooldown, 0.03)
+    rates = [0.1] + [rate for rate, *_ in trace[:-1]]
+    assert len(set(rates)) > 1
+    np.testing.assert_allclose(log.rate, rates, rtol=1e-6)
+
+
+def test_no_rule_acts_in_a_loop_of_fits_of_one_epoch():
+    plain, plain_log = watched()
+    progress, log = watched(
+        KERAS_LOOP,
+        range(1, FEW),
+        rules.ends(1, FEW),
+        stopping=K.stopping(0, restore=True),
+        plateau=K.plateau(0),
+        validation_freq=1,
+    )
+    assert small.bits(log._replace(boundary=())) == small.bits(plain_log._replace(boundary=()))
+    assert small.bits(progress.state.params) == small.bits(plain.state.params)
+
+
+def test_a_fit_that_has_stopped_trains_on_after_a_boundary_that_forgets_it():
+    rule = K.stopping(1)
+    for policy, after in ((KERAS_LOOP, True), (CONTINUE, False)):
+        progress, log = watched(policy, [4], stopping=rule)
+        assert log.trained.tolist() == [True, True, True, False, after, after]
+        assert log.boundary.tolist() == [e == 4 for e in range(FEW)]
+        assert int(progress.state.step) == 3 * sum(log.trained.tolist())
+
+
+@pytest.mark.parametrize(("policy", "seen"), [(CONTINUE, True), (KERAS_LOOP, False)])
+def test_a_loop_of_fits_of_one_epoch_never_validates_every_second_one(policy, seen):
+    progress, log = watched(policy, range(1, FEW), stopping=K.stopping(0), validation_freq=2)
+    assert progress.state.monitor.stopping.seen == seen
+    assert log.trained.all() != seen

@@ -8,12 +8,12 @@ import numpy as np
 import optax
 import pytest
 import small
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lstm_sched import rules
+from lstm_sched import keras_rules, rules
 from lstm_sched.batches import Batch
-from lstm_sched.member import start
+from lstm_sched.member import Carrying, start
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.policies import CONTINUE, KERAS_LOOP, KERAS_RECOMPILE, POLICIES, SCRATCH
 from lstm_sched.schedules import tabulate
@@ -118,6 +118,98 @@ def test_scratch_every_epoch_repeats_the_first_epoch_for_ever():
     member = small.a_member(learner, DATA, policy=SCRATCH, when=rules.every(1, EPOCHS))
     _, log = finish(learner, member)
     assert len(set(np.asarray(log.val).tolist())) == 1
+
+
+# ---- law 1 with every component in use
+
+FULL = small.data(12, val=4)
+
+
+def watches():
+    """Rules that stop, lower the rate and multiply it, some before the run's end, some never."""
+    stopping = st.builds(
+        keras_rules.stopping,
+        patience=st.integers(0, 3),
+        min_delta=st.sampled_from([0.0, 10.0]),  # nothing is an improvement of 10
+        start_from=st.integers(0, 2),
+        restore=st.booleans(),
+    )
+    plateau = st.builds(
+        keras_rules.plateau,
+        patience=st.integers(0, 2),
+        factor=st.sampled_from([0.1, 0.5]),
+        min_delta=st.sampled_from([0.0, 10.0]),
+        cooldown=st.integers(0, 1),
+    )
+    factors = st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=EPOCHS, max_size=EPOCHS)
+    return st.builds(
+        keras_rules.watch,
+        st.just(EPOCHS),
+        st.one_of(factors.map(keras_rules.compounding), factors.map(keras_rules.absolute)),
+        st.one_of(st.none(), stopping),
+        plateau,
+        st.integers(1, 2),
+    )
+
+
+STOPS = keras_rules.watch(
+    EPOCHS,
+    stopping=keras_rules.stopping(patience=2, min_delta=10.0, restore=True),
+    plateau=keras_rules.plateau(patience=1, min_delta=10.0),
+)
+
+
+@pytest.mark.parametrize("steps", [2, 4], ids=["epochs divide the pass", "a pass ends within an epoch"])
+@given(
+    watching=watches(),
+    fits=st.sets(st.integers(1, EPOCHS - 1)),
+    sizes=st.lists(st.integers(1, EPOCHS), max_size=EPOCHS),
+    ends=st.sampled_from([rules.never(EPOCHS), rules.ends(1, EPOCHS), rules.ends(4, EPOCHS)]),
+    carry=st.builds(Carrying, reset=st.booleans(), through=st.booleans()),
+    seed=st.integers(0, 3),
+)
+@settings(max_examples=20)
+@example(STOPS, {1, 2, 3, 4, 5}, [1] * EPOCHS, rules.ends(4, EPOCHS), small.KERAS, 0)
+def test_continue_is_one_run_bitwise_with_every_component_in_use(
+    steps, watching, fits, sizes, ends, carry, seed
+):
+    learner = small.everything(steps)
+
+    def made(when):
+        return small.a_member(
+            learner, FULL, EPOCHS, seed, when=when, ends=ends, watching=watching, carry=carry
+        )
+
+    whole = in_chunks(learner, made(rules.never(EPOCHS)), [EPOCHS])
+    parted = in_chunks(learner, made(rules.at(fits, EPOCHS)), [*sizes, EPOCHS])
+    (progress, log), (want, want_log) = parted, whole
+    assert log.boundary.tolist() == [e in fits for e in range(EPOCHS)]
+    assert small.bits(log._replace(boundary=())) == small.bits(want_log._replace(boundary=()))
+    assert small.bits(progress._replace(log=())) == small.bits(want._replace(log=()))
+
+
+def in_chunks(learner, member, sizes, data=FULL):
+    """The run's end and its whole log, in chunks of at most these sizes."""
+    progress, logs = start(learner, member.origin), []
+    for n in sizes:
+        before = int(progress.clock)
+        end = min(before + n, EPOCHS)
+        progress, log = run_jit(learner, member, data, progress, EPOCHS, end)
+        logs.append(jax.tree.map(lambda leaf, n=end - before: np.asarray(leaf)[:n], log))
+    return progress, jax.tree.map(lambda *parts: np.concatenate(parts), *logs)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_shorter_compiled_runs_are_one_run_bitwise_with_every_component_in_use(steps):
+    learner = small.everything(steps)
+    member = small.a_member(learner, FULL, watching=STOPS, ends=rules.ends(1, EPOCHS))
+    whole, log = in_chunks(learner, member, [EPOCHS])
+    progress = start(learner, member.origin)
+    for e in range(EPOCHS):
+        progress, _ = run_jit(learner, member, FULL, progress, 1, e + 1)
+    assert small.bits(progress) == small.bits(whole)
+    assert log.trained.tolist() == [True] * 3 + [False] * 3
+    assert small.bits(whole.state.params) == small.bits(whole.state.best) != small.bits(whole.state.average)
 
 
 # ---- what is reported
