@@ -7,7 +7,7 @@ import pytest
 import small
 
 from lstm_sched import cell
-from lstm_sched.data import as_samples, lanes
+from lstm_sched.data import Samples, as_samples, lanes
 from lstm_sched.evaluation import evaluate, losses, losses_from
 from lstm_sched.learner import SEQUENTIAL, lstm
 from lstm_sched.optimizers import keras_adam
@@ -27,7 +27,8 @@ def test_a_weighted_evaluation_is_the_sum_of_weight_times_loss_over_the_number_o
     learner, part = small.learner(batch=4), small.data(10).train
     params = learner.init(jax.random.key(1))
     weight_N = np.random.default_rng(0).uniform(0, 3, 10)
-    weighted = as_samples(np.asarray(part.x_NTF), np.asarray(part.y_NO), weight_N)
+    x_NTF, y_NO = map(np.asarray, part.take(np.arange(10)))
+    weighted = as_samples(x_NTF, y_NO, weight_N)
     want = np.sum(weight_N * np.asarray(losses(learner, params, part))) / 10
     assert float(evaluate(learner, params, weighted)) == pytest.approx(want, rel=1e-6)
 
@@ -59,7 +60,7 @@ def test_a_state_carried_over_windows_sees_each_lane_as_one_long_sequence(x64):
 def test_losses_go_on_from_a_state_and_leave_the_next_one_behind(x64):
     params, whole = weights(), lanes(ROWS, LANES, WINDOW, 1)
     parts = np.s_[: 2 * LANES], np.s_[2 * LANES :]
-    first, then = (as_samples(whole.x_NTF[part], whole.y_NO[part]) for part in parts)
+    first, then = (Samples(whole.x_NTF[part], whole.y_NO[part]) for part in parts)
     want_N, end = losses_jit(STATEFUL, params, whole, cell.rest(params, LANES))
     first_N, between = losses_jit(STATEFUL, params, first, cell.rest(params, LANES))
     then_N, after = losses_jit(STATEFUL, params, then, between)

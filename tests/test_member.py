@@ -1,6 +1,7 @@
 """A member is refused where its data are not what the learner uses; a run begins with nothing done."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
@@ -15,20 +16,23 @@ VALUES = {
     "average": 0.9,
     "carry": Carrying(reset=False, through=True),
 }
-USES = {"watch": "watched", "average": "averaged", "carry": "stateful"}
+USING = {
+    "watch": small.learner(watched=True),
+    "average": small.learner(averaged=True),
+    "carry": small.learner(stateful=True),
+}
 
 
 def made(learner, **values):
-    hp = Hyper(np.ones(9))._replace(**values)
+    hp = Hyper(jnp.ones(9))._replace(**values)
     return member(learner, hp, CONTINUE, rules.never(3), originate(learner, 0))
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_hyper_parameters_are_those_that_the_learner_uses(name):
-    using = small.learner(**{USES[name]: True})
-    assert made(using, **{name: VALUES[name]}).hp._asdict()[name] is VALUES[name]
+    assert getattr(made(USING[name], **{name: VALUES[name]}).hp, name) is VALUES[name]
     with pytest.raises(ValueError, match=rf"hp\.{name}: \(\); allowed: a value, as the learner has it"):
-        made(using)
+        made(USING[name])
     with pytest.raises(ValueError, match=rf"hp\.{name}: .*; allowed: none, as the learner has it"):
         made(small.learner(), **{name: VALUES[name]})
 
