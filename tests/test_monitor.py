@@ -175,6 +175,13 @@ def test_what_is_not_watched_changes_nothing():
     assert (best == -1).all()
 
 
+def test_no_fit_stops_after_its_first_epoch_whatever_is_remembered():
+    watch, worse = K.watch(EPOCHS, stopping=K.stopping(0)), jnp.ones(())
+    memory, *_ = M.observe(watch, M.begin(), jnp.asarray(0), jnp.zeros(()), worse, worse)
+    stopped = [M.observe(watch, memory, jnp.asarray(e), worse, worse, worse)[0].stopped for e in (0, 1)]
+    assert [bool(stop) for stop in stopped] == [False, True]
+
+
 @pytest.mark.parametrize("epoch", [3, 100])
 def test_a_rate_rule_beyond_its_table_is_nan_and_a_loss_beyond_its_own_is_seen(epoch):
     rule = K.compounding([1.0, 0.5, 0.5])
