@@ -3,8 +3,18 @@
 from lstm_sched.baselines import linear_ar, mean, persistence
 from lstm_sched.checkpoint import restore, resume, save
 from lstm_sched.data import Data, Samples, Windows, as_samples
+from lstm_sched.interop import from_flax, from_keras, from_torch, to_flax, to_keras, to_torch
+from lstm_sched.joint import variable_of
 from lstm_sched.learner import SHUFFLED, Learner, Order, given, lstm, steps_per_epoch
-from lstm_sched.optimizers import OPTIMIZERS, keras_adam, keras_sgd
+from lstm_sched.optimizers import (
+    OPTIMIZERS,
+    clipped,
+    keras_adam,
+    keras_adamw,
+    keras_lion,
+    keras_rmsprop,
+    keras_sgd,
+)
 from lstm_sched.policies import CONTINUE, POLICIES, fate_table
 from lstm_sched.population import Layout, layout, row, stack, train
 from lstm_sched.rules import at, every, never, when
@@ -51,14 +61,21 @@ __all__ = [
     "as_samples",
     "at",
     "begin",
+    "clipped",
     "epoch",
     "evaluate",
     "every",
     "fate_table",
     "from_arrays",
+    "from_flax",
+    "from_keras",
+    "from_torch",
     "given",
     "keep",
     "keras_adam",
+    "keras_adamw",
+    "keras_lion",
+    "keras_rmsprop",
     "keras_sgd",
     "layout",
     "linear_ar",
@@ -87,6 +104,10 @@ __all__ = [
     "step",
     "steps_per_epoch",
     "tabulate",
+    "to_flax",
+    "to_keras",
+    "to_torch",
     "train",
+    "variable_of",
     "when",
 ]
