@@ -95,7 +95,7 @@ def predicted(params, x_BTF):
 
 
 @given(networks)
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_a_keras_network_predicts_the_same_here(drawing):
     rng, features, hidden, outputs = drawing
     arrays = keras_arrays(rng, features, hidden, outputs)
@@ -106,7 +106,7 @@ def test_a_keras_network_predicts_the_same_here(drawing):
 
 
 @given(networks)
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_a_torch_network_predicts_the_same_here(drawing):
     rng, features, hidden, outputs = drawing
     arrays = torch_arrays(rng, features, hidden[0], len(hidden), outputs)

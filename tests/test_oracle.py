@@ -11,10 +11,12 @@ import numpy as np
 import optax
 import pytest
 
-from lstm_sched import cell, rules
+from lstm_sched import rules
 from lstm_sched.data import Data, Samples
+from lstm_sched.interop import from_keras, to_keras
+from lstm_sched.joint import variable_of
 from lstm_sched.learner import given, lstm
-from lstm_sched.optimizers import clipped, keras_adam, keras_adamw, keras_rmsprop, keras_sgd
+from lstm_sched.optimizers import clipped, keras_adam, keras_adamw, keras_lion, keras_rmsprop, keras_sgd
 from lstm_sched.policies import CONTINUE, DROP_M, DROP_V, KERAS_LOOP, KERAS_RECOMPILE
 from lstm_sched.schedules import sgdr, tabulate
 from lstm_sched.state import Origin, TrainState
@@ -24,6 +26,7 @@ ORACLE = np.load(Path(__file__).parent / "oracle" / "keras.npz")
 EPOCHS, STEPS = 20, 160
 EACH = rules.every(1, EPOCHS)
 ORDER = given(jnp.arange(250)[None])  # nothing is shuffled
+WEIGHTS = ("kernel", "recurrent", "bias", "dense", "dense_bias")
 
 
 class Arm(NamedTuple):
@@ -77,19 +80,11 @@ evaluate_jit = jax.jit(evaluate, static_argnames="learner")
 
 
 def weights():
-    w = {
-        name: jnp.asarray(ORACLE[f"w_{name}"], float)
-        for name in ("kernel", "recurrent", "bias", "dense", "dense_bias")
-    }
-    head = {"kernel": w["dense"], "bias": w["dense_bias"]}
-    return {"lstm_0": cell.from_joint(w["kernel"], w["recurrent"], w["bias"]), "head": head}
+    return from_keras([jnp.asarray(ORACLE[f"w_{name}"], float) for name in WEIGHTS])
 
 
 def flat(params):
-    head = params["head"]
-    return np.concatenate(
-        [np.asarray(a).ravel() for a in (*cell.to_joint(params["lstm_0"]), head["kernel"], head["bias"])]
-    )
+    return np.concatenate([array.ravel() for array in to_keras(params)])
 
 
 @functools.cache
@@ -158,3 +153,37 @@ def test_what_is_exactly_equal_in_keras_is_exactly_equal_here(one, other):
     (a, log_a, _), (b, log_b, _) = reproduce(one, False), reproduce(other, False)
     np.testing.assert_array_equal(log_a.loss, log_b.loss)
     np.testing.assert_array_equal(flat(a.state.params), flat(b.state.params))
+
+
+# ---- forms of optimizers and of clipping, on two layers (oracle/forms.py)
+
+FORM_RUNS = np.load(Path(__file__).parent / "oracle" / "forms.npz")
+FORM_ORDER = given(jnp.arange(24)[None])
+FORMS = {
+    "adamw": (keras_adamw, 0.01),
+    "nesterov": (functools.partial(keras_sgd, momentum=0.9, nesterov=True), 0.05),
+    "lion": (keras_lion, 0.001),
+    "rmsprop_centered": (functools.partial(keras_rmsprop, rho=0.8, momentum=0.5, centered=True), 0.001),
+    "clipnorm": (clipped(keras_sgd, clipnorm=0.1, variable_of=variable_of), 0.1),
+    "global_clipnorm": (clipped(keras_sgd, global_clipnorm=0.2), 0.1),
+    "clipvalue": (clipped(keras_sgd, clipvalue=0.05), 0.1),
+    "clipnorm_adamw": (
+        clipped(functools.partial(keras_adamw, weight_decay=0.1), clipnorm=0.1, variable_of=variable_of),
+        0.01,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_recorded_form_is_reproduced_on_two_layers_in_float64(name, x64):
+    factory, rate = FORMS[name]
+    samples = Samples(jnp.asarray(FORM_RUNS["X"]), jnp.asarray(FORM_RUNS["y"]))
+    learner = lstm(factory, features=2, hidden=4, layers=2, batch=8, order=FORM_ORDER)
+    params = from_keras([FORM_RUNS[f"weights_{n}"] for n in range(8)])
+    no = jnp.zeros((), bool)
+    origin = Origin(jax.random.key(0), params, redraw=no, reseed=no)
+    one = member(learner, Hyper(tabulate(rate, 24)), CONTINUE, rules.never(8), origin)
+    data = Data(samples, samples, samples)
+    progress, log = run_jit(learner, one, data, start(learner, origin), 8)
+    np.testing.assert_allclose(log.loss, FORM_RUNS[f"{name}/loss"], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(flat(progress.state.params), FORM_RUNS[f"{name}/weights"], rtol=0, atol=1e-12)
