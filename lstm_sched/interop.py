@@ -1,8 +1,9 @@
 """Weights to and from the stacked LSTM + dense head of Keras, PyTorch and Flax, without importing any of them.
 
-In all three the cell is the same: gates i, f, g (Keras' c), o; sigmoid gates, tanh for g and the output; a zero state
-to begin with; the head reads the last step's output. What comes from them is a JAX array of the same dtype, what goes
-to Keras and PyTorch a NumPy array of its own. There and back again is the same bits. Moments of optimizers stay behind.
+In all three the default cell is the same: gates i, f, g (Keras' c), o; sigmoid gates, tanh for g and the output; a zero
+state to begin with; the head reads the last step's output. Arrays do not tell other activations, a reversed direction
+or what lies between layers: that is taken on trust. What comes is a JAX array of the dtype that was given, what goes to
+Keras and PyTorch a NumPy array, both copies. There and back again is the same bits. An optimizer's moments stay behind.
 Letters: F features (of an upper layer the lower one's H), H hidden units, G = 4H, O outputs.
 """
 
@@ -34,7 +35,7 @@ def _array(name: str, value: Any, *allowed: int | None) -> Array:
         raise ValueError(f"{name}: dtype {array.dtype}; allowed: floating")
     if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
         raise ValueError(f"{name}: dtype {array.dtype}; allowed: float32, or float64 under jax_enable_x64")
-    return jnp.asarray(array)
+    return jnp.array(array)  # a copy: PyTorch trains in place
 
 
 def _network(layers: Sequence[Joint], kernel_HO: Array, bias_O: Array) -> Params:

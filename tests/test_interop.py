@@ -199,6 +199,16 @@ def test_what_goes_out_is_a_copy_that_may_be_written_to():
     assert small.bits(params) == before
 
 
+def test_what_came_in_does_not_follow_its_source():
+    arrays = [a.astype("float32") for a in keras_arrays(np.random.default_rng(0), 1, [1], 1)]
+    state_dict = interop.to_torch(interop.from_keras(arrays))
+    taken = interop.from_keras(arrays), interop.from_torch(state_dict)
+    before = small.bits(taken)
+    for array in (*arrays, *state_dict.values()):
+        array += 1
+    assert small.bits(taken) == before
+
+
 # Names, biases that are not there, and what is refused
 
 
