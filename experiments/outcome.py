@@ -27,7 +27,9 @@ class Results(NamedTuple):
     best_epoch_M: np.ndarray  # of lowest validation loss, from 1 on
     diverged_M: np.ndarray
     curves: dict[str, np.ndarray]  # record.CURVES -> [M, E]
-    differing: dict[str, int]  # arm -> numbers of the whole run that differ by a bit from the reference's
+    differing: dict[
+        str, int
+    ]  # arm -> numbers of the whole run that differ by a bit from `equals`, or one_fit
     differing_weights: dict[str, int]  # arm -> the same for the last weights alone
     weights: int  # in one network
     effects: dict[str, dict[str, stats.Effect]]  # arm -> metric -> effect
@@ -37,9 +39,9 @@ class Results(NamedTuple):
         """Members of an arm."""
         return np.array([m for m, (name, _) in enumerate(self.labels) if name == arm])
 
-    def paired(self, arm: str) -> np.ndarray:
-        """The reference's members with the seeds of `rows(arm)`."""
-        return np.array([self.labels.index((A.REFERENCE, self.labels[m][1])) for m in self.rows(arm)])
+    def paired(self, arm: str, other: str = A.REFERENCE) -> np.ndarray:
+        """The other arm's members with the seeds of `rows(arm)`."""
+        return np.array([self.labels.index((other, self.labels[m][1])) for m in self.rows(arm)])
 
 
 def conclude(
@@ -72,7 +74,7 @@ def conclude(
     read, m = A.reads(setting), max(1, family(arms))
     for arm in arms:
         kept = {c: getattr(state_M.state, c) for c in read if getattr(arm.policy, c) == 1}
-        rows, paired = results.rows(arm.name), results.paired(arm.name)
+        rows, paired = results.rows(arm.name), results.paired(arm.name, arm.equals or A.REFERENCE)
         whole = (state_M.selected, kept, curves["loss"], curves["val"])
         results.differing[arm.name] = _differing(whole, rows, paired)
         results.differing_weights[arm.name] = _differing(state_M.state.params, rows, paired)

@@ -5,10 +5,20 @@ from lstm_sched.checkpoint import restore, resume, save
 from lstm_sched.data import Data, Samples, Windows, as_samples
 from lstm_sched.evaluation import evaluate, losses
 from lstm_sched.fractions import keep, spread
+from lstm_sched.interop import from_flax, from_keras, from_torch, to_flax, to_keras, to_torch
+from lstm_sched.joint import variable_of
 from lstm_sched.keras_rules import absolute, compounding, plateau, stopping, watch
 from lstm_sched.learner import FIXED, SEQUENTIAL, SHUFFLED, Learner, Order, given, lstm, steps_per_epoch
 from lstm_sched.member import Hyper, Log, Member, Progress, member, originate, start
-from lstm_sched.optimizers import OPTIMIZERS, keras_adam, keras_sgd
+from lstm_sched.optimizers import (
+    OPTIMIZERS,
+    clipped,
+    keras_adam,
+    keras_adamw,
+    keras_lion,
+    keras_rmsprop,
+    keras_sgd,
+)
 from lstm_sched.policies import CONTINUE, POLICIES, fate_table
 from lstm_sched.population import Layout, layout, row, stack, train
 from lstm_sched.rules import at, ends, every, never, when
@@ -45,6 +55,7 @@ __all__ = [
     "as_samples",
     "at",
     "begin",
+    "clipped",
     "compounding",
     "ends",
     "epoch",
@@ -52,9 +63,15 @@ __all__ = [
     "every",
     "fate_table",
     "from_arrays",
+    "from_flax",
+    "from_keras",
+    "from_torch",
     "given",
     "keep",
     "keras_adam",
+    "keras_adamw",
+    "keras_lion",
+    "keras_rmsprop",
     "keras_sgd",
     "layout",
     "linear_ar",
@@ -85,7 +102,11 @@ __all__ = [
     "steps_per_epoch",
     "stopping",
     "tabulate",
+    "to_flax",
+    "to_keras",
+    "to_torch",
     "train",
+    "variable_of",
     "watch",
     "when",
 ]
