@@ -26,6 +26,40 @@ KERAS_RECOMPILE = keep(
     carry=1, average=0, rate=0, position=0, monitor=0, best=0,
 )  # fmt: skip
 
+# Weights saved and loaded into a new program.
+WEIGHTS_ONLY = keep(
+    params=1, moments=0, step=0, epoch=0, order=0, noise=0,
+    carry=0, average=0, rate=0, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# Everything anew: training from scratch.
+SCRATCH = keep(
+    params=0, moments=0, step=0, epoch=0, order=0, noise=0,
+    carry=0, average=0, rate=0, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# m and v zeroed, the bias-correction count kept.
+DROP_MOMENTS = keep(
+    params=1, moments=Moments(mu=0, nu=0, count=1, other=1), step=1, epoch=1, order=1, noise=1,
+    carry=1, average=1, rate=1, position=1, monitor=1, best=1,
+)  # fmt: skip
+
+# The count set to 0, m and v kept: Adam-Rel (Ellis et al. 2024).
+DROP_COUNT = keep(
+    params=1, moments=Moments(mu=1, nu=1, count=0, other=1), step=1, epoch=1, order=1, noise=1,
+    carry=1, average=1, rate=1, position=1, monitor=1, best=1,
+)  # fmt: skip
+
+DROP_M = keep(
+    params=1, moments=Moments(mu=0, nu=1, count=1, other=1), step=1, epoch=1, order=1, noise=1,
+    carry=1, average=1, rate=1, position=1, monitor=1, best=1,
+)  # fmt: skip
+
+DROP_V = keep(
+    params=1, moments=Moments(mu=1, nu=0, count=1, other=1), step=1, epoch=1, order=1, noise=1,
+    carry=1, average=1, rate=1, position=1, monitor=1, best=1,
+)  # fmt: skip
+
 # `fit(epochs=i + 1, initial_epoch=i)` in a loop: the epoch index is right, callbacks still start anew.
 KERAS_INITIAL_EPOCH = keep(
     params=1, moments=1, step=1, epoch=1, order=1, noise=1,
@@ -68,44 +102,16 @@ KERAS_RELOAD_H5 = keep(
     carry=0, average=0, rate=1, position=0, monitor=0, best=0,
 )  # fmt: skip
 
-# Weights saved and loaded into a new program.
-WEIGHTS_ONLY = keep(
-    params=1, moments=0, step=0, epoch=0, order=0, noise=0,
-    carry=0, average=0, rate=0, position=0, monitor=0, best=0,
-)  # fmt: skip
-
-# Everything anew: training from scratch.
-SCRATCH = keep(
-    params=0, moments=0, step=0, epoch=0, order=0, noise=0,
-    carry=0, average=0, rate=0, position=0, monitor=0, best=0,
-)  # fmt: skip
-
-# m and v zeroed, the bias-correction count kept.
-DROP_MOMENTS = keep(
-    params=1, moments=Moments(mu=0, nu=0, count=1, other=1), step=1, epoch=1, order=1, noise=1,
-    carry=1, average=1, rate=1, position=1, monitor=1, best=1,
-)  # fmt: skip
-
-# The count set to 0, m and v kept: Adam-Rel (Ellis et al. 2024).
-DROP_COUNT = keep(
-    params=1, moments=Moments(mu=1, nu=1, count=0, other=1), step=1, epoch=1, order=1, noise=1,
-    carry=1, average=1, rate=1, position=1, monitor=1, best=1,
-)  # fmt: skip
-
-DROP_M = keep(
-    params=1, moments=Moments(mu=0, nu=1, count=1, other=1), step=1, epoch=1, order=1, noise=1,
-    carry=1, average=1, rate=1, position=1, monitor=1, best=1,
-)  # fmt: skip
-
-DROP_V = keep(
-    params=1, moments=Moments(mu=1, nu=0, count=1, other=1), step=1, epoch=1, order=1, noise=1,
-    carry=1, average=1, rate=1, position=1, monitor=1, best=1,
-)  # fmt: skip
-
 POLICIES = {
     "one_fit": CONTINUE,
     "keras_loop": KERAS_LOOP,
     "keras_recompile": KERAS_RECOMPILE,
+    "weights_only": WEIGHTS_ONLY,
+    "scratch": SCRATCH,
+    "drop_moments": DROP_MOMENTS,
+    "drop_count": DROP_COUNT,
+    "drop_m": DROP_M,
+    "drop_v": DROP_V,
     "keras_initial_epoch": KERAS_INITIAL_EPOCH,
     "keras_reseed": KERAS_RESEED,
     "keras2_seed": KERAS2_SEED,
@@ -113,12 +119,6 @@ POLICIES = {
     "keras_reload": KERAS_RELOAD,
     "keras_reload_weights": KERAS_RELOAD_WEIGHTS,
     "keras_reload_h5": KERAS_RELOAD_H5,
-    "weights_only": WEIGHTS_ONLY,
-    "scratch": SCRATCH,
-    "drop_moments": DROP_MOMENTS,
-    "drop_count": DROP_COUNT,
-    "drop_m": DROP_M,
-    "drop_v": DROP_V,
 }
 FATE_OF_MOMENT = {"mu": "m", "nu": "v", "count": "count", "other": "other moments"}  # rows of a fate table
 ALIASES = {"adam_rel": "drop_count"}
