@@ -44,6 +44,7 @@ class Arm(NamedTuple):
     rate: float = 1.0  # times the setting's
     nudged: bool = False  # one weight of the first ones moved by a unit in its last place
     watch: Any = ()  # its per-epoch rules, in experiments that have any
+    fit: int = 0  # epochs after which a fit's end acts on the weights; 0: after the last alone
 
     @property
     def lost(self) -> list[str]:
@@ -147,7 +148,7 @@ def members(arms: Sequence[Arm], setting: S.Setting, built: S.Built) -> list[Mem
     for arm in arms:
         hp = Hyper(S.rates(setting, built.steps, arm.rate), watch=arm.watch)
         when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)
-        ends = rules.ends(arm.every or setting.epochs, setting.epochs) if arm.watch else ()
+        ends = rules.ends(arm.fit or setting.epochs, setting.epochs) if arm.watch else ()
         for origin in origins[: arm.seeds]:
             if arm.nudged:
                 origin = origin._replace(params=cell.nudge(origin.params))

@@ -85,7 +85,8 @@ def conclude(
 def _effect(results: Results, arm: A.Arm, metric: str, m: int) -> stats.Effect:
     """Controls are no claims: each is judged alone, and `ulp`, which gets no verdict, has an interval all the same."""
     d = log_loss(results, metric, results.rows(arm.name)), log_loss(results, metric, results.paired(arm.name))
-    effect = stats.compare(*d, 1 if arm.control else m, results.differing[arm.name] == 0)
+    same = results.differing[arm.name] == 0 and arm.equals in (None, A.REFERENCE)
+    effect = stats.compare(*d, 1 if arm.control else m, same)
     finite = not (effect.diverged or effect.diverged_ref)
     if arm.nudged and effect.qualifier == "too few seeds" and effect.n > 1 and finite:
         mean, lo, hi = (float(x) for x in stats.interval(d[0] - d[1], 1))
