@@ -3,7 +3,7 @@
     python -m experiments.refit            LSTM(50) on monthly sunspots, 100 epochs, 62 trainings
     python -m experiments.refit --quick    a look at it, in under 30 s
 
-Runtime: 4 to 5 minutes on two cores. Expected: a loop of fits that drops nothing is the same run, bit for bit;
+Runtime: about 4 minutes on two cores. Expected: a loop of fits that drops nothing is the same run, bit for bit;
 re-building the optimizer, or dropping its moments, is not, and whether it helps depends on when one looks.
 """
 
