@@ -141,17 +141,18 @@ def answer(arms: Sequence[A.Arm], results: Results) -> str:
         runs = sum(arm.seeds for arm in kept)
         total = results.weights * runs
         text += f"With its counters kept, the loop is the one fit: 0 of {total:,} weights differ by a bit. "
-    for arm in arms:
-        if arm.name == A.REFERENCE or arm.every:
-            continue
-        rule, patience, _ = split_name(arm)
-        ran, (end, selected) = epochs_run(results, arm.name), results.effects[arm.name].values()
-        acted = f"runs {np.median(ran):g} of {epochs} epochs (median), " if rule == RULES[0] else ""
-        text += (
-            f"{rule.capitalize()} with patience {patience} {acted}with a test loss of {words.change(end)} against "
-            f"training to the end and {words.change(selected)} against the best epoch of the whole run. "
-        )
+    for rule in RULES:
+        text += _in_one_fit(rule, [a for a in arms if a.name.startswith(rule) and not a.every], results)
     return text.strip()
+
+
+def _in_one_fit(rule: str, arms: Sequence[A.Arm], results: Results) -> str:
+    """What a rule does without a loop, at each patience."""
+    patience = ", ".join(str(split_name(arm)[1]) for arm in arms)
+    ran = ", ".join(f"{np.median(epochs_run(results, arm.name)):g}" for arm in arms)
+    changes = "; ".join(words.change(results.effects[arm.name][METRICS[0]]) for arm in arms)
+    epochs = f"runs a median of {ran} of {results.curves['val'].shape[1]} epochs and " * (rule == RULES[0])
+    return f"In one fit, {rule} with patience {patience} {epochs}changes the test loss by {changes} against no rule. "
 
 
 def say(out: Console, arms: Sequence[A.Arm], results: Results) -> None:
