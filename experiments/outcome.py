@@ -117,17 +117,12 @@ def void(arms: Sequence[A.Arm], results: Results) -> list[str]:
 
 def loss_of_baselines(kind: str, built: Built) -> dict[str, dict[str, float]]:
     """Loss of forecasts that need no network, fitted on the training part, on each part."""
-    data, found = built.split.data, {}
-    for part, windows in data._asdict().items():
-        forecasts = {
-            "mean": baselines.mean(data.train, windows),
-            "AR": baselines.linear_ar(data.train, windows),
-        }
-        if isinstance(windows, Windows):
-            forecasts["persistence"] = baselines.persistence(windows)
-        for name, (prediction_NO, y_NO) in forecasts.items():
-            found.setdefault(name, {})[part] = float(np.mean(cell.LOSSES[kind](prediction_NO, y_NO)))
-    return found
+    train, parts = built.split.data.train, built.split.data._asdict()
+    forecasts = {"mean": baselines.fit_mean(train), "AR": baselines.fit_linear_ar(train)}
+    if isinstance(train, Windows):
+        forecasts["persistence"] = baselines.last_value
+    found = {name: baselines.losses(forecasts, part, cell.LOSSES[kind]) for name, part in parts.items()}
+    return {forecast: {part: losses[forecast] for part, losses in found.items()} for forecast in forecasts}
 
 
 def write(folder: Path, results: Results, config_hash: str) -> None:
