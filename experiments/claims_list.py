@@ -55,7 +55,7 @@ CLAIMS = {
     "C11": Claim("Scheduling the rate improves convergence.", "monitoring"),
     "C12": Claim("Example 3 runs.", HERE),
     "C13": Claim("Example 3 trains 50 epochs at the rate and 50 at a tenth of it.", HERE),
-    "C14": Claim("Such control is hard to have in one fit.", HERE),
+    "C14": Claim("Stopping and changing the rate are hard to have in one fit.", HERE),
     "C15": Claim("Augmenting or sampling anew between epochs needs the loop.", HERE),
     "C16": Claim("With validation_data in one fit nothing can intervene.", HERE),
     "C17": Claim("What the extra calls cost is negligible.", "overhead"),

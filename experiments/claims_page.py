@@ -40,7 +40,7 @@ def sections(folder: Path, rows: Sequence[Row], small: Runs, refits: Sequence[Re
         Section("The answer", page.paragraph(answer(rows), lead=True)),
         Section("Claim by claim", _claims(rows)),
         Section("The rates of example 3", _rates(small)),
-        Section("Loops that drop state", _effects(refits)),
+        Section("What other loops come to", _effects(refits)),
         Section("Configuration and versions", provenance.configuration(stored, environment)),
         Section("How to get this again", _again(stored["command"])),
         Section(

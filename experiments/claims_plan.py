@@ -72,10 +72,10 @@ def prepare(
 
 
 def command(name: str, plan: Plan) -> str:
-    """What gives the evidence of a claim; nothing where no experiment does."""
+    """What gives the evidence of a claim; – where no experiment does."""
     experiment = CLAIMS[name].experiment
     read: dict[str, list[Any]] = {"refit": plan.refits, "monitoring": plan.rules}
     typed = dict.fromkeys(x.table.command for x in read[experiment]) if experiment in read else ()
     if not typed and importlib.util.find_spec(f"experiments.{experiment}"):
         return f"python -m experiments.{experiment}"
-    return "; ".join(typed)
+    return "; ".join(typed) or "–"

@@ -205,7 +205,7 @@ def test_a_table_without_a_column_is_refused(tmp_path):
 def test_a_command_is_given_only_where_there_is_something_to_run(monkeypatch, tmp_path):
     plan: claims_plan.Plan = SimpleNamespace(refits=claims_read.refits(tmp_path), rules=[])  # pyright: ignore
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert claims_plan.command("C17", plan) == ""
+    assert claims_plan.command("C17", plan) == "–"
     assert claims_plan.command("C18", plan).startswith("python -m experiments.refit --data sunspots weather")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     assert claims_plan.command("C17", plan) == "python -m experiments.overhead"
