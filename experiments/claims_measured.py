@@ -7,6 +7,7 @@ from experiments.claims_read import EARLY, Refit, Rule
 from experiments.words import change
 from lstm_sched import stats
 
+ONCE, LOST = ("one fit",), ("reset", "initial_epoch")  # memories of a rule
 NEEDS = {  # what would decide the claims that nothing here measures yet
     "C6": "the distance gone and the loss barrier from the first epochs to the end, for one fit and for the loop",
     "C17": "the time of a call against that of an epoch",
@@ -68,22 +69,21 @@ def superior(refits: Sequence[Refit]) -> Finding:
 
 
 def stopping_helps(rules: Sequence[Rule]) -> Finding:
-    """C10: lower loss after the last epoch in fewer epochs; kept counters are stopping, lost ones the loop's."""
-    looked = [r for r in rules if r.rule == "stopping" and r.metric == stats.END]
-    kept, lost = [r for r in looked if r.memory == "kept"], [r for r in looked if r.memory != "kept"]
-    if not kept:
+    """C10: a lower loss after the last epoch in fewer epochs, in one fit and in a loop that is handed the rule."""
+    looked = [r for r in rules if r.rule == "stopping"]
+    once, loop = (list(filter(_stops_well, _of(looked, *memory))) for memory in (ONCE, LOST))
+    if not _of(looked, *ONCE):
         return Finding("not measured yet", "no results of monitoring with stopping")
-    evidence = _listed(looked)
-    if any(map(_stops_well, kept)):
-        return Finding("holds" if any(map(_stops_well, lost)) else "not as written", evidence)
-    open_ = any(r.effect.verdict == "undecided" for r in kept)
-    return Finding("undecided" if open_ else "does not hold", evidence)
+    if once:
+        return Finding("holds" if loop else "not as written", _listed(looked))
+    open_ = any(r.effect.verdict == "undecided" for r in _of(looked, *ONCE))
+    return Finding("undecided" if open_ else "does not hold", _listed(looked))
 
 
 def lowering_helps(rules: Sequence[Rule]) -> Finding:
-    """C11: rules that lower the rate, with a memory that lets them."""
+    """C11: rules that lower the rate, in one fit."""
     looked = [r for r in rules if r.rule != "stopping"]
-    verdicts = {r.effect.verdict for r in looked if r.memory == "kept"}
+    verdicts = {r.effect.verdict for r in _of(looked, *ONCE)}
     if not verdicts:
         return Finding("not measured yet", "no results of monitoring with a rule that lowers the rate")
     if "better" in verdicts:
@@ -102,13 +102,26 @@ def _series(refit: Refit) -> str:
     return f"{refit.table.series} (n = {n}, {refit.table.place}) {', '.join(arms)}"
 
 
+def _of(rules: Sequence[Rule], *memories: str) -> list[Rule]:
+    """Those with such a memory, after the last epoch."""
+    return [r for r in rules if r.memory in memories and r.metric == stats.END]
+
+
 def _stops_well(r: Rule) -> bool:
     return r.effect.verdict == "better" and r.epochs_median < r.table.config["epochs"]
 
 
 def _listed(rules: Sequence[Rule]) -> str:
-    return "; ".join(
-        f"{r.table.series}, {r.rule}, patience {r.patience}, memory {r.memory}: {change(r.effect)} {r.metric}, "
-        f"{r.epochs_median:g} of {r.table.config['epochs']} epochs (n = {r.effect.n})"
-        for r in rules
-    )
+    """One fit by patience; the loops that lose the memory together."""
+    once = [
+        f"patience {r.patience} {change(r.effect)}, {r.epochs_median:g} epochs (n = {r.effect.n}, {r.table.place})"
+        for r in _of(rules, *ONCE)
+    ]
+    loops = _of(rules, *LOST)
+    text = f"{rules[0].rule} in one fit of {rules[0].table.config['epochs']} epochs, test loss {stats.END}: "
+    text += "; ".join(once)
+    if loops:
+        epochs = sorted({f"{r.epochs_median:g}" for r in loops}, key=float)
+        verdicts = sorted({r.effect.verdict for r in loops})
+        text += f"; handed to each fit of a loop: {' or '.join(verdicts)}, {' or '.join(epochs)} epochs"
+    return text

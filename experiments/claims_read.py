@@ -58,7 +58,7 @@ class Rule(NamedTuple):
     table: Table
     rule: str  # stopping, plateau
     patience: int
-    memory: str  # kept, or how a loop of fits loses it
+    memory: str  # one fit; of a loop: kept, or reset and initial_epoch, with which each fit begins anew
     epochs_median: float  # trained
     metric: str
     effect: stats.Effect  # n, mean, interval and verdict; the rest is not in the file
