@@ -2,7 +2,7 @@
 
 from lstm_sched.baselines import linear_ar, mean, persistence
 from lstm_sched.checkpoint import restore, resume, save
-from lstm_sched.data import Data, Samples, Windows, as_samples
+from lstm_sched.data import Data, Samples, Windows, as_samples, lanes
 from lstm_sched.evaluation import evaluate, losses
 from lstm_sched.fractions import keep, spread
 from lstm_sched.interop import from_flax, from_keras, from_torch, to_flax, to_keras, to_torch
@@ -73,6 +73,7 @@ __all__ = [
     "keras_lion",
     "keras_rmsprop",
     "keras_sgd",
+    "lanes",
     "layout",
     "linear_ar",
     "load",

@@ -108,3 +108,25 @@ def as_samples(x_NTF: np.ndarray, y_NO: np.ndarray, weight_N: np.ndarray | None 
             f"samples: weight of shape {weight_N.shape}; allowed: ({len(x_NTF)},), finite, 0 or more"
         )
     return Samples(jnp.asarray(x_NTF, float), jnp.asarray(y_NO, float), jnp.asarray(weight_N, float))
+
+
+def lanes(rows_RF: np.ndarray, lanes: int, window: int, horizon: int) -> Samples:
+    """Samples for a state that is carried from batch to batch: sample k·lanes + j is the k-th window of lane j.
+
+    A lane is an uninterrupted run of rows, cut into windows that follow one another; the lanes follow one another too.
+    The target is column 0, `horizon` rows after the window's last row. Rows that do not fill are left out at the end.
+    Raises ValueError naming what is too small, or not (R, F).
+    """
+    rows_RF = np.asarray(rows_RF)
+    if rows_RF.ndim != 2:
+        raise ValueError(f"rows_RF: shape {rows_RF.shape}; allowed: (rows, columns)")
+    for name, count in (("lanes", lanes), ("window", window), ("horizon", horizon)):
+        if count < 1:
+            raise ValueError(f"{name}: {count}; allowed: 1 and more")
+    least, windows = lanes * window + horizon, (len(rows_RF) - horizon) // (lanes * window)
+    if windows < 1:
+        needs = f"a window of {window} in each of {lanes} lanes, and the horizon"
+        raise ValueError(f"rows_RF: {len(rows_RF)} rows; allowed: {least} and more, {needs}")
+    first_N = (np.arange(windows)[:, None] + windows * np.arange(lanes)[None]).ravel() * window
+    rows_NT = first_N[:, None] + np.arange(window)[None]
+    return as_samples(rows_RF[rows_NT], rows_RF[rows_NT[:, -1] + horizon, :1])

@@ -22,15 +22,17 @@ def mean(loss_N: Array, weight_N: Array) -> Array:
 def losses(learner: Learner, params: Params, part: Part) -> Array:
     """loss_N of every sample of a part of the data, in batches of the training size, without noise.
 
-    A state that is carried from batch to batch begins at rest.
+    A state that is carried from batch to batch begins at rest. ValueError where the part then leaves a lane empty.
     """
-    batch = min(learner.batch, part.size)
-    return losses_from(learner, params, part, learner.carry(params, batch) if learner.carry else ())[0]
+    return losses_from(learner, params, part, learner.carry(params, learner.batch) if learner.carry else ())[
+        0
+    ]
 
 
 def losses_from(learner: Learner, params: Params, part: Part, carry: Any) -> tuple[Array, Any]:
     """`losses` of which the first batch begins with `carry`; also the carry after the last."""
-    learner = learner._replace(batch=min(learner.batch, part.size), drop_last=False)
+    batch = learner.batch if learner.carry else min(learner.batch, part.size)  # as many lanes as in training
+    learner = learner._replace(batch=batch, drop_last=False)
 
     def one(carry, batch):
         x_BTF, y_BO = part.take(batch.index_B)

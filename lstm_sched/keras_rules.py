@@ -24,15 +24,21 @@ def watch(
 ) -> Watch:
     """The rules of a run of `epochs` epochs; what is not given never acts.
 
-    `validation_freq` as in Keras: after every n-th epoch, or after those listed, both counted from 1.
+    `validation_freq` as in Keras: after every n-th epoch, or after those listed, both counted from 1. ValueError for
+    an n below 1, or a listed epoch that the run has not.
     """
     number_E = np.arange(1, epochs + 1)
-    if isinstance(validation_freq, int):
-        if validation_freq < 1:
-            raise ValueError(f"validation_freq: {validation_freq}; allowed: 1 or more epochs")
-        validated_E = number_E % validation_freq == 0
+    if isinstance(validation_freq, Iterable):
+        listed = list(validation_freq)
+        if not set(listed) <= set(number_E.tolist()):
+            raise ValueError(f"validation_freq: {listed}; allowed: epochs from 1 to {epochs}")
+        validated_E = np.isin(number_E, listed)
     else:
-        validated_E = np.isin(number_E, list(validation_freq))
+        if not (isinstance(validation_freq, int | np.integer) and validation_freq >= 1):
+            raise ValueError(
+                f"validation_freq: {validation_freq!r}; allowed: 1 or more epochs, or a list of them"
+            )
+        validated_E = number_E % validation_freq == 0
     off = Stopping(np.int32(NEVER), np.zeros(()), np.int32(0), np.asarray(np.inf), np.False_)
     flat = Plateau(np.int32(NEVER), np.ones(()), np.zeros(()), np.int32(0), np.zeros(()))
     return Watch(
@@ -57,14 +63,13 @@ def stopping(
     _count("patience", patience)
     _count("start_from", start_from)
     _size("min_delta", min_delta)
-    line = math.inf if baseline is None else baseline
-    if math.isnan(line):
-        raise ValueError(f"baseline: {baseline}; allowed: a loss")
+    if baseline is not None and not math.isfinite(baseline):
+        raise ValueError(f"baseline: {baseline!r}; allowed: finite, or None")
     return Stopping(
         np.int32(patience),
         np.asarray(min_delta, float),
         np.int32(start_from),
-        np.asarray(line),
+        np.asarray(math.inf if baseline is None else baseline, float),
         np.bool_(restore),
     )
 
@@ -94,13 +99,24 @@ def _size(name: str, value: float) -> None:
         raise ValueError(f"{name}: {value!r}; allowed: finite and 0 or more")
 
 
+def _per_epoch(name: str, values: Any) -> np.ndarray:
+    value_E = np.asarray(values, float)
+    if value_E.ndim != 1 or not (np.isfinite(value_E) & (value_E >= 0)).all():
+        raise ValueError(f"{name}: {values!r}; allowed: one number an epoch, finite and 0 or more")
+    return value_E
+
+
 def compounding(factor_E: Any) -> Partial:
-    """Keras' `f(epoch, lr) = lr * factor[epoch]`: each epoch multiplies the rate that it finds."""
-    factor_E = np.asarray(factor_E, float)
+    """Keras' `f(epoch, lr) = lr * factor[epoch]`: each epoch multiplies the rate that it finds.
+
+    ValueError for what is not one factor an epoch, each finite and 0 or more.
+    """
+    factor_E = _per_epoch("factor_E", factor_E)
     return Partial(scheduled, factor_E, np.zeros_like(factor_E))
 
 
 def absolute(multiple_E: Any) -> Partial:
-    """Keras' `f(epoch) = lr * multiple[epoch]`: each epoch sets the rate, whatever it finds."""
-    multiple_E = np.asarray(multiple_E, float)
+    """Keras' `f(epoch) = lr * multiple[epoch]`: each epoch sets the rate, whatever it finds. Raises as
+    `compounding` does."""
+    multiple_E = _per_epoch("multiple_E", multiple_E)
     return Partial(scheduled, np.zeros_like(multiple_E), multiple_E)

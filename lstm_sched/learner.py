@@ -31,8 +31,8 @@ def _shuffle(order: Array, size: int) -> tuple[Array, Array]:
 
 SHUFFLED = Order(begin=lambda key: key, draw=_shuffle)  # anew for each pass
 FIXED = Order(
-    begin=lambda key: key, draw=lambda key, size: (key, jax.random.permutation(key, size))
-)  # one for ever
+    begin=lambda key: key, draw=lambda key, size: (key, _shuffle(key, size)[1])
+)  # its first, for ever
 SEQUENTIAL = Order(begin=lambda key: (), draw=lambda order, size: (order, jnp.arange(size)))
 
 
@@ -77,12 +77,12 @@ class Learner(NamedTuple):
 
 def passes(learner: Learner, size: int) -> int:
     """Batches in one pass over `size` samples. ValueError where they do not make up one, or leave a lane empty."""
-    if not 1 <= learner.batch <= size:
-        raise ValueError(f"batch: {learner.batch}; allowed: 1 to {size}, the number of training windows")
-    if learner.carry and size % learner.batch:
+    if learner.carry and learner.batch > 0 and size % learner.batch:
         raise ValueError(
             f"batch: {learner.batch}; allowed where a state is carried: a divisor of {size} samples"
         )
+    if not 1 <= learner.batch <= size:
+        raise ValueError(f"batch: {learner.batch}; allowed: 1 to {size}, the number of training windows")
     return size // learner.batch if learner.drop_last else -(-size // learner.batch)
 
 
@@ -90,7 +90,8 @@ def transform(learner: Learner, rate: Any) -> optax.GradientTransformation:
     """The optimizer of a step with this rate, over the mean of `accumulate` gradients."""
     if learner.accumulate == 1:
         return learner.optimizer(rate)
-    return optax.MultiSteps(learner.optimizer(rate), learner.accumulate).gradient_transformation()
+    inner = learner.optimizer(rate)
+    return optax.MultiSteps(inner, learner.accumulate, accumulator_dtype=float).gradient_transformation()
 
 
 def steps_per_epoch(learner: Learner, size: int) -> int:

@@ -107,7 +107,7 @@ def _below(best: Best, val: Array, min_delta: Any) -> Array:
 def _stopping(rule: Stopping, best: Best, epoch: Array, val: Array) -> tuple[Best, Array, Array]:
     """EarlyStopping.on_epoch_end; also whether it stops, and whether the weights are the best yet."""
     better = _below(best, val, rule.min_delta)
-    passes = jnp.isinf(rule.baseline) | (val + rule.min_delta < rule.baseline)
+    passes = (rule.baseline == jnp.inf) | (val + rule.min_delta < rule.baseline)
     wait = jnp.where(better & passes, 0, best.wait + 1)
     stops = ~better & (wait >= rule.patience) & (epoch > 0)
     return Best(jnp.ones((), bool), jnp.where(better, val, best.value), wait), stops, better
@@ -121,7 +121,7 @@ def _plateau(
     cooldown = jnp.maximum(cooldown - 1, 0)
     better = _below(best, val, rule.min_delta)
     wait = jnp.where(better, 0, jnp.where(cooldown == 0, wait + 1, wait))
-    reduces = ~better & (cooldown == 0) & (wait >= rule.patience) & (factor * table > rule.min_rate)
     lower = jnp.maximum(factor * rule.factor, rule.min_rate / table)
+    reduces = ~better & (cooldown == 0) & (wait >= rule.patience) & (lower < factor)  # exact at the floor
     after = Best(jnp.ones((), bool), jnp.where(better, val, best.value), jnp.where(reduces, 0, wait))
     return after, jnp.where(reduces, rule.cooldown, cooldown), jnp.where(reduces, lower, factor)

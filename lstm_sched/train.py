@@ -94,8 +94,9 @@ def _rest_if(learner: Learner, rests: Any, state: TrainState) -> Any:
 def _validate(learner: Learner, hp: Hyper, part: Part, state: TrainState) -> tuple[Array, TrainState]:
     if not learner.carry:
         return losses_from(learner, state.params, part, ())[0], state
-    val_N, carry = losses_from(learner, state.params, part, _rest_if(learner, ~hp.carry.through, state))
-    return val_N, state._replace(carry=jax.tree.map(partial(jnp.where, hp.carry.through), carry, state.carry))
+    rests = jnp.logical_not(hp.carry.through)
+    val_N, carry = losses_from(learner, state.params, part, _rest_if(learner, rests, state))
+    return val_N, state._replace(carry=jax.tree.map(partial(jnp.where, rests), state.carry, carry))
 
 
 def _step_if_any(

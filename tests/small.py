@@ -1,18 +1,22 @@
-"""A learner and data small enough for laws to be tried hundreds of times."""
+"""A learner and data small enough for laws to be tried hundreds of times, and the policies to try."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from hypothesis import strategies as st
 
 from lstm_sched import rules
 from lstm_sched.data import Data, Samples
+from lstm_sched.fractions import keep
+from lstm_sched.keras_rules import watch
 from lstm_sched.learner import SHUFFLED, Learner, steps_per_epoch
-from lstm_sched.member import Hyper, member, originate
+from lstm_sched.member import Carrying, Hyper, member, originate
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.policies import CONTINUE
 from lstm_sched.schedules import tabulate
+from lstm_sched.state import Moments, TrainState
 
 
 def _init(key):
@@ -25,31 +29,78 @@ def _init(key):
 
 
 def _loss(params, carry, x_BTF, y_BO, key):
-    h_BH = jnp.tanh(x_BTF[:, :, 0] @ params["hidden"])
+    h_BH = x_BTF[:, :, 0] @ params["hidden"]
+    h_BH = jnp.tanh(h_BH if isinstance(carry, tuple) else h_BH + carry)
+    after = carry if isinstance(carry, tuple) else h_BH
     if key is not None:
         h_BH = jnp.where(jax.random.bernoulli(key, 0.8, h_BH.shape), h_BH, 0)
-    return jnp.mean((h_BH @ params["out"] + params["bias"][None] - y_BO) ** 2, axis=1), carry
+    return jnp.mean((h_BH @ params["out"] + params["bias"][None] - y_BO) ** 2, axis=1), after
 
 
-def learner(optimizer: Any = "keras_adam", batch=4, drop_last=False, order=SHUFFLED, noisy=False):
+def _rest(params, batch):
+    return jnp.zeros((batch, 4), float)
+
+
+def learner(
+    optimizer: Any = "keras_adam",
+    batch=4,
+    drop_last=False,
+    order=SHUFFLED,
+    noisy=False,
+    steps=None,
+    accumulate=1,
+    averaged=False,
+    watched=False,
+    stateful=False,
+):
     factory = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
-    return Learner(_init, _loss, factory, order, batch, drop_last, noisy)
+    carry = _rest if stateful else None
+    return Learner(
+        _init, _loss, factory, order, batch, drop_last, noisy, steps, accumulate, averaged, watched, carry
+    )
 
 
-def data(size=10, seed=0):
+def everything(steps=4):
+    """A learner that uses every component, for `data(12, val=4)`: 6 batches a pass, an update every 3."""
+    return learner(batch=2, noisy=True, steps=steps, accumulate=3, averaged=True, watched=True, stateful=True)
+
+
+def data(size=10, seed=0, val=5):
     rng = np.random.default_rng(seed)
 
     def part(n):
         x_NTF = rng.normal(size=(n, 3, 1))
         return Samples(jnp.asarray(x_NTF, float), jnp.asarray(np.sin(x_NTF.sum((1, 2)))[:, None], float))
 
-    return Data(part(size), part(5), part(5))
+    return Data(part(size), part(val), part(val))
 
 
-def a_member(learner, data, epochs=6, seed=0, rate=0.01, policy=CONTINUE, when=None):
+KERAS = Carrying(reset=False, through=True)
+
+
+def a_member(
+    learner,
+    data,
+    epochs=6,
+    seed=0,
+    rate=0.01,
+    policy=CONTINUE,
+    when=None,
+    ends=(),
+    watching=None,
+    average=0.9,
+    carry=KERAS,
+):
+    """Of the last three, those that the learner uses."""
     steps = epochs * steps_per_epoch(learner, data.train.size)
     when = rules.never(epochs) if when is None else when
-    return member(learner, Hyper(tabulate(rate, steps)), policy, when, originate(learner, seed))
+    hp = Hyper(
+        tabulate(rate, steps),
+        (watch(epochs) if watching is None else watching) if learner.watched else (),
+        np.float64(average) if learner.averaged else (),
+        jax.tree.map(np.bool_, carry) if learner.carry else (),
+    )
+    return member(learner, hp, policy, when, originate(learner, seed), ends)
 
 
 def bits(tree):
@@ -59,3 +110,16 @@ def bits(tree):
         for x in jax.tree.leaves(tree)
     ]
     return b"".join(np.asarray(x).tobytes() for x in leaves)
+
+
+# ---- policies: any, and those that keep each component whole or not at all
+
+_fraction = st.one_of(st.sampled_from([0, 1]), st.floats(1e-6, 1 - 1e-6))
+_flag = st.sampled_from([0, 1])
+_moments = st.one_of(_fraction, st.builds(Moments, mu=_fraction, nu=_fraction, count=_flag, other=_flag))
+_whole = st.one_of(_flag, st.builds(Moments, mu=_flag, nu=_flag, count=_flag, other=_flag))
+_partial = {"params": _fraction, "moments": _moments, "average": _fraction}
+policies = st.builds(keep, **{name: _partial.get(name, _flag) for name in TrainState._fields})
+whole_policies = st.builds(
+    keep, **{name: _whole if name == "moments" else _flag for name in TrainState._fields}
+)

@@ -109,6 +109,17 @@ def test_a_network_run_in_two_parts_with_its_carry_is_one_run(x64):
     np.testing.assert_allclose(ravel_pytree(parts)[0], ravel_pytree(whole)[0], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+def test_at_rest_is_the_state_that_a_network_without_one_begins_with(layers, x64):
+    params, x_BTF, _ = network(layers=layers)
+    rest = cell.rest(params, x_BTF.shape[0])
+    prediction, after = cell.apply(params, x_BTF)
+    assert jax.tree.structure(rest) == jax.tree.structure(after)
+    for got, want in zip(jax.tree.leaves(rest), jax.tree.leaves(after), strict=True):
+        assert (got.shape, got.dtype, bool(got.any())) == (want.shape, want.dtype, False)
+    np.testing.assert_array_equal(cell.apply(params, x_BTF, rest)[0], prediction)
+
+
 def test_a_network_that_carries_nothing_starts_from_zeros_and_returns_nothing():
     params, x_BTF, y_BO = network(layers=1)
     loss_B, carry = cell.loss(params, (), x_BTF, y_BO, None)

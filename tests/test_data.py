@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from jax import lax
 
-from lstm_sched.data import Data, Samples, Windows, as_samples, as_windows
+from lstm_sched.data import Data, Samples, Windows, as_samples, as_windows, lanes
 
 LENGTHS = np.array([7, 2, 5, 1, 9, 4])
 WINDOW, HORIZON = 3, 2
@@ -127,3 +129,54 @@ def test_whole_numbers_become_floats():
     part = as_samples(np.arange(24).reshape(4, 3, 2), np.arange(4)[:, None])
     assert part.x_NTF.dtype == part.y_NO.dtype == jnp.float32
     assert part.take(np.array([3]))[1].tolist() == [[3.0]]
+
+
+@given(rows=st.integers(1, 80), many=st.integers(1, 5), window=st.integers(1, 6), horizon=st.integers(1, 4))
+@settings(max_examples=40)
+def test_lanes_are_uninterrupted_runs_of_rows_cut_into_windows_that_follow_one_another(
+    rows, many, window, horizon
+):
+    assume(rows >= many * window + horizon)
+    rows_RF = np.stack([np.arange(rows), -np.arange(rows)], axis=1)
+    part = jax.device_get(lanes(rows_RF, many, window, horizon))
+    next_row = 0
+    for j in range(many):
+        for k in range(part.size // many):
+            sample = k * many + j
+            np.testing.assert_array_equal(part.x_NTF[sample], rows_RF[next_row : next_row + window])
+            assert part.y_NO[sample].tolist() == [next_row + window - 1 + horizon]
+            next_row += window
+    left_out = rows - next_row
+    assert horizon <= left_out < horizon + many * window
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.zeros(9), 2, 3, 1), r"rows_RF: shape \(9,\); allowed: \(rows, columns\)"),
+        ((np.zeros((9, 1)), 0, 3, 1), "lanes: 0; allowed: 1 and more"),
+        ((np.zeros((9, 1)), 2, 0, 1), "window: 0; allowed: 1 and more"),
+        ((np.zeros((9, 1)), 2, 3, 0), "horizon: 0; allowed: 1 and more"),
+        ((np.zeros((9, 1)), 2, 4, 2), "rows_RF: 9 rows; allowed: 10 and more, a window of 4 in each of 2"),
+        ((np.full((9, 1), np.nan), 2, 3, 1), "only finite values are allowed"),
+    ],
+)
+def test_lanes_that_the_rows_do_not_fill_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        lanes(*arguments)
+
+
+def test_a_mean_over_weighted_samples_divides_by_their_number():
+    weight_N = np.array([0.0, 1.0, 2.5])
+    part = as_samples(np.zeros((3, 2, 1)), np.zeros((3, 1)), weight_N)
+    np.testing.assert_array_equal(part.weigh(np.array([2, 0]), jnp.full(2, 2.0)), [5.0, 0.0])
+    for unweighted in (drawn(), windows()):
+        assert unweighted.weigh(np.array([0, 1]), jnp.full(2, 2.0)).tolist() == [2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    "weight_N", [np.ones(2), np.ones((3, 1)), np.array([1, -1, 1]), np.array([1, np.nan, 1])]
+)
+def test_a_weight_is_one_finite_number_a_sample_0_or_more(weight_N):
+    with pytest.raises(ValueError, match=r"samples: weight of shape .*; allowed: \(3,\), finite, 0 or more"):
+        as_samples(np.zeros((3, 2, 1)), np.zeros((3, 1)), weight_N)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm_sched import rules
@@ -39,3 +39,15 @@ def test_a_boundary_outside_the_run_is_refused(e):
 def test_a_fit_has_at_least_one_epoch(n):
     with pytest.raises(ValueError, match=f"every: {n}"):
         rules.every(n, 10)
+
+
+@given(n=st.integers(1, 30), epochs=st.integers(1, 60))
+@settings(max_examples=25)
+def test_a_fit_ends_after_every_n_epochs_and_after_the_last(n, epochs):
+    ended = [e for e in range(1, epochs + 1) if rules.ends(n, epochs)(SimpleNamespace(clock=np.int32(e)))]
+    assert ended == [e for e in range(1, epochs + 1) if e % n == 0 or e == epochs]
+
+
+def test_an_end_rule_has_the_leaves_of_none():
+    kinds = [[(leaf.dtype, leaf.shape) for leaf in rule.args] for rule in (rules.ends(2, 7), rules.never(7))]
+    assert kinds[0] == kinds[1]

@@ -1,4 +1,4 @@
-"""Laws 1 and 6, and what one epoch and one run are."""
+"""Law 1, and what one epoch and one run are; that training is a plain loop is the subject of test_plain_loop.py."""
 
 from functools import partial
 
@@ -8,14 +8,12 @@ import numpy as np
 import optax
 import pytest
 import small
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lstm_sched import learner as L
-from lstm_sched import rules
+from lstm_sched import keras_rules, rules
 from lstm_sched.batches import Batch
-from lstm_sched.evaluation import evaluate
-from lstm_sched.member import start
+from lstm_sched.member import Carrying, start
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.policies import CONTINUE, KERAS_LOOP, KERAS_RECOMPILE, POLICIES, SCRATCH
 from lstm_sched.schedules import tabulate
@@ -30,95 +28,8 @@ def finish(learner, member, data=DATA, epochs=EPOCHS):
     return run_jit(learner, member, data, start(learner, member.origin), epochs)
 
 
-# ---- law 6: a plain Python loop over optax
-
-
-def plain_loop(learner, member, data, epochs, boundary=lambda e, state: state):
-    """Training as a user would write it by hand: (params, loss of each epoch, validation of each epoch)."""
-    params, order = member.origin.params, learner.order.begin(small_order(member))
-    noise = small_noise(member)
-    rates_S = np.asarray(member.hp.rates_S)
-    opt_state = learner.optimizer(0.0).init(params)
-    losses, vals, t = [], [], 0
-
-    def mean(params, x, y, key):
-        return jnp.mean(learner.loss(params, (), x, y, key)[0])
-
-    for e in range(epochs):
-        params, opt_state = boundary(e, (params, opt_state))
-        order, index = learner.order.draw(order, data.train.size)
-        total = seen = 0
-        for i in range(0, data.train.size, learner.batch):
-            x, y = (
-                data.train.x_NTF[index[i : i + learner.batch]],
-                data.train.y_NO[index[i : i + learner.batch]],
-            )
-            if learner.drop_last and len(x) < learner.batch:
-                continue
-            key = None
-            if learner.noisy:
-                noise, key = jax.random.split(noise)
-            loss, grads = jax.value_and_grad(mean)(params, x, y, key)
-            updates, opt_state = learner.optimizer(rates_S[t]).update(grads, opt_state, params)
-            params = optax.apply_updates(params, updates)
-            total, seen, t = total + float(loss) * len(x), seen + len(x), t + 1
-        losses.append(total / seen)
-        vals.append(float(mean(params, data.val.x_NTF, data.val.y_NO, None)))
-    return params, losses, vals
-
-
-def small_order(member):
-    return jax.random.fold_in(jax.random.split(member.origin.key, 3)[1], 0)
-
-
-def small_noise(member):
-    return jax.random.fold_in(jax.random.split(member.origin.key, 3)[2], 0)
-
-
 def close(got, want, tolerance):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance), got, want)
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_is_a_plain_loop_over_optax(name, x64):
-    learner, data = small.learner(name), small.data(10)
-    member = small.a_member(learner, data)
-    progress, log = finish(learner, member, data)
-    with jax.numpy_dtype_promotion("standard"):
-        params, losses, vals = plain_loop(learner, member, data, EPOCHS)
-    close(progress.state.params, params, 1e-9)
-    np.testing.assert_allclose(log.loss, losses, rtol=1e-9)
-    np.testing.assert_allclose(log.val, vals, rtol=1e-9)
-    np.testing.assert_allclose(log.rate, member.hp.rates_S[2::3], rtol=0)
-
-
-# a mask drawn for a filled-up batch has another shape than one for a partial batch: no noise there
-@pytest.mark.parametrize(("drop_last", "noisy"), [(False, False), (True, False), (True, True)])
-def test_partial_batches_weigh_what_they_hold(drop_last, noisy, x64):
-    learner, data = small.learner(batch=4, drop_last=drop_last, noisy=noisy), small.data(10)
-    member = small.a_member(learner, data)
-    progress, log = finish(learner, member, data)
-    with jax.numpy_dtype_promotion("standard"):
-        params, losses, _ = plain_loop(learner, member, data, EPOCHS)
-    close(progress.state.params, params, 1e-9)
-    np.testing.assert_allclose(log.loss, losses, rtol=1e-9)
-    assert int(progress.state.step) == EPOCHS * (2 if drop_last else 3)
-
-
-def test_a_boundary_in_the_run_is_the_reset_done_by_hand(x64):
-    learner, data = small.learner("adam"), small.data(10)
-    member = small.a_member(learner, data, policy=KERAS_RECOMPILE, when=rules.at([2, 5], EPOCHS))
-
-    def boundary(e, state):
-        params, opt_state = state
-        return params, learner.optimizer(0.0).init(params) if e in (2, 5) else opt_state
-
-    progress, log = finish(learner, member, data)
-    with jax.numpy_dtype_promotion("standard"):
-        params, _, _ = plain_loop(learner, member, data, EPOCHS, boundary)
-    close(progress.state.params, params, 1e-9)
-    assert log.boundary.tolist() == [False, False, True, False, False, True]
-    assert int(progress.state.step) == 3  # since the boundary before the last epoch
 
 
 def test_the_functions_are_usable_one_at_a_time():
@@ -209,6 +120,98 @@ def test_scratch_every_epoch_repeats_the_first_epoch_for_ever():
     assert len(set(np.asarray(log.val).tolist())) == 1
 
 
+# ---- law 1 with every component in use
+
+FULL = small.data(12, val=4)
+
+
+def watches():
+    """Rules that stop, lower the rate and multiply it, some before the run's end, some never."""
+    stopping = st.builds(
+        keras_rules.stopping,
+        patience=st.integers(0, 3),
+        min_delta=st.sampled_from([0.0, 10.0]),  # nothing is an improvement of 10
+        start_from=st.integers(0, 2),
+        restore=st.booleans(),
+    )
+    plateau = st.builds(
+        keras_rules.plateau,
+        patience=st.integers(0, 2),
+        factor=st.sampled_from([0.1, 0.5]),
+        min_delta=st.sampled_from([0.0, 10.0]),
+        cooldown=st.integers(0, 1),
+    )
+    factors = st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=EPOCHS, max_size=EPOCHS)
+    return st.builds(
+        keras_rules.watch,
+        st.just(EPOCHS),
+        st.one_of(factors.map(keras_rules.compounding), factors.map(keras_rules.absolute)),
+        st.one_of(st.none(), stopping),
+        plateau,
+        st.integers(1, 2),
+    )
+
+
+STOPS = keras_rules.watch(
+    EPOCHS,
+    stopping=keras_rules.stopping(patience=2, min_delta=10.0, restore=True),
+    plateau=keras_rules.plateau(patience=1, min_delta=10.0),
+)
+
+
+@pytest.mark.parametrize("steps", [2, 4], ids=["epochs divide the pass", "a pass ends within an epoch"])
+@given(
+    watching=watches(),
+    fits=st.sets(st.integers(1, EPOCHS - 1)),
+    sizes=st.lists(st.integers(1, EPOCHS), max_size=EPOCHS),
+    ends=st.sampled_from([rules.never(EPOCHS), rules.ends(1, EPOCHS), rules.ends(4, EPOCHS)]),
+    carry=st.builds(Carrying, reset=st.booleans(), through=st.booleans()),
+    seed=st.integers(0, 3),
+)
+@settings(max_examples=20)
+@example(STOPS, {1, 2, 3, 4, 5}, [1] * EPOCHS, rules.ends(4, EPOCHS), small.KERAS, 0)
+def test_continue_is_one_run_bitwise_with_every_component_in_use(
+    steps, watching, fits, sizes, ends, carry, seed
+):
+    learner = small.everything(steps)
+
+    def made(when):
+        return small.a_member(
+            learner, FULL, EPOCHS, seed, when=when, ends=ends, watching=watching, carry=carry
+        )
+
+    whole = in_chunks(learner, made(rules.never(EPOCHS)), [EPOCHS])
+    parted = in_chunks(learner, made(rules.at(fits, EPOCHS)), [*sizes, EPOCHS])
+    (progress, log), (want, want_log) = parted, whole
+    assert log.boundary.tolist() == [e in fits for e in range(EPOCHS)]
+    assert small.bits(log._replace(boundary=())) == small.bits(want_log._replace(boundary=()))
+    assert small.bits(progress._replace(log=())) == small.bits(want._replace(log=()))
+
+
+def in_chunks(learner, member, sizes, data=FULL):
+    """The run's end and its whole log, in chunks of at most these sizes."""
+    progress, logs = start(learner, member.origin), []
+    for n in sizes:
+        before = int(progress.clock)
+        end = min(before + n, EPOCHS)
+        progress, log = run_jit(learner, member, data, progress, EPOCHS, end)
+        logs.append(jax.tree.map(lambda leaf, n=end - before: np.asarray(leaf)[:n], log))
+    return progress, jax.tree.map(lambda *parts: np.concatenate(parts), *logs)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_shorter_compiled_runs_are_one_run_bitwise_with_every_component_in_use(steps):
+    learner = small.everything(steps)
+    member = small.a_member(learner, FULL, watching=STOPS, ends=rules.ends(1, EPOCHS))
+    whole, log = in_chunks(learner, member, [EPOCHS])
+    progress = start(learner, member.origin)
+    for e in range(EPOCHS):
+        progress, _ = run_jit(learner, member, FULL, progress, 1, e + 1)
+    assert small.bits(progress) == small.bits(whole)
+    assert log.trained.tolist() == [True] * 3 + [False] * 3
+    assert small.bits(whole.state.params) == small.bits(whole.state.best) != small.bits(whole.state.average)
+
+
 # ---- what is reported
 
 
@@ -233,16 +236,6 @@ def test_divergence_is_a_result():
     assert np.isfinite(jax.tree.leaves(progress.selected.params)[0]).all()
 
 
-def test_evaluation_is_the_mean_over_samples_whatever_the_batch():
-    data = small.data(11)
-    params = small.learner().init(jax.random.key(1))
-    want = float(jnp.mean(small.learner().loss(params, (), *data.train.take(np.arange(11)), None)[0]))
-    for batch in (1, 3, 11, 64):
-        assert float(evaluate(small.learner(batch=batch), params, data.train)) == pytest.approx(
-            want, rel=1e-6
-        )
-
-
 def test_a_table_shorter_than_the_run_is_refused_or_never_read():
     learner = small.learner()
     member = small.a_member(learner, DATA, epochs=2)
@@ -251,11 +244,6 @@ def test_a_table_shorter_than_the_run_is_refused_or_never_read():
     progress, log = run_jit(learner, member, DATA, start(learner, member.origin), 3, 3)
     assert np.isnan(log.loss[2]) or np.isnan(log.val[2])
     assert int(progress.clock) == 3
-
-
-def test_a_batch_larger_than_the_data_is_refused():
-    with pytest.raises(ValueError, match="batch: 11; allowed: 1 to 10"):
-        L.steps_per_epoch(small.learner(batch=11), 10)
 
 
 # ---- composing
@@ -296,16 +284,6 @@ def test_a_rule_may_read_the_log_and_the_state():
     member = small.a_member(learner, DATA, policy=CONTINUE, when=rules.when(plateau, jnp.asarray(-1.0)))
     _, log = finish(learner, member)
     assert log.boundary.tolist() == [False] + [True] * (EPOCHS - 1)
-
-
-def test_given_orders_are_followed():
-    index_EN = jnp.asarray(np.random.default_rng(0).permuted(np.tile(np.arange(10), (3, 1)), axis=1))
-    order = L.given(index_EN)
-    state, seen = order.begin(jax.random.key(0)), []
-    for _ in range(4):
-        state, index = order.draw(state, 10)
-        seen.append(index)
-    np.testing.assert_array_equal(seen, index_EN[np.array([0, 1, 2, 0])])
 
 
 def test_the_rate_of_each_epoch_is_logged():

@@ -1,0 +1,78 @@
+"""Orders of the data, sizes of an epoch, and what no learner can be."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from lstm_sched import cell
+from lstm_sched import learner as L
+from lstm_sched.optimizers import keras_adam
+
+
+def drawn(order, key, passes, size=10):
+    """The permutations of the stream's first passes."""
+    stream, rows = order.begin(key), []
+    for _ in range(passes):
+        stream, index_N = order.draw(stream, size)
+        rows.append(np.asarray(index_N))
+    return np.array(rows)
+
+
+def test_given_orders_are_followed():
+    index_EN = np.random.default_rng(0).permuted(np.tile(np.arange(10), (3, 1)), axis=1)
+    got = drawn(L.given(jnp.asarray(index_EN)), jax.random.key(0), 4)
+    np.testing.assert_array_equal(got, index_EN[[0, 1, 2, 0]])
+
+
+def test_shuffled_draws_anew_fixed_repeats_its_first_and_sequential_is_row_order():
+    key = jax.random.key(3)
+    shuffled, fixed, rows = (drawn(order, key, 3) for order in (L.SHUFFLED, L.FIXED, L.SEQUENTIAL))
+    assert len({tuple(row) for row in shuffled}) == 3
+    np.testing.assert_array_equal(np.sort(shuffled), rows)
+    np.testing.assert_array_equal(fixed, shuffled[[0, 0, 0]])
+    np.testing.assert_array_equal(rows, np.tile(np.arange(10), (3, 1)))
+    assert jax.tree.leaves(L.SEQUENTIAL.begin(key)) == []
+
+
+@pytest.mark.parametrize(
+    ("batch", "drop_last", "steps", "want"),
+    [(4, False, None, 3), (4, True, None, 2), (5, False, None, 2), (4, False, 2, 2), (4, False, 9, 3)],
+)
+def test_an_epoch_has_its_steps_or_those_of_a_pass(batch, drop_last, steps, want):
+    assert L.steps_per_epoch(small.learner(batch=batch, drop_last=drop_last, steps=steps), 10) == want
+
+
+@pytest.mark.parametrize("batch", [0, 11])
+def test_a_batch_is_not_larger_than_the_data(batch):
+    for stateful in (False, True):
+        with pytest.raises(ValueError, match=f"batch: {batch}; allowed"):
+            L.steps_per_epoch(small.learner(batch=batch, stateful=stateful), 10)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_batch_of_lanes_divides_the_data(drop_last):
+    learner = small.learner(batch=4, drop_last=drop_last, stateful=True)
+    assert L.steps_per_epoch(learner, 12) == 3
+    with pytest.raises(
+        ValueError, match="batch: 4; allowed where a state is carried: a divisor of 10 samples"
+    ):
+        L.steps_per_epoch(learner, 10)
+
+
+@pytest.mark.parametrize("name", ["steps", "accumulate"])
+def test_an_epoch_and_an_update_take_at_least_one_batch(name):
+    with pytest.raises(ValueError, match=f"{name}: 0; allowed: 1 and more"):
+        L.lstm(keras_adam, **{name: 0})
+
+
+@pytest.mark.parametrize("order", [L.SHUFFLED, L.FIXED])
+def test_a_state_is_carried_only_in_row_order(order):
+    with pytest.raises(ValueError, match=r"stateful: .* only in the order SEQUENTIAL"):
+        L.lstm(keras_adam, stateful=True, order=order)
+    assert L.lstm(keras_adam, stateful=True, order=L.SEQUENTIAL).carry is cell.rest
+
+
+def test_the_same_arguments_are_the_same_learner():
+    assert L.lstm(keras_adam, steps=2, watched=True) is L.lstm(keras_adam, steps=2, watched=True)

@@ -1,0 +1,70 @@
+"""Presets are exhaustive constants: a new component breaks each until its fate is decided; each survives JSON."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+from lstm_sched import fractions, policies
+from lstm_sched.policies import ALIASES, CONTINUE, POLICIES, SCRATCH, fate_table, fates
+from lstm_sched.state import Moments, TrainState
+
+SOURCE = ast.parse(Path(policies.__file__).read_text(encoding="utf-8"))
+CALLS = {
+    node.targets[0].id: node.value
+    for node in SOURCE.body
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Call)
+}  # fmt: skip
+
+
+def made(name, keep):
+    """The preset's own source, evaluated with another `keep`."""
+    source = compile(ast.Expression(CALLS[name]), policies.__file__, "eval")
+    return eval(source, {"keep": keep, "Moments": Moments})
+
+
+def test_every_policy_is_a_preset_under_its_constants_name_in_lower_case():
+    constants = {name: getattr(policies, name) for name in CALLS}
+    named = {"one_fit" if name == "CONTINUE" else name.lower(): policy for name, policy in constants.items()}
+    assert named == POLICIES
+    assert set(ALIASES.values()) <= set(POLICIES)
+    assert not set(ALIASES) & set(POLICIES)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_preset_names_every_component_by_keyword(name):
+    call = CALLS[name]
+    assert ast.unparse(call.func) == "keep"
+    assert not call.args
+    assert [keyword.arg for keyword in call.keywords] == list(TrainState._fields)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_new_component_breaks_every_preset_until_its_fate_is_decided(name):
+    def demanding(*, hidden_component, **known):
+        return fractions.keep(**known)
+
+    assert made(name, fractions.keep) == getattr(policies, name)
+    with pytest.raises(TypeError, match="hidden_component"):
+        made(name, demanding)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_preset_comes_back_from_json(name):
+    policy = POLICIES[name]
+    assert fractions.from_dict(json.loads(json.dumps(fractions.to_dict(policy)))) == policy
+
+
+def test_no_two_policies_are_the_same():
+    written = {json.dumps(fractions.to_dict(policy)) for policy in POLICIES.values()}
+    assert len(written) == len(POLICIES)
+
+
+def test_a_fate_table_has_a_row_a_policy_and_a_mark_a_component():
+    table = fate_table({"all": CONTINUE, "none": SCRATCH, "half": CONTINUE._replace(params=0.5)})
+    head, _, *rows = [line.split("|")[1:-1] for line in table.splitlines()]
+    assert [cell.strip() for cell in head[1:]] == list(fates(CONTINUE))
+    assert len(head) == 1 + len(TrainState._fields) + len(Moments._fields) - 1
+    marks = [{cell.strip() for cell in row[1:]} for row in rows]
+    assert marks == [{"✓"}, {"✗"}, {"0.5", "✓"}]
