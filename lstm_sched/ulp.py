@@ -19,7 +19,9 @@ def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.dtype != b.dtype or a.shape != b.shape:
-        raise ValueError(f"ulp_distance: {a.dtype}{list(a.shape)} and {b.dtype}{list(b.shape)}; allowed: alike")
+        raise ValueError(
+            f"ulp_distance: {a.dtype}{list(a.shape)} and {b.dtype}{list(b.shape)}; allowed: alike"
+        )
     if not is_float(a.dtype):
         raise TypeError(f"ulp_distance: {a.dtype}; allowed: float16, bfloat16, float32, float64")
     x, y = _ordered(a), _ordered(b)
