@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lstm_sched import monitor
 from lstm_sched.components import COLUMN, components, weight_of, weight_path
 from lstm_sched.fate import Pair, Row, row
 from lstm_sched.policies import CONTINUE, POLICIES, fates
@@ -32,7 +33,8 @@ def audit(before: Any, after: Any, fresh: Any = None) -> Audit:
     where the two have no leaf in common.
     """
     old, new = leaves(before), leaves(after)
-    first = {leaf.name: leaf for leaf in ([] if fresh is None else leaves(fresh))}
+    first = {f".monitor{leaf.name}": leaf for leaf in leaves(monitor.begin())}
+    first |= {leaf.name: leaf for leaf in ([] if fresh is None else leaves(fresh))}
     before_by, after_by = ({leaf.name: leaf for leaf in side} for side in (old, new))
     if not before_by.keys() & after_by.keys():
         raise ValueError(

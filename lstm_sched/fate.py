@@ -69,7 +69,8 @@ def _fate(pair: Pair) -> str:
         return "gone"
     if not differing(before, after).any():
         return "kept"
-    return "reset" if _begun(after, pair) else "changed"
+    unknown = after.key and not pair.initial  # a stream does not move at a boundary, unless it is begun anew
+    return "reset" if unknown or _begun(after, pair) else "changed"
 
 
 def _size(pair: Pair) -> int:
@@ -112,9 +113,9 @@ def _whole(fates: set[str], pairs: Sequence[Pair]) -> tuple[str, float | None, s
     if fates <= {"kept"}:
         return "kept", 1.0, "" if fates else "it still had its initial value: this says nothing"
     if all(leaf.key for leaf in leaves) and "gone" not in fates:
-        first = fates == {"reset"}
-        known = any(p.initial for p in pairs)
-        return "re-seeded", 0.0, "the first key again" if first else "another key" if known else ""
+        if not all(p.initial for p in pairs):
+            return "re-seeded", 0.0, ""
+        return "re-seeded", 0.0, "the first key again" if fates == {"reset"} else "another key"
     if fates == {"gone"}:
         return "gone", 0.0, "not there after the boundary"
     if fates <= {"reset", "gone"}:
@@ -142,9 +143,12 @@ def _moved(pairs: Sequence[Pair]) -> tuple[str, float | None, str]:
     for fate, origin_N in origins:
         old_N, new_N = before_N - origin_N, after_N - origin_N
         k = np.argmax(np.abs(old_N))
-        factor = new_N[k] / old_N[k] if old_N[k] else 0.0
-        size_N = np.maximum(np.maximum(np.abs(before_N), np.abs(after_N)), np.abs(origin_N))
-        if factor not in (0, 1) and np.all(np.abs(new_N - factor * old_N) <= FEW * eps_N * size_N):
+        if not old_N[k]:
+            continue
+        factor = new_N[k] / old_N[k]
+        slack_N = eps_N * np.maximum(np.maximum(np.abs(before_N), np.abs(after_N)), np.abs(origin_N))
+        slack_N += slack_N[k] * np.abs(old_N / old_N[k])  # what the factor itself is off
+        if factor not in (0, 1) and np.all(np.abs(new_N - factor * old_N) <= FEW * slack_N):
             return fate, float(factor), f"{factor:.6g} of it is kept"
     power = float(before_N @ before_N)
     factor = float(after_N @ before_N) / power if power else 0.0

@@ -20,7 +20,7 @@ def assert_resumable(train: Train, state: Any, n: int = 10, split: int = 5) -> N
     train   a user's own `train(state, epochs) -> state`; it may change the state that it is given, which is a copy
     state   its first state, as `snapshot.leaves` takes trees; what it leaves out cannot be carried by anybody
 
-    The message names the first leaf that differs and its ULP distance, then what explains it. A component is dropped
+    The message names the first leaf that differs and the largest ULP distance, then what explains it. A component is dropped
     by `train` where replacing it in the state after `split` epochs by its first value changes no bit of what comes
     out. What is made inside `train` and never returned (a generator, a schedule, an optimizer) cannot be seen: if
     nothing in the state is dropped, the message says so. Two equal calls that differ are told apart from both.
@@ -55,10 +55,12 @@ def _difference(a: Any, b: Any) -> str:
         return ""
     first = moved[0]
     count, of = int(differing(*first).sum()), first[0].value.size
-    far = distance(*first)
-    by = f", by up to {far:,} ulp" if far is not None else ""
-    more = f"; {len(moved)} of {len(one)} leaves differ" if len(one) > 1 else ""
-    return f"{first[0].name or 'the state'} differs in {count} of {of} numbers{by}{more}."
+    far = [d for pair in moved if (d := distance(*pair)) is not None]
+    by = f", floats by up to {max(far):,} ulp" if far else ""
+    return (
+        f"{first[0].name or 'the state'} is the first of {len(moved)} leaves that differ, out of {len(one)} "
+        f"({count} of its {of} numbers{by})."
+    )
 
 
 def _explain(train: Train, state: Any, middle: Any, parts: Any, epochs: int) -> str:

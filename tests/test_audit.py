@@ -29,7 +29,11 @@ PARAMS = {"w": jnp.arange(1.0, 5.0), "b": jnp.ones(2)}
 def middle():
     """The progress of a run in which every component that a configuration can use (but the carry) has moved."""
     origin = originate(LEARNER, 0)
-    hp = Hyper(tabulate(0.01, 12), watch(3, stopping(patience=5), plateau(patience=5)), jnp.asarray(0.9))
+    hp = Hyper(
+        tabulate(0.01, 12),
+        watch(3, stopping=stopping(patience=5), plateau=plateau(patience=5)),
+        jnp.asarray(0.9),
+    )
     origin_member = member(LEARNER, hp, POLICIES["one_fit"], rules.never(3), origin)
     return run(LEARNER, origin_member, DATA, start(LEARNER, origin), 3)[0], origin
 
@@ -49,6 +53,14 @@ def test_a_boundary_under_a_named_policy_is_called_by_its_name(name, middle):
         assert policy.get(component, policy["other moments"] if component == "accumulator" else 1) == fraction
     for other in found.idioms:
         assert differences(other, seen(found.rows)) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["keras_loop", "keras_recompile", "weights_only", "keras_reseed", "drop_moments"]
+)
+def test_the_first_state_is_not_needed_to_name_it(name, middle):
+    progress, origin = middle
+    assert name in audit(progress, across(progress, origin, POLICIES[name])).idioms
 
 
 def test_fractions_and_blends_are_told(middle):
