@@ -134,7 +134,7 @@ def read(folder: str | Path) -> dict[str, Any]:
     with _open(Path(folder)) as checkpointer:
         metadata: Any = checkpointer.metadata()
         record = metadata.custom_metadata
-        rows = {
+        rows: dict[tuple[str, ...], tuple[str, str, str]] = {
             (name, *words(path)): (name, path, dtype)
             for name, leaves in record["specification"].items()
             for path, dtype, _ in leaves

@@ -43,7 +43,8 @@ def differing(a: Leaf, b: Leaf) -> np.ndarray:
     if x.dtype != y.dtype or x.shape != y.shape:
         return np.ones(max(x.size, y.size), bool)
     both = (np.ascontiguousarray(z).reshape(-1).view(np.uint8).reshape(z.size, -1) for z in (x, y))
-    return np.not_equal(*both).any(axis=1) if x.size else np.zeros(0, bool)
+    old, new = both
+    return np.any(old != new, axis=1) if x.size else np.zeros(0, bool)
 
 
 def distance(a: Leaf, b: Leaf) -> int | None:
@@ -129,9 +130,11 @@ def _moved(pairs: Sequence[Pair]) -> tuple[str, float | None, str]:
     """Whether after = a·before, towards 0 or the initial value, or that with noise on top."""
     alike = [(p.before, p.after, p.initial) for p in pairs if p.before is not None and p.after is not None]
     same = all(a.value.shape == b.value.shape and a.value.dtype == b.value.dtype for a, b, _ in alike)
-    if len(alike) < len(pairs) or not same or not all(is_float(a.value.dtype) for a, *_ in alike):
+    if len(alike) < len(pairs) or not same or not all(is_float(a.value.dtype) for a, _, _ in alike):
         return "changed", None, ""
-    before_N, after_N = (_flat([pair[i].value for pair in alike]) for i in (0, 1))
+    before_N, after_N = (
+        _flat([leaf.value for leaf in side]) for side in ([a for a, _, _ in alike], [b for _, b, _ in alike])
+    )
     if not (np.isfinite(before_N).all() and np.isfinite(after_N).all()):
         return "changed", None, ""
     eps_N = np.concatenate(
@@ -139,7 +142,7 @@ def _moved(pairs: Sequence[Pair]) -> tuple[str, float | None, str]:
     )
     origins = [("scaled", np.zeros_like(before_N))]
     if all(any(x.shape == a.value.shape for x in initial) for a, _, initial in alike):
-        origins.append(("blended", _flat([initial[0] for *_, initial in alike])))
+        origins.append(("blended", _flat([initial[0] for _, _, initial in alike])))
     for fate, origin_N in origins:
         old_N, new_N = before_N - origin_N, after_N - origin_N
         k = np.argmax(np.abs(old_N))

@@ -20,9 +20,9 @@ def assert_resumable(train: Train, state: Any, n: int = 10, split: int = 5) -> N
     train   a user's own `train(state, epochs) -> state`; it may change the state that it is given, which is a copy
     state   its first state, as `snapshot.leaves` takes trees; what it leaves out cannot be carried by anybody
 
-    The message names the first leaf that differs and the largest ULP distance, then what explains it. A component is dropped
-    by `train` where replacing it in the state after `split` epochs by its first value changes no bit of what comes
-    out. What is made inside `train` and never returned (a generator, a schedule, an optimizer) cannot be seen: if
+    The message names the first leaf that differs and the largest ULP distance, then what explains it. A component is
+    dropped by `train` where replacing it in the state after `split` epochs by its first value changes no bit of what
+    comes out. What is made inside `train` and never returned (a generator, a schedule, an optimizer) cannot be seen: if
     nothing in the state is dropped, the message says so. Two equal calls that differ are told apart from both.
     """
     if not 0 < split < n:

@@ -64,8 +64,9 @@ def as_array(name: str, value: Any) -> tuple[np.ndarray, bool]:
     """A leaf on the host, and whether it is a PRNG key. TypeError names a leaf that is no array."""
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return np.asarray(jax.random.key_data(value)), True
-    if hasattr(value, "detach"):  # a PyTorch tensor, which may need gradients or lie on a device
-        value = value.detach().cpu()
+    detach = getattr(value, "detach", None)
+    if detach is not None:  # a PyTorch tensor, which may need gradients or lie on a device
+        value = detach().cpu()
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         value = str(value)  # the words of NumPy's bit generators have 128 bits
     array = np.asarray(value)

@@ -1,6 +1,6 @@
 """How many representable numbers lie between two."""
 
-import ml_dtypes
+import jax.numpy as jnp
 import numpy as np
 
 NO_DISTANCE = np.iinfo(np.uint64).max  # between a number and NaN
@@ -8,7 +8,7 @@ NO_DISTANCE = np.iinfo(np.uint64).max  # between a number and NaN
 
 def is_float(dtype: np.dtype) -> bool:
     """Whether numbers of this type have a ULP distance: floats of 16, 32 and 64 bits, bfloat16 among them."""
-    return dtype in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16)
+    return dtype in (np.float16, np.float32, np.float64, jnp.bfloat16)
 
 
 def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:

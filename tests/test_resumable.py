@@ -1,6 +1,7 @@
 """Planted faults: a loop that loses something is caught, and told what it lost; one that does not passes."""
 
 import re
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +25,7 @@ def step(params, opt, index):
     return optax.apply_updates(params, updates), opt
 
 
-def begin():
+def begin() -> dict[str, Any]:
     params = {"w": jnp.ones(3), "b": jnp.zeros(1)}
     return {"params": params, "opt": TX.init(params), "key": jax.random.key(0), "epoch": 0}
 
@@ -44,18 +45,23 @@ def loop(fault=lambda state: state):
     return train
 
 
-def with_adam(state, **fields):
+def with_adam(state, **fields) -> dict[str, Any]:
     adam, clock = state["opt"]
     return state | {"opt": (adam._replace(**fields), clock)}
+
+
+def new_adam(params):
+    adam, *_ = cast(tuple, TX.init(params))
+    return adam
 
 
 def zeros(tree):
     return jax.tree.map(jnp.zeros_like, tree)
 
 
-FAULTS = {
+FAULTS: dict[str, Any] = {
     "m, v, count, schedule clock": lambda s: s | {"opt": TX.init(s["params"])},
-    "m, v, count": lambda s: s | {"opt": (TX.init(s["params"])[0], s["opt"][1])},
+    "m, v, count": lambda s: s | {"opt": (new_adam(s["params"]), s["opt"][1])},
     "count": lambda s: with_adam(s, count=jnp.zeros((), jnp.int32)),
     "m, v": lambda s: with_adam(s, mu=zeros(s["opt"][0].mu), nu=zeros(s["opt"][0].nu)),
     "m": lambda s: with_adam(s, mu=zeros(s["opt"][0].mu)),
