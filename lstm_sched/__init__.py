@@ -1,5 +1,6 @@
 """What does fit(epochs=1) × 100 forget? Training as state, and restarts as policies on it."""
 
+from lstm_sched.audit import Audit, audit
 from lstm_sched.baselines import linear_ar, mean, persistence
 from lstm_sched.checkpoint import restore, resume, save
 from lstm_sched.data import Data, Samples, Windows, as_samples, lanes
@@ -21,6 +22,7 @@ from lstm_sched.optimizers import (
 )
 from lstm_sched.policies import CONTINUE, POLICIES, fate_table
 from lstm_sched.population import Layout, layout, row, stack, train
+from lstm_sched.resumable import assert_resumable
 from lstm_sched.rules import at, ends, every, never, when
 from lstm_sched.schedules import SCHEDULES, sgdr, tabulate
 from lstm_sched.series import Series, load
@@ -37,6 +39,7 @@ __all__ = [
     "SCHEDULES",
     "SEQUENTIAL",
     "SHUFFLED",
+    "Audit",
     "Data",
     "Hyper",
     "Layout",
@@ -53,7 +56,9 @@ __all__ = [
     "Windows",
     "absolute",
     "as_samples",
+    "assert_resumable",
     "at",
+    "audit",
     "begin",
     "clipped",
     "compounding",
