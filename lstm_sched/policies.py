@@ -81,7 +81,7 @@ KERAS_RESET_STATES = keep(
 )  # fmt: skip
 
 # A `.keras` file saved and loaded between fits: the optimizer is whole, the dropout stream starts again from its
-# layer's seed, or anew where that has none (`Origin.reseed`). So it is with `.weights.h5` if the optimizer is built first.
+# layer's seed, or anew where that has none (`Origin.reseed`). So with `.weights.h5` if the optimizer is built first.
 KERAS_RELOAD = keep(
     params=1, moments=1, step=1, epoch=0, order=1, noise=0,
     carry=0, average=1, rate=1, position=0, monitor=0, best=0,
@@ -93,8 +93,8 @@ KERAS_RELOAD_WEIGHTS = keep(
     carry=0, average=0, rate=0, position=0, monitor=0, best=0,
 )  # fmt: skip
 
-# A legacy `.h5` file: it brings back count and rate, but neither m nor v. Its optimizer counts as built, for no weights:
-# the next fit of Keras 3.15 raises, unless told `optimizer.built = False`. Compiled anew it is KERAS_RELOAD_WEIGHTS.
+# A legacy `.h5` file: it brings back count and rate, but neither m nor v. Its optimizer is built for no weights, so the
+# next fit of Keras 3.15 raises, unless told `optimizer.built = False`. Compiled anew it is KERAS_RELOAD_WEIGHTS.
 KERAS_RELOAD_H5 = keep(
     params=1, moments=Moments(mu=0, nu=0, count=1, other=0), step=1, epoch=0, order=1, noise=0,
     carry=0, average=0, rate=1, position=0, monitor=0, best=0,
