@@ -370,7 +370,6 @@ def test_all_arms_are_every_policy_and_control_but_those_that_cannot_be_told_apa
         "keras_reload_h5": "drop_moments",
         "keras_reload_weights": "keras_recompile",
         "keras_reset_states": "one_fit",
-        "keras2_seed": "keras_reseed",
     }
     assert {arm.name: arm.seeds for arm in arms}["keras_loop"] == 2
     plain = dataclasses.replace(SMALL, optimizer="keras_sgd")
