@@ -7,7 +7,7 @@ import pytest
 import small
 
 from lstm_sched import cell
-from lstm_sched.data import as_samples, lanes
+from lstm_sched.data import Samples, as_samples, lanes
 from lstm_sched.evaluation import evaluate, losses, losses_from
 from lstm_sched.learner import SEQUENTIAL, lstm
 from lstm_sched.optimizers import keras_adam
@@ -25,6 +25,7 @@ def test_evaluation_is_the_mean_over_samples_whatever_the_batch():
 
 def test_a_weighted_evaluation_is_the_sum_of_weight_times_loss_over_the_number_of_samples():
     learner, part = small.learner(batch=4), small.data(10).train
+    assert isinstance(part, Samples)
     params = learner.init(jax.random.key(1))
     weight_N = np.random.default_rng(0).uniform(0, 3, 10)
     weighted = as_samples(np.asarray(part.x_NTF), np.asarray(part.y_NO), weight_N)
@@ -59,7 +60,7 @@ def test_a_state_carried_over_windows_sees_each_lane_as_one_long_sequence(x64):
 def test_losses_go_on_from_a_state_and_leave_the_next_one_behind(x64):
     params, whole = weights(), lanes(ROWS, LANES, WINDOW, 1)
     parts = np.s_[: 2 * LANES], np.s_[2 * LANES :]
-    first, then = (as_samples(whole.x_NTF[part], whole.y_NO[part]) for part in parts)
+    first, then = (Samples(whole.x_NTF[part], whole.y_NO[part]) for part in parts)
     want_N, end = losses_jit(STATEFUL, params, whole, cell.rest(params, LANES))
     first_N, between = losses_jit(STATEFUL, params, first, cell.rest(params, LANES))
     then_N, after = losses_jit(STATEFUL, params, then, between)

@@ -1,6 +1,9 @@
 """A member is refused where its data are not what the learner uses; a run begins with nothing done."""
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
@@ -19,13 +22,14 @@ USES = {"watch": "watched", "average": "averaged", "carry": "stateful"}
 
 
 def made(learner, **values):
-    hp = Hyper(np.ones(9))._replace(**values)
+    hp = Hyper(jnp.ones(9))._replace(**values)
     return member(learner, hp, CONTINUE, rules.never(3), originate(learner, 0))
 
 
 @pytest.mark.parametrize("name", VALUES)
 def test_hyper_parameters_are_those_that_the_learner_uses(name):
-    using = small.learner(**{USES[name]: True})
+    uses: dict[str, Any] = {USES[name]: True}
+    using = small.learner(**uses)
     assert made(using, **{name: VALUES[name]}).hp._asdict()[name] is VALUES[name]
     with pytest.raises(ValueError, match=rf"hp\.{name}: \(\); allowed: a value, as the learner has it"):
         made(using)

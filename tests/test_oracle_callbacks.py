@@ -30,9 +30,7 @@ def looked_up(weight, carry, x_BTF, y_BO, key):
 
 def counting(rate):
     """Each update adds 1, whatever the rate."""
-    return optax.GradientTransformation(
-        lambda weight: optax.EmptyState(), lambda g, state, weight=None: (jnp.ones_like(g), state)
-    )
+    return optax.stateless(lambda updates, params: jax.tree.map(jnp.ones_like, updates))
 
 
 LEARNER = Learner(lambda key: jnp.zeros(()), looked_up, counting, SEQUENTIAL, batch=1, watched=True)

@@ -213,6 +213,7 @@ def test_a_carried_state_is_carried_by_hand(policy, reset, through, x64):
 
     def boundary(e, now):
         if e == 3 and policy is KERAS_RESET_STATES:
+            assert STATEFUL.carry
             now.carry = STATEFUL.carry(now.params, LANES)
 
     agree(STATEFUL, member, data, boundary)

@@ -96,4 +96,4 @@ cases = [draw() for _ in range(CASES)]
 result = {name: np.array([case[name] for case in cases]) for name in cases[0]}
 result = {name: a.astype("float32") if a.dtype.kind == "f" else a for name, a in result.items()}
 result["log"] = np.array([record(case) for case in cases], "float32")
-np.savez_compressed(Path(__file__).with_name("callbacks.npz"), **result)
+np.savez_compressed(Path(__file__).with_name("callbacks.npz"), allow_pickle=False, **result)
