@@ -87,11 +87,15 @@ def passes(learner: Learner, size: int) -> int:
 
 
 def transform(learner: Learner, rate: Any) -> optax.GradientTransformation:
-    """The optimizer of a step with this rate, over the mean of `accumulate` gradients."""
+    """The optimizer of a step with this rate, over the mean of `accumulate` gradients.
+
+    Gradients are summed, then scaled, as in Keras: optax's running mean is rounded otherwise in another program.
+    """
     if learner.accumulate == 1:
         return learner.optimizer(rate)
-    inner = learner.optimizer(rate)
-    return optax.MultiSteps(inner, learner.accumulate, accumulator_dtype=float).gradient_transformation()
+    inner = optax.chain(optax.scale(1 / learner.accumulate), learner.optimizer(rate))
+    steps = optax.MultiSteps(inner, learner.accumulate, use_grad_mean=False, accumulator_dtype=float)
+    return steps.gradient_transformation()
 
 
 def steps_per_epoch(learner: Learner, size: int) -> int:

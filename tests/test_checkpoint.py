@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import small
 
-from lstm_sched import rules
+from lstm_sched import keras_rules, rules
 from lstm_sched.checkpoint import digest, latest, read, restore, resume, save
 from lstm_sched.member import start
-from lstm_sched.policies import CONTINUE, DROP_M, KERAS_RECOMPILE, SCRATCH, WEIGHTS_ONLY
+from lstm_sched.policies import CONTINUE, DROP_M, KERAS_LOOP, KERAS_RECOMPILE, SCRATCH, WEIGHTS_ONLY
 from lstm_sched.population import layout, stack, train
-from lstm_sched.state import restart
+from lstm_sched.state import TrainState, restart
 from lstm_sched.train import run
 
 EPOCHS = 6
@@ -90,6 +90,64 @@ def test_restoring_under_a_policy_is_a_restart_whose_old_state_comes_from_disk(p
     assert small.bits(got._replace(state=())) == small.bits(half._replace(state=()))
 
 
+FULL, FULL_DATA = small.everything(), small.data(12, val=4)
+
+
+def with_every_component(policy=CONTINUE):
+    """A member that has stopped by epoch 5 unless a boundary before epoch 4 forgets."""
+    watching = keras_rules.watch(
+        EPOCHS,
+        stopping=keras_rules.stopping(3, min_delta=10.0),
+        plateau=keras_rules.plateau(1, min_delta=10.0),
+    )
+    return small.a_member(
+        FULL,
+        FULL_DATA,
+        policy=policy,
+        when=rules.at([4], EPOCHS),
+        ends=rules.ends(2, EPOCHS),
+        watching=watching,
+    )
+
+
+def full_until(member, end, progress=None):
+    progress = start(FULL, member.origin) if progress is None else progress
+    return run_jit(FULL, member, FULL_DATA, progress, EPOCHS, end)[0]
+
+
+@pytest.mark.parametrize("policy", [CONTINUE, KERAS_LOOP, KERAS_RECOMPILE, SCRATCH])
+def test_every_component_is_saved_restored_and_continued_bitwise(policy, tmp_path):
+    member = with_every_component(policy)
+    half = full_until(member, 3)
+    assert all(jax.tree.leaves(component) for component in half.state)
+    save(tmp_path, half, {})
+    progress, _ = restore(tmp_path, start(FULL, member.origin))
+    assert jax.tree.structure(progress) == jax.tree.structure(half)
+    assert small.bits(progress) == small.bits(half)
+    for saved, read in zip(half.state, progress.state, strict=True):
+        assert digest(saved) == digest(read)
+    last = full_until(member, EPOCHS, progress)
+    assert small.bits(last) == small.bits(full_until(member, EPOCHS))
+    assert bool(last.log.trained) == (policy is not CONTINUE)
+    resumed = resume(tmp_path, FULL, member)
+    want = restart(FULL, member.policy, member.origin, half.state, half.clock)
+    assert small.bits(resumed.state) == small.bits(want)
+
+
+def test_bytes_of_any_component_that_are_not_those_saved_are_refused_by_name(tmp_path):
+    member = with_every_component()
+    save(tmp_path, full_until(member, 3), {})
+    file = tmp_path / "3" / "_CHECKPOINT_METADATA"
+    true = file.read_text()
+    for component in (*TrainState._fields, "clock", "log", "selected"):
+        record = json.loads(true)
+        digests = record["custom_metadata"]["digest"]
+        digests[component] = digests[component][::-1]
+        file.write_text(json.dumps(record))
+        with pytest.raises(ValueError, match=f"{component} in .* is damaged"):
+            restore(tmp_path, start(FULL, member.origin))
+
+
 def test_only_what_is_kept_is_read(tmp_path):
     member = a_member(WEIGHTS_ONLY)
     save(tmp_path, until(member, 3), {})
@@ -135,18 +193,6 @@ def test_the_newest_step_is_the_one_restored_and_an_older_one_stays(tmp_path):
 def test_an_empty_or_missing_folder_has_no_checkpoint(tmp_path):
     assert latest(tmp_path / "nowhere") is None
     with pytest.raises(FileNotFoundError, match="none in"):
-        restore(tmp_path, start(LEARNER, a_member().origin))
-
-
-@pytest.mark.parametrize("component", ["params", "moments", "order", "selected"])
-def test_bytes_that_are_not_those_saved_are_refused_by_component(component, tmp_path):
-    save(tmp_path, until(a_member(), 3), {})
-    file = tmp_path / "3" / "_CHECKPOINT_METADATA"
-    saved = json.loads(file.read_text())
-    true = saved["custom_metadata"]["digest"][component]
-    saved["custom_metadata"]["digest"][component] = true[::-1]
-    file.write_text(json.dumps(saved))
-    with pytest.raises(ValueError, match=f"{component} in .* is damaged"):
         restore(tmp_path, start(LEARNER, a_member().origin))
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import small
 
-from lstm_sched import rules
+from lstm_sched import keras_rules, rules
 from lstm_sched.evaluation import evaluate
-from lstm_sched.member import start
+from lstm_sched.member import Carrying, start
 from lstm_sched.policies import POLICIES
 from lstm_sched.population import Layout, fetch, layout, losses, pad, row, stack, train
 from lstm_sched.train import run
@@ -65,6 +65,55 @@ def test_one_compilation_serves_all_policies_rates_seeds_and_rules(caplog):
             last(train(learner, Layout(2, True), stack(chosen), DATA, EPOCHS, chunk=2))
     compiled = [m for m in caplog.messages if m.startswith("Finished XLA compilation of jit(advance)")]
     assert len(compiled) == 1
+
+
+FULL = small.data(12, val=4)
+RULES = [
+    keras_rules.watch(EPOCHS),
+    keras_rules.watch(EPOCHS, stopping=keras_rules.stopping(1, min_delta=10.0, restore=True)),
+    keras_rules.watch(EPOCHS, keras_rules.compounding([0.5] * EPOCHS), plateau=keras_rules.plateau(0, 0.1)),
+    keras_rules.watch(
+        EPOCHS, keras_rules.absolute([1.0, 0.5, 2.0, 1.0, 0.0]), keras_rules.stopping(0), validation_freq=2
+    ),
+]
+
+
+def using_everything(learner):
+    """Members that differ in all that they may, every component of the state in use."""
+    whens = [rules.never(EPOCHS), rules.every(1, EPOCHS), rules.at([3], EPOCHS)]
+    ends = [rules.ends(1, EPOCHS), rules.never(EPOCHS)]
+    return [
+        small.a_member(
+            learner,
+            FULL,
+            EPOCHS,
+            seed=i,
+            rate=0.003 * (i + 1),
+            policy=policy,
+            when=whens[i % 3],
+            ends=ends[i % 2],
+            watching=RULES[i % 4],
+            average=0.1 * (i % 9),
+            carry=Carrying(reset=i % 5 == 0, through=i % 3 == 0),
+        )
+        for i, policy in enumerate(POLICIES.values())
+    ]
+
+
+def test_one_compilation_serves_every_component_and_each_mapped_row_is_its_single_run_bitwise(caplog):
+    learner = small.everything()
+    members = using_everything(learner)
+    with jax.log_compiles():
+        for chosen in (members[::-1], members):
+            progress_M, log_M = list(train(learner, Layout(2, True), stack(chosen), FULL, EPOCHS))[-1]
+        singles = [run_jit(learner, m, FULL, start(learner, m.origin), EPOCHS) for m in members]
+    for name in ("advance", "run"):
+        compiled = [m for m in caplog.messages if m.startswith(f"Finished XLA compilation of jit({name})")]
+        assert len(compiled) == 1, name
+    for i, (single, log) in enumerate(singles):
+        assert small.bits(row(progress_M, i)) == small.bits(single)
+        assert small.bits(row(log_M, i)) == small.bits(log)
+    assert {tuple(log.trained.tolist()) for _, log in singles} > {(True,) * EPOCHS}
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4, 50])
