@@ -124,8 +124,8 @@ def test_every_component_is_saved_restored_and_continued_bitwise(policy, tmp_pat
     progress, _ = restore(tmp_path, start(FULL, member.origin))
     assert jax.tree.structure(progress) == jax.tree.structure(half)
     assert small.bits(progress) == small.bits(half)
-    for saved, read in zip(half.state, progress.state, strict=True):
-        assert digest(saved) == digest(read)
+    for saved, restored in zip(half.state, progress.state, strict=True):
+        assert digest(saved) == digest(restored)
     last = full_until(member, EPOCHS, progress)
     assert small.bits(last) == small.bits(full_until(member, EPOCHS))
     assert bool(last.log.trained) == (policy is not CONTINUE)

@@ -58,7 +58,7 @@ class Log(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.rows = []
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs: Any = None):
         optimizer = self.model.optimizer
         rate = optimizer._learning_rate
         rate = rate(optimizer._iterations - 1) if callable(rate) else optimizer.learning_rate
