@@ -32,8 +32,8 @@ def held(batches):
 def test_a_pass_is_cut_into_batches_of_which_the_last_may_be_partial(size, batch, drop_last):
     batch = min(batch, size)
     learner = small.learner(batch=batch, drop_last=drop_last)
-    index_N = np.random.default_rng(size).permutation(size)
-    want = [index_N[i : i + batch].tolist() for i in range(0, size, batch)]
+    index_N = jnp.asarray(np.random.default_rng(size).permutation(size))
+    want = [np.asarray(index_N)[i : i + batch].tolist() for i in range(0, size, batch)]
     if drop_last and len(want[-1]) < batch:
         want.pop()
     assert held(cut(learner, jnp.asarray(index_N), passes(learner, size))) == want

@@ -28,7 +28,8 @@ def test_a_weighted_evaluation_is_the_sum_of_weight_times_loss_over_the_number_o
     assert isinstance(part, Samples)
     params = learner.init(jax.random.key(1))
     weight_N = np.random.default_rng(0).uniform(0, 3, 10)
-    weighted = as_samples(np.asarray(part.x_NTF), np.asarray(part.y_NO), weight_N)
+    x_NTF, y_NO = map(np.asarray, part.take(np.arange(10)))
+    weighted = as_samples(x_NTF, y_NO, weight_N)
     want = np.sum(weight_N * np.asarray(losses(learner, params, part))) / 10
     assert float(evaluate(learner, params, weighted)) == pytest.approx(want, rel=1e-6)
 

@@ -164,6 +164,7 @@ def weights_after():
         (2, 0.0, 2, True),
         (1, 10.0, 0, False),
         (9, 0.0, 0, True),
+        (0, 0.0, 9, True),  # no epoch counts: there is no best to restore
     ],
 )
 def test_a_run_stops_where_keras_would_and_ends_with_the_weights_that_keras_would(
@@ -177,7 +178,8 @@ def test_a_run_stops_where_keras_would_and_ends_with_the_weights_that_keras_woul
     assert (log.val[last:] == log.val[last]).all()
     assert int(progress.clock) == FEW
     assert int(progress.state.step) == 3 * (last + 1)
-    kept = trace[last][2] if restore else last
+    best = trace[last][2]
+    kept = best if restore and best is not None else last
     assert small.bits(progress.state.params) == weights_after()[kept]
 
 

@@ -1,7 +1,5 @@
 """A member is refused where its data are not what the learner uses; a run begins with nothing done."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +16,11 @@ VALUES = {
     "average": 0.9,
     "carry": Carrying(reset=False, through=True),
 }
-USES = {"watch": "watched", "average": "averaged", "carry": "stateful"}
+USING = {
+    "watch": small.learner(watched=True),
+    "average": small.learner(averaged=True),
+    "carry": small.learner(stateful=True),
+}
 
 
 def made(learner, **values):
@@ -28,11 +30,9 @@ def made(learner, **values):
 
 @pytest.mark.parametrize("name", VALUES)
 def test_hyper_parameters_are_those_that_the_learner_uses(name):
-    uses: dict[str, Any] = {USES[name]: True}
-    using = small.learner(**uses)
-    assert made(using, **{name: VALUES[name]}).hp._asdict()[name] is VALUES[name]
+    assert getattr(made(USING[name], **{name: VALUES[name]}).hp, name) is VALUES[name]
     with pytest.raises(ValueError, match=rf"hp\.{name}: \(\); allowed: a value, as the learner has it"):
-        made(using)
+        made(USING[name])
     with pytest.raises(ValueError, match=rf"hp\.{name}: .*; allowed: none, as the learner has it"):
         made(small.learner(), **{name: VALUES[name]})
 

@@ -59,8 +59,8 @@ class Log(keras.callbacks.Callback):
         self.rows = []
 
     def on_epoch_end(self, epoch, logs: Any = None):
-        optimizer = self.model.optimizer
-        rate = optimizer._learning_rate
+        optimizer: Any = self.model.optimizer
+        rate: Any = optimizer._learning_rate
         rate = rate(optimizer._iterations - 1) if callable(rate) else optimizer.learning_rate
         self.rows.append((logs["loss"], logs.get("val_loss", np.nan), float(rate)))
 
