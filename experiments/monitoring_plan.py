@@ -24,7 +24,7 @@ QUICK = {"epochs": 10, "seeds": 6, "patience": (1, 2)}
 class Config(Setting):
     """Fields of this experiment."""
 
-    patience: tuple[int, ...] = (2, 5, 10, 20)
+    patience: tuple[int, ...] = (5, 10)
     """epochs without improvement of the validation loss after which a rule acts"""
     factor: float = 0.1
     """of the learning rate, when it does not improve"""
