@@ -36,10 +36,15 @@ class Arm(NamedTuple):
     policy: TrainState
     every: int  # epochs a fit; 0 is one fit
     seeds: int
-    dropped: tuple["Dropped", ...]  # of what the run reads; nothing for one fit
+    dropped: tuple[Dropped, ...]  # of what the run reads; nothing for one fit
+    equals: str | None = (
+        None  # the arm that it must be bit for bit, since it drops nothing that the run reads
+    )
     control: bool = False
     rate: float = 1.0  # times the setting's
     nudged: bool = False  # one weight of the first ones moved by a unit in its last place
+    watch: Any = ()  # its per-epoch rules, in experiments that have any
+    fit: int = 0  # epochs after which a fit's end acts on the weights; 0: after the last alone
 
     @property
     def lost(self) -> list[str]:
@@ -49,8 +54,8 @@ class Arm(NamedTuple):
 
     @property
     def proved(self) -> bool:
-        """Drops nothing that the run reads, so that it must be the reference run, bit for bit."""
-        return not (self.dropped or self.nudged or self.rate != 1.0)
+        """Known to be another run, bit for bit."""
+        return self.equals is not None
 
 
 def parse(names: Sequence[str], setting: S.Setting, built: S.Built) -> tuple[list[Arm], dict[str, str]]:
@@ -98,11 +103,13 @@ def _arm(name: str, stem: str, every: int, setting: S.Setting, built: S.Built) -
     if stem in CONTROLS:
         rate = CONTROLS[stem]
         seeds = RATE_SEEDS if rate != 1 else ULP_SEEDS if stem == "ulp" else IDENTITY_SEEDS
-        return Arm(name, CONTINUE, 0, min(n, seeds), (), control=True, rate=rate, nudged=stem == "ulp")
+        same = REFERENCE if stem == "aa" else None
+        return Arm(name, CONTINUE, 0, min(n, seeds), (), same, True, rate, nudged=stem == "ulp")
     policy = POLICIES[stem]
     dropped = _dropped(policy, setting, built) if every < setting.epochs else ()
     seeds = n if dropped or name == REFERENCE else min(n, IDENTITY_SEEDS)
-    return Arm(name, policy, 0 if name == REFERENCE else every, seeds, dropped)
+    same = None if dropped else REFERENCE
+    return Arm(name, policy, 0 if name == REFERENCE else every, seeds, dropped, same)
 
 
 def reads(setting: S.Setting) -> list[str]:
@@ -139,12 +146,13 @@ def members(arms: Sequence[Arm], setting: S.Setting, built: S.Built) -> list[Mem
     origins = [originate(learner, S.FIRST_SEED + i) for i in range(max(arm.seeds for arm in arms))]
     made = []
     for arm in arms:
-        hp = Hyper(S.rates(setting, built.steps, arm.rate))
+        hp = Hyper(S.rates(setting, built.steps, arm.rate), watch=arm.watch)
         when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)
+        ends = rules.ends(arm.fit or setting.epochs, setting.epochs) if arm.watch else ()
         for origin in origins[: arm.seeds]:
             if arm.nudged:
                 origin = origin._replace(params=cell.nudge(origin.params))
-            made.append(member(learner, hp, arm.policy, when, origin))
+            made.append(member(learner, hp, arm.policy, when, origin, ends))
     return made
 
 

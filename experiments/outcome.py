@@ -27,7 +27,9 @@ class Results(NamedTuple):
     best_epoch_M: np.ndarray  # of lowest validation loss, from 1 on
     diverged_M: np.ndarray
     curves: dict[str, np.ndarray]  # record.CURVES -> [M, E]
-    differing: dict[str, int]  # arm -> numbers of the whole run that differ by a bit from the reference's
+    differing: dict[
+        str, int
+    ]  # arm -> numbers of the whole run that differ by a bit from `equals`, or one_fit
     differing_weights: dict[str, int]  # arm -> the same for the last weights alone
     weights: int  # in one network
     effects: dict[str, dict[str, stats.Effect]]  # arm -> metric -> effect
@@ -37,9 +39,9 @@ class Results(NamedTuple):
         """Members of an arm."""
         return np.array([m for m, (name, _) in enumerate(self.labels) if name == arm])
 
-    def paired(self, arm: str) -> np.ndarray:
-        """The reference's members with the seeds of `rows(arm)`."""
-        return np.array([self.labels.index((A.REFERENCE, self.labels[m][1])) for m in self.rows(arm)])
+    def paired(self, arm: str, other: str = A.REFERENCE) -> np.ndarray:
+        """The other arm's members with the seeds of `rows(arm)`."""
+        return np.array([self.labels.index((other, self.labels[m][1])) for m in self.rows(arm)])
 
 
 def conclude(
@@ -72,7 +74,7 @@ def conclude(
     read, m = A.reads(setting), max(1, family(arms))
     for arm in arms:
         kept = {c: getattr(state_M.state, c) for c in read if getattr(arm.policy, c) == 1}
-        rows, paired = results.rows(arm.name), results.paired(arm.name)
+        rows, paired = results.rows(arm.name), results.paired(arm.name, arm.equals or A.REFERENCE)
         whole = (state_M.selected, kept, curves["loss"], curves["val"])
         results.differing[arm.name] = _differing(whole, rows, paired)
         results.differing_weights[arm.name] = _differing(state_M.state.params, rows, paired)
@@ -83,7 +85,8 @@ def conclude(
 def _effect(results: Results, arm: A.Arm, metric: str, m: int) -> stats.Effect:
     """Controls are no claims: each is judged alone, and `ulp`, which gets no verdict, has an interval all the same."""
     d = log_loss(results, metric, results.rows(arm.name)), log_loss(results, metric, results.paired(arm.name))
-    effect = stats.compare(*d, 1 if arm.control else m, results.differing[arm.name] == 0)
+    same = results.differing[arm.name] == 0 and arm.equals in (None, A.REFERENCE)
+    effect = stats.compare(*d, 1 if arm.control else m, same)
     finite = not (effect.diverged or effect.diverged_ref)
     if arm.nudged and effect.qualifier == "too few seeds" and effect.n > 1 and finite:
         mean, lo, hi = (float(x) for x in stats.interval(d[0] - d[1], 1))
@@ -114,17 +117,12 @@ def void(arms: Sequence[A.Arm], results: Results) -> list[str]:
 
 def loss_of_baselines(kind: str, built: Built) -> dict[str, dict[str, float]]:
     """Loss of forecasts that need no network, fitted on the training part, on each part."""
-    data, found = built.split.data, {}
-    for part, windows in data._asdict().items():
-        forecasts = {
-            "mean": baselines.mean(data.train, windows),
-            "AR": baselines.linear_ar(data.train, windows),
-        }
-        if isinstance(windows, Windows):
-            forecasts["persistence"] = baselines.persistence(windows)
-        for name, (prediction_NO, y_NO) in forecasts.items():
-            found.setdefault(name, {})[part] = float(np.mean(cell.LOSSES[kind](prediction_NO, y_NO)))
-    return found
+    train, parts = built.split.data.train, built.split.data._asdict()
+    forecasts = {"mean": baselines.fit_mean(train), "AR": baselines.fit_linear_ar(train)}
+    if isinstance(train, Windows):
+        forecasts["persistence"] = baselines.last_value
+    found = {name: baselines.losses(forecasts, part, cell.LOSSES[kind]) for name, part in parts.items()}
+    return {forecast: {part: losses[forecast] for part, losses in found.items()} for forecast in forecasts}
 
 
 def write(folder: Path, results: Results, config_hash: str) -> None:

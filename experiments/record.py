@@ -31,7 +31,7 @@ import jax
 import numpy as np
 
 PACKAGES = ("lstm_sched", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
-CURVES = ("loss", "val", "rate", "boundary")
+CURVES = ("loss", "val", "rate", "boundary", "trained")
 
 
 def new_folder(out: str | None, experiment: str) -> Path:

@@ -129,8 +129,8 @@ def check_every(field: str, every: int, epochs: int) -> None:
         )
 
 
-def build(setting: Setting, split: Split) -> Built:
-    """Learner and layout for the data. Raises ValueError before any compilation."""
+def build(setting: Setting, split: Split, watched: bool = False) -> Built:
+    """Learner (with per-epoch rules or without) and layout for the data. Raises ValueError before any compilation."""
     features = split.scale.mean_F.size
     learner = lstm(
         OPTIMIZERS[setting.optimizer],
@@ -142,6 +142,7 @@ def build(setting: Setting, split: Split) -> Built:
         loss=setting.loss,
         batch=setting.batch,
         drop_last=setting.drop_last,
+        watched=watched,
     )
     steps = steps_per_epoch(learner, split.data.train.size)
     rates(setting, steps)  # raises for a schedule that the run is too short for

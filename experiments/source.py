@@ -14,6 +14,8 @@ from lstm_sched.series import Series, adding
 from lstm_sched.split import Split, samples, split
 from lstm_sched.tables import read_table
 
+BLOCK = 2**16  # rows of which a copy is made at a time
+BINS = 100_000  # in a picture, where each of them is narrower than a pixel
 PERIODS = {"sunspots": 132, "weather": 365, "co2": 52, "glucose": 288, "stocks": 5, "air": 24}  # rows
 
 
@@ -22,7 +24,7 @@ class Source(NamedTuple):
 
     name: str
     split: Split
-    series: Series | None  # None where the data are ready-made samples
+    series: Series | None  # of its rows those to draw; None where the data are ready-made samples
     understood: dict[str, Any]  # rows, columns, interval, gaps, groups: as JSON takes it
     digest: str  # of the values, so that a run goes on with the data that it began with
     period: int  # rows of a season
@@ -80,7 +82,30 @@ def _bundled(setting: Setting, name: str) -> Source:
 def _of_series(setting: Setting, name: str, series: Series, understood: dict[str, Any]) -> Source:
     parts = split(series, setting.window, setting.horizon, setting.split)
     period = setting.period or PERIODS.get(name, setting.window)
-    return Source(name, parts, series, understood, _digest(series.values_RF, series.segment_R), period)
+    digest = _digest(series.values_RF, series.segment_R)
+    return Source(name, parts, outline(series), understood, digest, period)
+
+
+def outline(series: Series) -> Series:
+    """The rows that a picture needs: the lowest and highest target of each bin, and the ends of every stretch.
+
+    All others can be let go before training: that of a long series takes enough memory without them.
+    """
+    size = len(series.values_RF)
+    width = -(-size // BINS)
+    bins = size // width
+    first_X = width * np.arange(bins)
+    target_XR = series.values_RF[: bins * width, 0].reshape(bins, width)
+    last_X = np.flatnonzero(np.diff(series.segment_R))
+    tail_X = np.arange(bins * width - 1, size)
+    extremes = (first_X + target_XR.argmin(axis=1), first_X + target_XR.argmax(axis=1))
+    row_X = np.unique(np.concatenate(([0], *extremes, last_X, last_X + 1, tail_X)))
+    return series._replace(
+        values_RF=series.values_RF[row_X],
+        segment_R=series.segment_R[row_X],
+        date_R=series.date_R[row_X],
+        times_R=series.times_R[row_X],
+    )
 
 
 def _of_samples(name: str, arrays: tuple[np.ndarray, np.ndarray], setting: Setting) -> Source:
@@ -92,5 +117,7 @@ def _of_samples(name: str, arrays: tuple[np.ndarray, np.ndarray], setting: Setti
 def _digest(*arrays: np.ndarray) -> str:
     sha = hashlib.sha256()
     for array in arrays:
-        sha.update(np.ascontiguousarray(array).tobytes())
+        wide = np.int64 if array.dtype.kind == "i" else array.dtype
+        for start in range(0, len(array), BLOCK):
+            sha.update(array[start : start + BLOCK].astype(wide).tobytes())
     return sha.hexdigest()[:16]

@@ -1,16 +1,28 @@
 """What does fit(epochs=1) × 100 forget? Training as state, and restarts as policies on it."""
 
+from lstm_sched.audit import Audit, audit
 from lstm_sched.baselines import linear_ar, mean, persistence
 from lstm_sched.checkpoint import restore, resume, save
 from lstm_sched.data import Data, Samples, Windows, as_samples, lanes
 from lstm_sched.evaluation import evaluate, losses
 from lstm_sched.fractions import keep, spread
+from lstm_sched.interop import from_flax, from_keras, from_torch, to_flax, to_keras, to_torch
+from lstm_sched.joint import variable_of
 from lstm_sched.keras_rules import absolute, compounding, plateau, stopping, watch
 from lstm_sched.learner import FIXED, SEQUENTIAL, SHUFFLED, Learner, Order, given, lstm, steps_per_epoch
 from lstm_sched.member import Hyper, Log, Member, Progress, member, originate, start
-from lstm_sched.optimizers import OPTIMIZERS, keras_adam, keras_sgd
+from lstm_sched.optimizers import (
+    OPTIMIZERS,
+    clipped,
+    keras_adam,
+    keras_adamw,
+    keras_lion,
+    keras_rmsprop,
+    keras_sgd,
+)
 from lstm_sched.policies import CONTINUE, POLICIES, fate_table
 from lstm_sched.population import Layout, layout, row, stack, train
+from lstm_sched.resumable import assert_resumable
 from lstm_sched.rules import at, ends, every, never, when
 from lstm_sched.schedules import SCHEDULES, sgdr, tabulate
 from lstm_sched.series import Series, load
@@ -27,6 +39,7 @@ __all__ = [
     "SCHEDULES",
     "SEQUENTIAL",
     "SHUFFLED",
+    "Audit",
     "Data",
     "Hyper",
     "Layout",
@@ -43,8 +56,11 @@ __all__ = [
     "Windows",
     "absolute",
     "as_samples",
+    "assert_resumable",
     "at",
+    "audit",
     "begin",
+    "clipped",
     "compounding",
     "ends",
     "epoch",
@@ -52,9 +68,15 @@ __all__ = [
     "every",
     "fate_table",
     "from_arrays",
+    "from_flax",
+    "from_keras",
+    "from_torch",
     "given",
     "keep",
     "keras_adam",
+    "keras_adamw",
+    "keras_lion",
+    "keras_rmsprop",
     "keras_sgd",
     "lanes",
     "layout",
@@ -86,7 +108,11 @@ __all__ = [
     "steps_per_epoch",
     "stopping",
     "tabulate",
+    "to_flax",
+    "to_keras",
+    "to_torch",
     "train",
+    "variable_of",
     "watch",
     "when",
 ]

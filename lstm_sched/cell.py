@@ -1,6 +1,7 @@
 """The LSTM: its parameters, its two forms over time, the network around it and what that minimises.
 
-No other file (but fused.py, its gradient) knows what an LSTM is. Parameters are Flax's: a network is
+No other file knows what an LSTM is, but fused.py, its gradient, and joint.py and interop.py, its weights as others
+hold them. Parameters are Flax's: a network is
 `{"lstm_0": cell, "lstm_1": cell, …, "head": {"kernel": (H, O), "bias": (O,)}}`, and a cell is the parameters
 of `flax.linen.OptimizedLSTMCell`, one kernel a gate.
 Letters: B batch, T time, F features, H hidden units, G = 4H columns: gates i, f, g, o; O outputs.
@@ -17,38 +18,18 @@ from flax import linen as nn
 from jax import Array, lax
 
 from lstm_sched.fused import fused_lstm
+from lstm_sched.joint import Params, from_joint, to_joint
 from lstm_sched.names import check_name
 
-GATES = "ifgo"
 LOSSES = {  # of one prediction; Huber's with Keras' δ = 1
     "mse": optax.losses.squared_error,
     "mae": lambda prediction, target: jnp.abs(prediction - target),
     "huber": optax.losses.huber_loss,
 }
 
-Params = dict[str, Any]  # of a cell or of a network
 CellCarry = tuple[Array, Array]  # Flax's (c_BH, h_BH)
 Carry = tuple[CellCarry, ...]  # one a layer
 Layer = Callable[[Params, Array, CellCarry | None], tuple[CellCarry, Array]]
-
-
-def from_joint(kernel_FG: Array, recurrent_HG: Array, bias_G: Array) -> Params:
-    """Keras' three arrays of a layer as a cell's parameters."""
-    cell = {}
-    arrays = (jnp.split(a, 4, axis=-1) for a in (kernel_FG, recurrent_HG, bias_G))
-    for gate, kernel, recurrent, bias in zip(GATES, *arrays, strict=True):
-        cell["i" + gate] = {"kernel": kernel}
-        cell["h" + gate] = {"kernel": recurrent, "bias": bias}
-    return cell
-
-
-def to_joint(cell_params: Params) -> tuple[Array, Array, Array]:
-    """The inverse of `from_joint`: kernel_FG, recurrent_HG, bias_G."""
-
-    def join(side: str, name: str) -> Array:
-        return jnp.concatenate([cell_params[side + gate][name] for gate in GATES], axis=-1)
-
-    return join("i", "kernel"), join("h", "kernel"), join("h", "bias")
 
 
 def _keras_cell(key: Array, features: int, hidden: int) -> Params:

@@ -17,6 +17,7 @@ from orbax.checkpoint import v1 as ocp
 
 from lstm_sched.learner import Learner
 from lstm_sched.member import Member, Progress, start
+from lstm_sched.paths import words
 from lstm_sched.state import TrainState, restart
 
 KEPT = 2  # newest steps that stay on disk
@@ -39,8 +40,12 @@ def specification(component: Any) -> list[list[Any]]:
 
 def digest(component: Any) -> str:
     """SHA-256 over path and bytes of every leaf."""
+    return _sha(_leaves(component))
+
+
+def _sha(leaves: Iterable[tuple[str, Any]]) -> str:
     sha = hashlib.sha256()
-    for path, leaf in _leaves(component):
+    for path, leaf in leaves:
         is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         sha.update(path.encode())
         sha.update(np.ascontiguousarray(jax.random.key_data(leaf) if is_key else leaf).tobytes())
@@ -116,6 +121,49 @@ def restore(
         if name in wanted and digest(component) != record["digest"][name]:
             raise ValueError(f"checkpoint: {name} in {folder} is damaged (its SHA-256 differs)")
     return progress, record["meta"]
+
+
+def read(folder: str | Path) -> dict[str, Any]:
+    """Every component of the newest saved progress, whatever the configuration: {name: {path: array}}.
+
+    Paths are written as JAX writes them, `[0].mu['bias']`. Raises FileNotFoundError where there is none, and
+    ValueError naming a component whose bytes are not those that were saved.
+    """
+    if latest(folder) is None:
+        raise FileNotFoundError(f"checkpoint: none in {folder}")
+    with _open(Path(folder)) as checkpointer:
+        metadata: Any = checkpointer.metadata()
+        record = metadata.custom_metadata
+        rows: dict[tuple[str, ...], tuple[str, str, str]] = {
+            (name, *words(path)): (name, path, dtype)
+            for name, leaves in record["specification"].items()
+            for path, dtype, _ in leaves
+        }
+        here = SingleDeviceSharding(jax.devices()[0])
+
+        def like(path: tuple, leaf: Any) -> jax.ShapeDtypeStruct:
+            dtype = rows[_place(path)][2]
+            if not dtype.startswith("key<"):
+                return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here)
+            # Orbax tells the shape of a key's data, whose last axis is the key's own
+            return jax.ShapeDtypeStruct(leaf.shape[:-1], jax.random.key(0).dtype, sharding=here)
+
+        abstract = jax.tree_util.tree_map_with_path(like, dict(metadata.metadata))
+        loaded: Any = checkpointer.load(None, abstract)
+    found = {_place(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(loaded)}
+    components: dict[str, Any] = {name: {} for name in record["specification"]}
+    for place, (name, path, _) in rows.items():
+        components[name][path] = found[place]
+    for name, leaves in components.items():
+        if _sha(leaves.items()) != record["digest"][name]:
+            raise ValueError(f"checkpoint: {name} in {folder} is damaged (its SHA-256 differs)")
+    return components
+
+
+def _place(path: tuple) -> tuple[str, ...]:
+    """A leaf's path as Orbax has it, which nests the state and knows only names."""
+    found = words(jax.tree_util.keystr(path))
+    return found[1:] if found[0] == "state" else found
 
 
 def _compare(name: str, saved: list[list[Any]], asked: list[list[Any]]) -> None:

@@ -81,7 +81,7 @@ def as_column(values: ArrayLike | pl.Series, where: str) -> pl.Series:
     if array.ndim != 1:
         raise ValueError(f"{where} has shape {array.shape}; one value a row is allowed")
     if array.dtype.kind == "f":
-        array = array.astype(np.float64)
+        array = array.astype(np.float64, copy=False)
     if array.dtype.kind == "M":
         unit = np.datetime_data(array.dtype.str)[0]
         array = array.astype(f"datetime64[{'D' if unit in 'YMWD' else 'ns' if unit == 'ns' else 'us'}]")
@@ -148,16 +148,21 @@ def _csv(path: Path, names: list[str], start: int, wanted: Sequence[str]) -> dic
         for name in wanted:
             if names.count(name) > 1:
                 raise ValueError(f"its header has column {name!r} {names.count(name)} times")
-        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
         # Reading some columns, polars ignores fields beyond the header's: one column more catches them.
         header = ",".join(map(str, range(len(names) + 1))).encode()
-        rows = data[start:].rstrip(b"\r\n")  # blank lines at the end are no rows
         at = [*sorted(map(names.index, wanted)), len(names)]
-        *columns, beyond = pl.read_csv(header + b"\n" + rows, columns=at, infer_schema=False)
+        *columns, beyond = pl.read_csv(_renamed(path, header, start), columns=at, infer_schema=False)
         long = beyond.is_not_null().arg_true()
         if len(long):
             raise ValueError(f"row {long[0]} has more fields than the {len(names)} of its header")
     return {names[i]: column for i, column in zip(at, columns, strict=False)}
+
+
+def _renamed(path: Path, header: bytes, start: int) -> bytes:
+    """The file under another header."""
+    data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
+    end = len(data.rstrip(b"\r\n"))  # blank lines at the end are no rows
+    return b"\n".join((header, memoryview(data)[start:end]))
 
 
 def _parquet(path: Path, names: list[str], wanted: Sequence[str]) -> dict[str, pl.Series]:

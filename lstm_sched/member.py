@@ -17,10 +17,11 @@ from lstm_sched.state import Origin, TrainState, begin, draw
 
 
 class Carrying(NamedTuple):
-    """What becomes of a recurrent state that is carried from batch to batch. Keras: neither reset, and through."""
+    """What becomes of a recurrent state that is carried from batch to batch. Keras (on TensorFlow; on JAX it carries
+    none): no reset, and through."""
 
     reset: Any  # it is zeroed before each epoch
-    through: Any  # validation goes on from it and leaves its own behind, instead of beginning at rest
+    through: Any  # validation, where there is one, goes on from it and leaves its own behind; else it begins at rest
 
 
 class Hyper(NamedTuple):
@@ -31,7 +32,7 @@ class Hyper(NamedTuple):
 
     rates_S: Array  # learning rate of every step of the run, read at state.step
     watch: Any = ()  # a Watch: per-epoch rules; learner.watched
-    average: Any = ()  # momentum of the average of the weights; learner.averaged
+    average: Any = ()  # momentum of the average of the weights, in use from the end of a fit; learner.averaged
     carry: Any = ()  # a Carrying; learner.carry
 
 

@@ -76,6 +76,11 @@ def scheduled(times_E: Any, plus_E: Any, epoch: Any, factor: Array) -> Array:
     return times * factor + plus
 
 
+def validated(watch: Watch, epoch: Array) -> Array:
+    """Whether the framework validates after epoch `epoch` of its clock; beyond the table it does."""
+    return jnp.asarray(watch.validated_E).at[epoch].get(mode="fill", fill_value=True)
+
+
 def observe(
     watch: Watch, monitor: Monitor, epoch: Array, val: Array, factor: Array, table: Array
 ) -> tuple[Monitor, Array, Array]:
@@ -83,7 +88,7 @@ def observe(
 
     `table` is the tabulated rate, which the factor multiplies.
     """
-    seen = jnp.asarray(watch.validated_E).at[epoch].get(mode="fill", fill_value=True)
+    seen = validated(watch, epoch)
     counts = seen & (epoch >= watch.stopping.start_from)
     best, stops, better = _stopping(watch.stopping, monitor.stopping, epoch, val)
     flat, cooldown, reduced = _plateau(watch.plateau, monitor.plateau, monitor.cooldown, val, factor, table)

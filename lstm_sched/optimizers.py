@@ -1,11 +1,15 @@
-"""Keras' forms of its optimizers as optax transformations, and the optimizers offered by name.
+"""Keras' forms of its optimizers and of clipping as optax transformations, and the optimizers offered by name.
 
 Keras 3 puts epsilon beside the uncorrected √v and the rate inside the velocity, so that no setting of optax's own adam
-or sgd is the same. Its powers of β and its momentum are rounded to float32 whatever the dtype of the weights.
-Source: keras/src/optimizers/adam.py and sgd.py, version 3.15.
+or sgd is the same. On TensorFlow its `cast` takes a Python number through float32 whatever the dtype of the weights:
+the powers of β, SGD's momentum, Lion's β and the weight decay are rounded so, which only float64 can tell, and
+RMSprop's numbers are not. State is always optax's own, so that a policy finds its moments.
+Source: keras/src/optimizers/adam.py, base_optimizer.py, lion.py, rmsprop.py and sgd.py, version 3.15.
 """
 
-from collections.abc import Callable
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
 
@@ -13,6 +17,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+
+Factory = Callable[[Any], optax.GradientTransformation]  # of a learning rate, which may be traced
+
+
+def _single(number: float) -> float:
+    return float(np.float32(number))
 
 
 def keras_adam(
@@ -32,7 +42,7 @@ def keras_adam(
 
         def one(m, v):
             power1, power2 = (
-                jnp.asarray(np.float32(b), m.dtype) ** jnp.asarray(count, m.dtype) for b in (b1, b2)
+                jnp.asarray(_single(b), m.dtype) ** jnp.asarray(count, m.dtype) for b in (b1, b2)
             )
             alpha = jnp.asarray(learning_rate, m.dtype) * jnp.sqrt(1 - power2) / (1 - power1)
             return -m * alpha / (jnp.sqrt(v) + eps)
@@ -42,19 +52,102 @@ def keras_adam(
     return optax.GradientTransformation(init, update)
 
 
-def keras_sgd(learning_rate: Any, momentum: float = 0.0) -> optax.GradientTransformation:
-    """velocity = momentum·velocity − rate·g; p += velocity. Without momentum it has no state."""
+def keras_adamw(
+    learning_rate: Any, weight_decay: float = 0.004, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-7
+) -> optax.GradientTransformation:
+    """p −= rate·decay·p on every weight, biases included, then `keras_adam`."""
+    decay = optax.add_decayed_weights(-_single(weight_decay) * learning_rate)
+    return optax.chain(keras_adam(learning_rate, b1, b2, eps), decay)
+
+
+def keras_sgd(
+    learning_rate: Any, momentum: float = 0.0, nesterov: bool = False
+) -> optax.GradientTransformation:
+    """velocity = momentum·velocity − rate·g; p += velocity, or momentum·velocity − rate·g under Nesterov.
+
+    Without momentum it has no state.
+    """
     scale = optax.scale_by_learning_rate(learning_rate)
     if momentum == 0:
         return scale
-    return optax.chain(scale, optax.trace(decay=float(np.float32(momentum))))
+    return optax.chain(scale, optax.trace(decay=_single(momentum), nesterov=nesterov))
+
+
+def keras_rmsprop(
+    learning_rate: Any, rho: float = 0.9, momentum: float = 0.0, eps: float = 1e-7, centered: bool = False
+) -> optax.GradientTransformation:
+    """p −= rate·g/√(v + eps), with v − (mean g)² for v where centered; momentum as in `keras_sgd`."""
+    scale_by = optax.scale_by_stddev if centered else optax.scale_by_rms
+    scale = optax.chain(scale_by(rho, eps, eps_in_sqrt=True), optax.scale_by_learning_rate(learning_rate))
+    return scale if momentum == 0 else optax.chain(scale, optax.trace(momentum))
+
+
+def keras_lion(learning_rate: Any, b1: float = 0.9, b2: float = 0.99) -> optax.GradientTransformation:
+    """optax's, without its weight decay."""
+    return optax.lion(learning_rate, _single(b1), _single(b2), weight_decay=0.0)
+
+
+def _clip_norm(limit: float, group_of: Callable[[tuple], Hashable]) -> optax.GradientTransformation:
+    """Gradients of each group of leaves scaled down to this norm; those within it keep every bit."""
+
+    def update(updates, state, params=None):
+        del params
+        squares: dict[Hashable, Any] = defaultdict(float)
+        for path, g in jax.tree_util.tree_leaves_with_path(updates):
+            squares[group_of(path)] += jnp.sum(g * g)
+
+        def one(path, g):  # the root of 1 or more: differentiable where the gradient is 0, too
+            return g / jnp.sqrt(jnp.maximum(squares[group_of(path)] / limit**2, 1))
+
+        return jax.tree_util.tree_map_with_path(one, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def _leaf(path: tuple) -> Hashable:
+    return path
+
+
+@functools.cache  # the same arguments are the same factory, and so the same learner and compiled program
+def clipped(
+    factory: Factory,
+    *,
+    clipnorm: float | None = None,
+    global_clipnorm: float | None = None,
+    clipvalue: float | None = None,
+    variable_of: Callable[[tuple], Hashable] = _leaf,
+) -> Factory:
+    """A factory whose optimizer sees clipped gradients; weight decay is not clipped.
+
+    clipnorm         each variable's norm; `variable_of` maps a leaf's path to its variable. By default every leaf is
+                     one, but Keras has one kernel, recurrent kernel and bias an LSTM layer: `joint.variable_of`.
+    global_clipnorm  the norm of all gradients together
+    clipvalue        each number by itself
+    Raises ValueError unless exactly one is given and more than 0 (Keras takes 0 for no clipping).
+    """
+    limits = {"clipnorm": clipnorm, "global_clipnorm": global_clipnorm, "clipvalue": clipvalue}
+    given = {name: limit for name, limit in limits.items() if limit is not None}
+    if len(given) != 1:
+        raise ValueError(f"clipped: {given}; allowed: exactly one of {', '.join(limits)}")
+    [(name, limit)] = given.items()
+    if not limit > 0:
+        raise ValueError(f"{name}: {limit}; allowed: more than 0")
+    if name == "clipvalue":
+        clip = optax.clip(limit)
+    else:
+        clip = _clip_norm(limit, variable_of if name == "clipnorm" else lambda path: None)
+    return lambda learning_rate: optax.chain(clip, factory(learning_rate))
 
 
 # Each is a factory of a learning rate; Keras' and optax's own defaults for everything else.
-OPTIMIZERS: dict[str, Callable[[Any], optax.GradientTransformation]] = {
+OPTIMIZERS: dict[str, Factory] = {
     "keras_adam": keras_adam,
-    "keras_sgd": keras_sgd,
+    "keras_adamw": keras_adamw,
+    "keras_lion": keras_lion,
     "keras_momentum": partial(keras_sgd, momentum=0.9),
+    "keras_nesterov": partial(keras_sgd, momentum=0.9, nesterov=True),
+    "keras_rmsprop": keras_rmsprop,
+    "keras_sgd": keras_sgd,
     "adam": optax.adam,
     "adamw": optax.adamw,
     "adamax": optax.adamax,

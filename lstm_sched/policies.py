@@ -26,48 +26,6 @@ KERAS_RECOMPILE = keep(
     carry=1, average=0, rate=0, position=0, monitor=0, best=0,
 )  # fmt: skip
 
-# `fit(epochs=i + 1, initial_epoch=i)` in a loop: the epoch index is right, callbacks still start anew.
-KERAS_INITIAL_EPOCH = keep(
-    params=1, moments=1, step=1, epoch=1, order=1, noise=1,
-    carry=1, average=1, rate=1, position=0, monitor=0, best=0,
-)  # fmt: skip
-
-# `set_random_seed` in the loop: each fit repeats the streams of the first.
-KERAS_RESEED = keep(
-    params=1, moments=1, step=1, epoch=0, order=0, noise=0,
-    carry=1, average=1, rate=1, position=0, monitor=0, best=0,
-)  # fmt: skip
-
-# tf.keras 2 with a seed: each fit repeats the first permutation, the dropout stream goes on.
-KERAS2_SEED = keep(
-    params=1, moments=1, step=1, epoch=0, order=0, noise=1,
-    carry=1, average=1, rate=1, position=0, monitor=0, best=0,
-)  # fmt: skip
-
-# `reset_states()` after each fit of a stateful network.
-KERAS_RESET_STATES = keep(
-    params=1, moments=1, step=1, epoch=0, order=1, noise=1,
-    carry=0, average=1, rate=1, position=0, monitor=0, best=0,
-)  # fmt: skip
-
-# A `.keras` file saved and loaded between fits: the optimizer is whole, the dropout stream starts again.
-KERAS_RELOAD = keep(
-    params=1, moments=1, step=1, epoch=0, order=1, noise=0,
-    carry=0, average=1, rate=1, position=0, monitor=0, best=0,
-)  # fmt: skip
-
-# `.weights.h5` loaded into a freshly compiled model: the optimizer is silently lost.
-KERAS_RELOAD_WEIGHTS = keep(
-    params=1, moments=0, step=0, epoch=0, order=1, noise=0,
-    carry=0, average=0, rate=0, position=0, monitor=0, best=0,
-)  # fmt: skip
-
-# A legacy `.h5` file: it brings back the count, but neither m nor v.
-KERAS_RELOAD_H5 = keep(
-    params=1, moments=Moments(mu=0, nu=0, count=1, other=0), step=1, epoch=0, order=1, noise=0,
-    carry=0, average=0, rate=1, position=0, monitor=0, best=0,
-)  # fmt: skip
-
 # Weights saved and loaded into a new program.
 WEIGHTS_ONLY = keep(
     params=1, moments=0, step=0, epoch=0, order=0, noise=0,
@@ -102,23 +60,62 @@ DROP_V = keep(
     carry=1, average=1, rate=1, position=1, monitor=1, best=1,
 )  # fmt: skip
 
+# `fit(epochs=i + 1, initial_epoch=i)` in a loop: the epoch index is right, callbacks still start anew.
+KERAS_INITIAL_EPOCH = keep(
+    params=1, moments=1, step=1, epoch=1, order=1, noise=1,
+    carry=1, average=1, rate=1, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# `set_random_seed` in the loop, and tf.keras 2 with any seed: each fit repeats the first's permutations. A dropout
+# stream is its layer's and goes on; only on PyTorch does one without a seed of its own start again. (On TensorFlow,
+# Keras 3 with any seed has one permutation for all epochs of all fits: that is the order FIXED, no policy.)
+KERAS_RESEED = keep(
+    params=1, moments=1, step=1, epoch=0, order=0, noise=1,
+    carry=1, average=1, rate=1, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# `reset_states()` after each fit of a stateful network.
+KERAS_RESET_STATES = keep(
+    params=1, moments=1, step=1, epoch=0, order=1, noise=1,
+    carry=0, average=1, rate=1, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# A `.keras` file saved and loaded between fits: the optimizer is whole, the dropout stream starts again from its
+# layer's seed, or anew where that has none (`Origin.reseed`). So with `.weights.h5` if the optimizer is built first.
+KERAS_RELOAD = keep(
+    params=1, moments=1, step=1, epoch=0, order=1, noise=0,
+    carry=0, average=1, rate=1, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# `.weights.h5` loaded into a freshly compiled model: the optimizer, not yet built, is lost with a warning.
+KERAS_RELOAD_WEIGHTS = keep(
+    params=1, moments=0, step=0, epoch=0, order=1, noise=0,
+    carry=0, average=0, rate=0, position=0, monitor=0, best=0,
+)  # fmt: skip
+
+# A legacy `.h5` file: it brings back count and rate, but neither m nor v. Its optimizer is built for no weights, so the
+# next fit of Keras 3.15 raises, unless told `optimizer.built = False`. Compiled anew it is KERAS_RELOAD_WEIGHTS.
+KERAS_RELOAD_H5 = keep(
+    params=1, moments=Moments(mu=0, nu=0, count=1, other=0), step=1, epoch=0, order=1, noise=0,
+    carry=0, average=0, rate=1, position=0, monitor=0, best=0,
+)  # fmt: skip
+
 POLICIES = {
     "one_fit": CONTINUE,
     "keras_loop": KERAS_LOOP,
     "keras_recompile": KERAS_RECOMPILE,
-    "keras_initial_epoch": KERAS_INITIAL_EPOCH,
-    "keras_reseed": KERAS_RESEED,
-    "keras2_seed": KERAS2_SEED,
-    "keras_reset_states": KERAS_RESET_STATES,
-    "keras_reload": KERAS_RELOAD,
-    "keras_reload_weights": KERAS_RELOAD_WEIGHTS,
-    "keras_reload_h5": KERAS_RELOAD_H5,
     "weights_only": WEIGHTS_ONLY,
     "scratch": SCRATCH,
     "drop_moments": DROP_MOMENTS,
     "drop_count": DROP_COUNT,
     "drop_m": DROP_M,
     "drop_v": DROP_V,
+    "keras_initial_epoch": KERAS_INITIAL_EPOCH,
+    "keras_reseed": KERAS_RESEED,
+    "keras_reset_states": KERAS_RESET_STATES,
+    "keras_reload": KERAS_RELOAD,
+    "keras_reload_weights": KERAS_RELOAD_WEIGHTS,
+    "keras_reload_h5": KERAS_RELOAD_H5,
 }
 FATE_OF_MOMENT = {"mu": "m", "nu": "v", "count": "count", "other": "other moments"}  # rows of a fate table
 ALIASES = {"adam_rel": "drop_count"}

@@ -23,8 +23,8 @@ class Series(NamedTuple):
     columns: tuple[str, ...]
     target: str  # what column 0 is, in words, with its unit
     values_RF: np.ndarray
-    segment_R: np.ndarray  # int: the uninterrupted stretch that a row lies in
-    date_R: np.ndarray  # int: rank of a row's date among all dates, by which several groups are split
+    segment_R: np.ndarray  # int32: the uninterrupted stretch that a row lies in
+    date_R: np.ndarray  # int32: rank of a row's date among all dates, by which several groups are split
     times_R: np.ndarray  # datetime64, or row numbers: for printing
 
 
@@ -73,7 +73,7 @@ def load(name: str, columns: Sequence[str] | None = None) -> Series:
     if name in SYNTHETIC:
         _check_columns(columns, (name,))
         target, make = SYNTHETIC[name]
-        values_R, row_R = make(np.random.default_rng(0)), np.arange(ROWS)
+        values_R, row_R = make(np.random.default_rng(0)), np.arange(ROWS, dtype=np.int32)
         return Series(name, (name,), target, values_R[:, None], np.zeros_like(row_R), row_R, row_R)
     check_name("data", name, NAMES)
     source = BUNDLED[name]
@@ -111,21 +111,22 @@ def assemble(
     does not advance or advances by more than 1.5 × the median step (in calendar months where `times_R` is
     datetime64[M]). ValueError: fewer than two complete rows.
     """
-    index_R = np.flatnonzero(~np.isnan(values_RF).any(axis=1))
-    if index_R.size < 2:
-        raise ValueError(f"{name}: {index_R.size} rows without a missing value; at least 2 are needed")
-    values_RF, times_R = values_RF[index_R], times_R[index_R]
-    row_R = np.arange(index_R.size)
-    break_R = np.diff(index_R) != 1  # between a row and the next
-    date_R = row_R
+    kept_R = ~np.isnan(values_RF).any(axis=1)
+    rows = np.count_nonzero(kept_R)
+    if rows < 2:
+        raise ValueError(f"{name}: {rows} rows without a missing value; at least 2 are needed")
+    values_RF, times_R = values_RF[kept_R], times_R[kept_R]
+    break_R = np.diff(np.flatnonzero(kept_R)) != 1  # between a row and the next
+    date_R = np.arange(rows, dtype=np.int32)
     if group_R is not None:
-        group_R = group_R[index_R]
+        group_R = group_R[kept_R]
         break_R |= group_R[1:] != group_R[:-1]
-        date_R = np.unique(times_R, return_inverse=True)[1]
+        if not (times_R[1:] > times_R[:-1]).all():  # else the rank of a date is its row
+            date_R = np.unique(times_R, return_inverse=True)[1].astype(np.int32)
     if regular:
         step_R = np.diff(times_R).astype(np.int64)
         break_R |= (step_R <= 0) | (step_R > 1.5 * np.median(step_R))
-    segment_R = np.concatenate(([0], np.cumsum(break_R)))
+    segment_R = np.cumsum(np.concatenate(([False], break_R)), dtype=np.int32)
     return Series(name, columns, target, values_RF, segment_R, date_R, times_R)
 
 

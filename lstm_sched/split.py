@@ -79,8 +79,11 @@ def split(series: Series, window: int, horizon: int = 1, cuts: tuple[float, floa
         raise ValueError(f"{series.name}: {where} is {series.values_RF[r, f]}; it must be finite")
 
     dates = int(series.date_R.max()) + 1
-    part_R = np.searchsorted([int(cut * dates) for cut in cuts], series.date_R, side="right")
-    start_S = np.flatnonzero(np.diff(series.segment_R, prepend=-1) | np.diff(part_R, prepend=-1))
+    part_R = np.zeros(len(series.date_R), np.int8)
+    for cut in cuts:
+        part_R += series.date_R >= int(cut * dates)
+    new_R = (np.diff(series.segment_R) != 0) | (np.diff(part_R) != 0)  # between a row and the next
+    start_S = np.concatenate(([0], 1 + np.flatnonzero(new_R)))
     length_S, part_S = np.diff(start_S, append=part_R.size), part_R[start_S]
     for p, part in enumerate(PARTS):
         longest = length_S[part_S == p].max(initial=0)

@@ -20,6 +20,7 @@ from lstm_sched.series import Series, assemble
 MISSING = ("refuse", "drop", "ffill")
 BLANKS = ("", "na", "n/a", "nan", "null", "none", "nil")  # as text in a column of numbers, in either case
 MAX_COLUMNS = 10_000
+MAX_ROWS = 2**31 - 1  # which int32 can number
 SHOWN = 50  # names listed where one is unknown
 
 
@@ -125,10 +126,11 @@ def _table(name: str, frame: dict[str, pl.Series], roles: Roles) -> Table:
     lengths = {column: len(values) for column, values in frame.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{name}: columns have unequal lengths {lengths}")
-    if lengths[roles.target] == 0:
-        raise ValueError(f"{name}: no rows; at least 2 are needed")
-    columns = (roles.target, *roles.features)
-    values_RF = np.stack([_numbers(frame[c], f"{name}: column {c!r}") for c in columns], axis=1)
+    rows, columns = lengths[roles.target], (roles.target, *roles.features)
+    if not 0 < rows <= MAX_ROWS:
+        raise ValueError(f"{name}: {rows or 'no'} rows; at least 2 are needed, at most {MAX_ROWS} allowed")
+    # Taken out of the frame, a column is let go once it is read.
+    values_RF = np.stack([_numbers(frame.pop(c), f"{name}: column {c!r}") for c in columns], axis=1)
     blank_RF = np.isnan(values_RF)
     if roles.missing == "refuse" and blank_RF.any():
         r, f = np.argwhere(blank_RF)[0]
@@ -136,35 +138,33 @@ def _table(name: str, frame: dict[str, pl.Series], roles: Roles) -> Table:
             f"{name}: column {columns[f]!r}, row {r} is missing; allowed: a number, or missing=drop or ffill"
         )
 
-    code_R = np.zeros(len(values_RF), np.int64)
+    at_R = row_R = np.arange(rows, dtype=np.int32)
+    same_R = at_R > 0  # of the same group as the row before
     if roles.group is not None:
-        code_R = _codes(frame[roles.group], f"{name}: group column {roles.group!r}")
-    row_R = np.argsort(code_R, kind="stable")
-    values_RF, code_R = values_RF[row_R], code_R[row_R]
-    same_R = np.diff(code_R, prepend=-1) == 0  # as the row before
+        code_R = _codes(frame.pop(roles.group), f"{name}: group column {roles.group!r}")
+        row_R = np.argsort(code_R, kind="stable")
+        values_RF, code_R = values_RF[row_R], code_R[row_R]
+        same_R = np.diff(code_R, prepend=-1) == 0
     if roles.time is None:
-        at_R = np.arange(len(code_R))
         times_R = at_R - np.maximum.accumulate(np.where(same_R, 0, at_R))
         sampling, utc = stamps.Sampling(np.zeros_like(same_R), "1 row"), False
     else:
         where = f"{name}: time column {roles.time!r}"
-        times_R, local_R, utc = stamps.read(frame[roles.time], where)
+        times_R, local_R, utc = stamps.read(frame.pop(roles.time), where)
         in_groups = stamps.Stamps(times_R[row_R], local_R[row_R], utc)
         stamps.check_order(in_groups, same_R, row_R, where)
         times_R, sampling = in_groups.time_R, stamps.sampling(in_groups, same_R)
 
-    stretch_R = np.cumsum(~same_R | sampling.gap_R)
+    stretch_R = np.cumsum(~same_R | sampling.gap_R, dtype=np.int32)
     if roles.missing == "ffill":
         values_RF = _ffill(values_RF, stretch_R)
     left_RF = np.isnan(values_RF)
     # To `assemble` a stretch is a group: it ends at gaps too, and dates are ranks of time stamps.
     series = assemble(name, columns, roles.target, values_RF, times_R, stretch_R, regular=False)
-    gaps, groups = int(sampling.gap_R.sum()), int(code_R[-1]) + 1
+    gaps, groups = int(sampling.gap_R.sum()), int(np.count_nonzero(~same_R))
     dropped, filled = int(left_RF.any(axis=1).sum()), int(blank_RF.sum() - left_RF.sum())
-    rows = len(series.values_RF)
-    return Table(
-        series, Understood(name, columns, rows, sampling.interval, utc, gaps, groups, dropped, filled)
-    )
+    facts = (len(series.values_RF), sampling.interval, utc, gaps, groups, dropped, filled)
+    return Table(series, Understood(name, columns, *facts))
 
 
 def _numbers(column: pl.Series, where: str) -> np.ndarray:
@@ -179,7 +179,7 @@ def _numbers(column: pl.Series, where: str) -> np.ndarray:
     else:
         raise TypeError(f"{where} holds {column.dtype}; numbers are allowed")
     stamps.refuse(column, number.is_not_nan() & (number.abs() > LARGEST), where, RANGE)
-    return number.to_numpy().astype(np.float64)
+    return number.to_numpy()
 
 
 def _codes(column: pl.Series, where: str) -> np.ndarray:

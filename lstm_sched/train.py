@@ -95,6 +95,8 @@ def _validate(learner: Learner, hp: Hyper, part: Part, state: TrainState) -> tup
     if not learner.carry:
         return losses_from(learner, state.params, part, ())[0], state
     rests = jnp.logical_not(hp.carry.through)
+    if learner.watched:
+        rests = rests | ~monitor.validated(hp.watch, state.epoch)
     val_N, carry = losses_from(learner, state.params, part, _rest_if(learner, rests, state))
     return val_N, state._replace(carry=jax.tree.map(partial(jnp.where, rests), state.carry, carry))
 
@@ -144,9 +146,10 @@ def _epoch_of_run(learner: Learner, member: Member, data: Data, progress: Progre
 
 
 def _skip(progress: Progress) -> Progress:
-    """An epoch after the one in which the fit has stopped."""
+    """An epoch after the one in which the fit has stopped. It counts: the next fit is told its place in the loop."""
+    state = progress.state._replace(epoch=progress.state.epoch + 1)
     log = progress.log._replace(trained=jnp.zeros((), bool))
-    return progress._replace(clock=progress.clock + 1, log=log)
+    return progress._replace(state=state, clock=progress.clock + 1, log=log)
 
 
 def _end_fit(learner: Learner, member: Member, progress: Progress) -> TrainState:

@@ -1,7 +1,12 @@
 """The baselines are what a plain loop and NumPy's own least squares give, and reach the known answers."""
 
+import tracemalloc
+
+import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lstm_sched import baselines
 from lstm_sched.data import as_samples, as_windows
@@ -68,6 +73,58 @@ def test_least_squares_does_not_square_the_condition_number(monkeypatch, x64):
     one = rng.normal(size=200)
     part = as_samples(np.stack([one, one + near], axis=-1)[:, None], 1e7 * near[:, None])
     assert mse(baselines.linear_ar(part, part)) < 1e-12
+
+
+def least_squares(x_NTF, y_NO):
+    design = np.column_stack([np.ones(len(x_NTF)), x_NTF.reshape(len(x_NTF), -1)])
+    return design @ np.linalg.lstsq(design, y_NO, rcond=baselines.COLLINEAR)[0]
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0, 1e-3]), st.integers(0, 9), st.sampled_from([1, 1e3]))
+def test_least_squares_is_that_of_numpy_on_designs_of_any_condition(seed, noise, decades, large):
+    rng = np.random.default_rng(seed)
+    size, coefficients = 300, 8
+    left, right = (np.linalg.qr(rng.normal(size=(n, coefficients)))[0] for n in (size, coefficients))
+    x = np.sqrt(size) * left * np.logspace(0, -decades, coefficients) @ right.T
+    columns = [
+        x,
+        x[:, :2],
+        np.zeros((size, 1)),
+        np.full((size, 1), 3.0),
+    ]  # two of them twice, and two constants
+    x = np.hstack(columns) * np.where(np.arange(12) == 5, large, 1)
+    y = x @ rng.normal(size=(12, 2)) + noise * rng.normal(size=(size, 2))
+    with jax.enable_x64(True), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "CHUNK", 64)
+        part = as_samples(x[:, None], y)
+        prediction_NO, _ = baselines.linear_ar(part, part)
+    # What rounding of the design does to a backward-stable solution: condition × residual.
+    atol = 1e-13 * np.abs(y).max() + 1e-14 * large * 10**decades * noise
+    np.testing.assert_allclose(prediction_NO, least_squares(x[:, None], y), rtol=0, atol=atol)
+
+
+def test_losses_are_means_of_what_the_forecasts_give_and_no_prediction_is_kept(monkeypatch):
+    train, part = parts()
+    forecasts = {"mean": baselines.fit_mean(train), "persistence": baselines.last_value}
+    expected = {"mean": mse(baselines.mean(train, part)), "persistence": mse(baselines.persistence(part))}
+    for chunk in (2048, 7):
+        monkeypatch.setattr(baselines, "CHUNK", chunk)
+        found = baselines.losses(forecasts, part, lambda prediction, y: (prediction - y) ** 2)
+        assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_fitting_and_judging_a_long_series_takes_no_memory_of_its_length():
+    def peak(rows):
+        part = as_windows(np.random.default_rng(0).normal(size=(rows, 1)), np.array([rows]), 20, 1)
+        tracemalloc.start()
+        baselines.losses({"AR": baselines.fit_linear_ar(part)}, part, lambda prediction, y: prediction - y)
+        return tracemalloc.get_traced_memory()[1]
+
+    try:
+        assert peak(60_000) < 1.2 * peak(10_000)
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

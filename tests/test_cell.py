@@ -30,21 +30,6 @@ def network(features=2, hidden=6, layers=2, outputs=3, batch=4, time=5):
 # Parameters
 
 
-def test_joint_arrays_and_parameters_are_inverses_in_keras_gate_order():
-    kernel, recurrent, bias = (
-        jnp.arange(24.0).reshape(2, 12),
-        jnp.arange(36.0).reshape(3, 12),
-        jnp.arange(12.0),
-    )
-    params = cell.from_joint(kernel, recurrent, bias)
-    for gate, columns in zip("ifgo", np.arange(12).reshape(4, 3), strict=True):
-        np.testing.assert_array_equal(params["i" + gate]["kernel"], kernel[:, columns])
-        np.testing.assert_array_equal(params["h" + gate]["kernel"], recurrent[:, columns])
-        np.testing.assert_array_equal(params["h" + gate]["bias"], bias[columns])
-    for a, b in zip(cell.to_joint(params), (kernel, recurrent, bias), strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 @pytest.mark.parametrize("scheme", cell.INITS)
 def test_parameters_have_the_names_shapes_and_dtype_of_flax(x64, scheme):
     params = cell.init(KEY, features=2, hidden=5, layers=2, outputs=3, scheme=scheme)

@@ -12,7 +12,7 @@ import pytest
 import small
 
 from lstm_sched import keras_rules, rules
-from lstm_sched.checkpoint import digest, latest, restore, resume, save
+from lstm_sched.checkpoint import digest, latest, read, restore, resume, save
 from lstm_sched.member import start
 from lstm_sched.policies import CONTINUE, DROP_M, KERAS_LOOP, KERAS_RECOMPILE, SCRATCH, WEIGHTS_ONLY
 from lstm_sched.population import layout, stack, train
@@ -124,8 +124,8 @@ def test_every_component_is_saved_restored_and_continued_bitwise(policy, tmp_pat
     progress, _ = restore(tmp_path, start(FULL, member.origin))
     assert jax.tree.structure(progress) == jax.tree.structure(half)
     assert small.bits(progress) == small.bits(half)
-    for saved, read in zip(half.state, progress.state, strict=True):
-        assert digest(saved) == digest(read)
+    for saved, restored in zip(half.state, progress.state, strict=True):
+        assert digest(saved) == digest(restored)
     last = full_until(member, EPOCHS, progress)
     assert small.bits(last) == small.bits(full_until(member, EPOCHS))
     assert bool(last.log.trained) == (policy is not CONTINUE)
@@ -201,3 +201,25 @@ def test_a_digest_tells_every_bit():
     assert digest(tree) == digest({"a": np.array([1.0, -0.0], np.float32), "k": jax.random.key(1)})
     assert digest(tree) != digest(tree | {"a": jnp.asarray([1.0, 0.0])})
     assert digest(tree) != digest(tree | {"k": jax.random.key(2)})
+
+
+def test_everything_is_read_without_the_configuration(tmp_path):
+    half = until(a_member(), 3)
+    save(tmp_path, half, {"end": 3})
+    found = read(tmp_path)
+    assert small.bits([*found["params"].values()]) == small.bits(half.state.params)
+    assert list(found["moments"])[:2] == [".count", ".mu['bias']"]
+    assert small.bits([*found["moments"].values()]) == small.bits(half.state.moments)
+    assert small.bits([found["order"][""], found["clock"][""]]) == small.bits([half.state.order, half.clock])
+    with pytest.raises(FileNotFoundError, match="none in"):
+        read(tmp_path / "nowhere")
+
+
+def test_damage_is_seen_when_everything_is_read(tmp_path):
+    save(tmp_path, until(a_member(), 3), {"end": 3})
+    file = tmp_path / "3" / "_CHECKPOINT_METADATA"
+    saved = json.loads(file.read_text())
+    saved["custom_metadata"]["digest"]["order"] = "0"
+    file.write_text(json.dumps(saved))
+    with pytest.raises(ValueError, match=r"order in .* is damaged"):
+        read(tmp_path)

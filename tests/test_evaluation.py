@@ -25,6 +25,7 @@ def test_evaluation_is_the_mean_over_samples_whatever_the_batch():
 
 def test_a_weighted_evaluation_is_the_sum_of_weight_times_loss_over_the_number_of_samples():
     learner, part = small.learner(batch=4), small.data(10).train
+    assert isinstance(part, Samples)
     params = learner.init(jax.random.key(1))
     weight_N = np.random.default_rng(0).uniform(0, 3, 10)
     x_NTF, y_NO = map(np.asarray, part.take(np.arange(10)))

@@ -84,8 +84,12 @@ def test_the_innermost_optax_name_decides_whatever_the_weights_are_called():
 
 EXPECTED = {
     "keras_adam": {"mu", "nu", "count"},
-    "keras_sgd": set(),
+    "keras_adamw": {"mu", "nu", "count"},
+    "keras_lion": {"mu", "count"},
     "keras_momentum": {"mu"},
+    "keras_nesterov": {"mu"},
+    "keras_rmsprop": {"nu"},
+    "keras_sgd": set(),
     "adam": {"mu", "nu", "count"},
     "adamw": {"mu", "nu", "count"},
     "adamax": {"mu", "nu", "count"},

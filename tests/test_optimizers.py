@@ -1,18 +1,35 @@
 """Keras' forms against loops written from its formulas; law 7, Adam after a boundary in closed form."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from lstm_sched.fractions import spread
-from lstm_sched.optimizers import OPTIMIZERS, keras_adam, keras_sgd
+from lstm_sched import cell
+from lstm_sched.fractions import moment_of, spread
+from lstm_sched.joint import from_joint, to_joint, variable_of
+from lstm_sched.optimizers import (
+    OPTIMIZERS,
+    clipped,
+    keras_adam,
+    keras_adamw,
+    keras_lion,
+    keras_rmsprop,
+    keras_sgd,
+)
 from lstm_sched.policies import CONTINUE
 from lstm_sched.state import Moments, TrainState, mix
 
 GRADS = np.random.default_rng(0).normal(size=(40, 5))
 B1, B2 = 0.9, 0.999
+
+
+def single(x):
+    """A number by way of float32, as Keras' `cast` takes it."""
+    return float(np.float32(x))
 
 
 def descend(factory, rates, grads, state=None, params=None):
@@ -27,16 +44,86 @@ def descend(factory, rates, grads, state=None, params=None):
     return np.array(updates), state
 
 
-def test_keras_adam_is_its_published_recurrence(x64):
-    rates = np.linspace(1e-3, 1e-2, len(GRADS))
-    got, _ = descend(keras_adam, rates, GRADS)
-    m = v = np.zeros(5)
-    b1, b2 = float(np.float32(B1)), float(np.float32(B2))  # Keras rounds the bases of the powers
-    for t, (rate, g) in enumerate(zip(rates, GRADS, strict=True), 1):
-        m = B1 * m + (1 - B1) * g
-        v = B2 * v + (1 - B2) * g**2
-        want = -rate * np.sqrt(1 - b2**t) / (1 - b1**t) * m / (np.sqrt(v) + 1e-7)
-        np.testing.assert_allclose(got[t - 1], want, rtol=1e-12)
+# ---- Keras' update rules of one variable: each yields the weights after every step
+
+
+def adam_rule(p, rates, grads, weight_decay=0.0):
+    m = v = np.zeros_like(p)
+    for t, (rate, g) in enumerate(zip(rates, grads, strict=True), 1):
+        p = p - p * single(weight_decay) * rate
+        m, v = m + (g - m) * (1 - B1), v + (g**2 - v) * (1 - B2)
+        alpha = rate * np.sqrt(1 - single(B2) ** t) / (1 - single(B1) ** t)
+        p = p - m * alpha / (np.sqrt(v) + 1e-7)
+        yield p
+
+
+def sgd_rule(p, rates, grads, momentum=0.0, nesterov=False):
+    velocity, momentum = np.zeros_like(p), single(momentum)
+    for rate, g in zip(rates, grads, strict=True):
+        velocity = velocity * momentum - g * rate
+        p = p + (velocity * momentum - g * rate if nesterov else velocity)
+        yield p
+
+
+def rmsprop_rule(p, rates, grads, rho=0.9, momentum=0.0, centered=False):
+    velocity = average = buffer = np.zeros_like(p)
+    for rate, g in zip(rates, grads, strict=True):
+        velocity = rho * velocity + (1 - rho) * g**2
+        average = rho * average + (1 - rho) * g
+        denominator = velocity - average**2 + 1e-7 if centered else velocity + 1e-7
+        buffer = momentum * buffer + rate * g / np.sqrt(denominator)
+        p = p - buffer
+        yield p
+
+
+def lion_rule(p, rates, grads):
+    m, b1, b2 = np.zeros_like(p), single(0.9), single(0.99)
+    for rate, g in zip(rates, grads, strict=True):
+        p = p - rate * np.sign(m * b1 + g * (1 - b1))
+        m = m * b2 + g * (1 - b2)
+        yield p
+
+
+RULES = {
+    "adam": (keras_adam, adam_rule),
+    "adamw": (keras_adamw, partial(adam_rule, weight_decay=0.004)),
+    "adamw 0.3": (partial(keras_adamw, weight_decay=0.3), partial(adam_rule, weight_decay=0.3)),
+    "sgd": (keras_sgd, sgd_rule),
+    "momentum": (partial(keras_sgd, momentum=0.9), partial(sgd_rule, momentum=0.9)),
+    "nesterov": (OPTIMIZERS["keras_nesterov"], partial(sgd_rule, momentum=0.9, nesterov=True)),
+    "nesterov of nothing": (partial(keras_sgd, nesterov=True), partial(sgd_rule, nesterov=True)),
+    "rmsprop": (keras_rmsprop, rmsprop_rule),
+    "rmsprop 0.5": (partial(keras_rmsprop, rho=0.5), partial(rmsprop_rule, rho=0.5)),
+    "rmsprop momentum": (partial(keras_rmsprop, momentum=0.9), partial(rmsprop_rule, momentum=0.9)),
+    "rmsprop centered": (partial(keras_rmsprop, centered=True), partial(rmsprop_rule, centered=True)),
+    "lion": (keras_lion, lion_rule),
+}
+
+
+def follow(name):
+    """Weights after every step of ours and of Keras' rule, under a falling rate and gradients of all sizes."""
+    factory, rule = RULES[name]
+    rates = np.geomspace(1e-2, 1e-4, len(GRADS))
+    grads = GRADS * np.array([1, 1e-2, 1e-4, 1e-6, 3])  # some where epsilon matters
+    p = np.array([0.5, -1.0, 2.0, 0.1, 0.0])
+    params, state, path = jnp.asarray(p, float), None, []
+    for rate, g in zip(rates, grads, strict=True):
+        (update,), state = descend(factory, [rate], g[None], state, params)
+        params = params + jnp.asarray(update, float)
+        path.append(np.asarray(params))
+    return np.array(path), np.array(list(rule(p, rates, grads)))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_each_of_keras_forms_is_its_update_rule(name):
+    got, want = follow(name)
+    np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_each_of_keras_forms_is_its_update_rule_in_float64(name, x64):
+    got, want = follow(name)
+    np.testing.assert_allclose(got, want, rtol=1e-13, atol=1e-13)
 
 
 def test_keras_adam_differs_from_every_constant_epsilon_of_optax(x64):
@@ -54,14 +141,21 @@ def test_without_epsilon_keras_adam_is_optax_adam(x64):
     np.testing.assert_allclose(ours[-1], optaxs[-1], rtol=2e-5)
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
-def test_keras_sgd_has_the_rate_inside_its_velocity(momentum, x64):
-    rates = np.geomspace(1, 1e-3, len(GRADS))
-    got, _ = descend(lambda rate: keras_sgd(rate, momentum), rates, GRADS)
-    velocity = np.zeros(5)
-    for rate, g, update in zip(rates, GRADS, got, strict=True):
-        velocity = float(np.float32(momentum)) * velocity - rate * g
-        np.testing.assert_allclose(update, velocity, rtol=1e-12)
+def found_in(factory, params):
+    """The parts of an optimizer's state that a policy tells apart."""
+    leaves = jax.tree_util.tree_leaves_with_path
+    weights = {path: leaf.shape for path, leaf in leaves(params)}
+    return {moment_of(path, leaf.shape, weights) for path, leaf in leaves(factory(0.1).init(params))}
+
+
+def test_a_policy_finds_the_moments_of_every_variant():
+    params = {"w": jnp.ones((2, 3), float)}
+    assert found_in(partial(keras_rmsprop, momentum=0.9), params) == {"mu", "nu"}
+    assert found_in(partial(keras_rmsprop, centered=True), params) == {"mu", "nu"}
+    for limit in ("clipnorm", "global_clipnorm", "clipvalue"):
+        for name in ("keras_adam", "keras_adamw", "keras_sgd", "keras_nesterov", "keras_rmsprop"):
+            plain = found_in(OPTIMIZERS[name], params)
+            assert found_in(clipped(OPTIMIZERS[name], **{limit: 1.0}), params) == plain
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -80,6 +174,117 @@ def test_each_is_a_factory_of_a_traced_rate(name):
     assert len(traced) == 1
     assert np.isfinite(low["w"]).all()
     assert np.abs(high["w"]).max() > np.abs(low["w"]).max()
+
+
+# ---- clipping
+
+
+def gradients(scale=1.0):
+    """Of a network of two layers, each Keras variable of another norm."""
+    rng = np.random.default_rng(1)
+    shapes = {"lstm_0": ((2, 12), (3, 12), (12,)), "lstm_1": ((3, 12), (3, 12), (12,))}
+    grads = {
+        layer: from_joint(*(jnp.asarray(scale * rng.uniform(0.01, 2) * rng.normal(size=s)) for s in three))
+        for layer, three in shapes.items()
+    }
+    return grads | {"head": {"kernel": jnp.asarray(scale * rng.normal(size=(3, 1))), "bias": jnp.zeros(1)}}
+
+
+def joined(tree):
+    """As Keras' list of variables."""
+    cells = [np.asarray(a) for n in range(2) for a in to_joint(tree[f"lstm_{n}"])]
+    return [*cells, np.asarray(tree["head"]["kernel"]), np.asarray(tree["head"]["bias"])]
+
+
+def through(factory, grads):
+    """The gradients that the optimizer sees."""
+    sgd = factory(-1.0)
+    return sgd.update(grads, sgd.init(grads))[0]
+
+
+def keras_clipnorm(arrays, limit):
+    return [a * limit / max(np.sqrt(np.sum(a**2)), limit) for a in arrays]
+
+
+def keras_global_clipnorm(arrays, limit):
+    norm = np.sqrt(sum(np.sum(a**2) for a in arrays))
+    return [a * limit * min(1 / norm, 1 / limit) for a in arrays]
+
+
+def keras_clipvalue(arrays, limit):
+    return [np.clip(a, -limit, limit) for a in arrays]
+
+
+KERAS_CLIPS = {
+    "clipnorm": keras_clipnorm,
+    "global_clipnorm": keras_global_clipnorm,
+    "clipvalue": keras_clipvalue,
+}
+
+
+@pytest.mark.parametrize("name", KERAS_CLIPS)
+@pytest.mark.parametrize("limit", [1e-3, 1.0, 3.0, 100.0])
+def test_clipping_is_that_of_keras_over_its_joint_variables(name, limit, x64):
+    grads = gradients()
+    got = joined(through(clipped(optax.sgd, **{name: limit}, variable_of=variable_of), grads))
+    for ours, keras in zip(got, KERAS_CLIPS[name](joined(grads), limit), strict=True):
+        np.testing.assert_allclose(ours, keras, rtol=1e-14)
+
+
+def test_without_a_mapping_every_leaf_is_a_variable(x64):
+    grads = gradients()
+    got = through(clipped(optax.sgd, clipnorm=1.0), grads)
+    for ours, keras in zip(jax.tree.leaves(got), keras_clipnorm(jax.tree.leaves(grads), 1.0), strict=True):
+        np.testing.assert_allclose(ours, keras, rtol=1e-14)
+    joint = joined(through(clipped(optax.sgd, clipnorm=1.0, variable_of=variable_of), grads))
+    assert any(np.abs(a - b).max() > 0.01 for a, b in zip(joined(got), joint, strict=True))
+
+
+@pytest.mark.parametrize("name", KERAS_CLIPS)
+def test_gradients_within_the_limit_keep_every_bit(name):
+    grads = gradients(scale=1e-3)
+    got = through(clipped(optax.sgd, **{name: 0.1}, variable_of=variable_of), grads)
+    jax.tree.map(np.testing.assert_array_equal, got, grads)
+
+
+def test_clipping_is_differentiable_where_a_gradient_is_zero():
+    zero = jax.tree.map(jnp.zeros_like, gradients())
+
+    def total(grads):
+        return sum(jnp.sum(g) for g in jax.tree.leaves(through(clipped(optax.sgd, clipnorm=1.0), grads)))
+
+    jax.tree.map(lambda g: np.testing.assert_array_equal(g, 1), jax.grad(total)(zero))
+
+
+def test_weight_decay_is_not_clipped(x64):
+    grads, params = gradients(), cell.init(jax.random.key(0), features=2, hidden=3, layers=2)
+    plain, both = clipped(keras_adam, clipvalue=0.1)(0.5), clipped(keras_adamw, clipvalue=0.1)(0.5)
+    without, _ = plain.update(grads, plain.init(params), params)
+    decayed, _ = both.update(grads, both.init(params), params)
+    jax.tree.map(
+        lambda a, b, p: np.testing.assert_allclose(b - a, -0.5 * single(0.004) * p, rtol=0, atol=1e-15),
+        without, decayed, params,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({}, r"clipped: \{\}; allowed: exactly one of clipnorm, global_clipnorm, clipvalue"),
+        ({"clipnorm": 1.0, "clipvalue": 0.5}, "clipped: .*clipnorm.*clipvalue.*; allowed: exactly one"),
+        ({"clipnorm": 0.0}, "clipnorm: 0.0; allowed: more than 0"),
+        ({"global_clipnorm": -1.0}, "global_clipnorm: -1.0; allowed"),
+        ({"clipvalue": float("nan")}, "clipvalue: nan; allowed"),
+    ],
+)
+def test_a_clip_that_keras_would_refuse_or_ignore_is_refused(limits, message):
+    with pytest.raises(ValueError, match=message):
+        clipped(keras_adam, **limits)
+
+
+def test_the_same_clip_is_the_same_factory_so_that_nothing_is_compiled_again():
+    assert clipped(keras_adam, clipnorm=1.0) is clipped(keras_adam, clipnorm=1.0)
+    assert clipped(keras_adam, clipnorm=1.0) is not clipped(keras_adam, global_clipnorm=1.0)
 
 
 # ---- law 7: constant gradient g, m = g and v = g² before the boundary, epsilon 0, the old count large

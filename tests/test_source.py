@@ -1,17 +1,21 @@
 """A user's own data in the main job: files, arrays, and every bad one refused before anything is compiled."""
 
 import dataclasses
+import hashlib
 import json
 import sys
 
 import numpy as np
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from experiments import refit, training
+from experiments import refit, source, training
 from experiments.refit import Config
-from experiments.source import open_source
+from experiments.source import open_source, outline
 from lstm_sched import from_arrays, load
+from lstm_sched.series import Series
 
 ROWS = 400
 SMALL = Config(window=4, hidden=3, batch=128, epochs=2, seeds=1, arms=("one_fit", "keras_loop"))
@@ -163,6 +167,48 @@ def test_a_bad_file_is_refused_with_exit_code_2_and_writes_nothing(
     assert exit_.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not out.exists()
+
+
+@given(st.integers(1, 400), st.integers(0, 2**32 - 1), st.integers(1, 30))
+def test_an_outline_has_every_stretch_and_the_extremes_of_each_bin(rows, seed, bins):
+    rng = np.random.default_rng(seed)
+    values_RF, row_R = rng.normal(size=(rows, 2)), np.arange(rows)
+    segment_R = np.cumsum(rng.random(rows) < 0.05)
+    series = Series("long", ("x", "y"), "x", values_RF, segment_R, row_R, row_R)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "BINS", bins)
+        drawn = outline(series)
+    width = -(-rows // bins)
+    kept = drawn.times_R.tolist()
+    assert kept == sorted(set(kept))
+    for field in ("values_RF", "segment_R", "date_R"):
+        np.testing.assert_array_equal(getattr(drawn, field), getattr(series, field)[kept])
+    for start in range(0, rows, width):
+        bin_R = values_RF[start : start + width, 0]
+        assert {start + int(bin_R.argmin()), start + int(bin_R.argmax())} <= set(kept)
+    for segment in set(segment_R.tolist()):
+        stretch = np.flatnonzero(segment_R == segment)
+        assert {int(stretch[0]), int(stretch[-1])} <= set(kept)
+    assert len(kept) <= 2 * (bins + segment_R[-1] + 1) + width
+    if width == 1:
+        assert len(kept) == rows
+
+
+def test_a_source_of_a_long_series_keeps_no_more_than_is_trained_on_and_drawn():
+    rows = 500_000
+    given_ = from_arrays({"x": np.sin(np.arange(rows))}, target="x").series
+    drawn = open_source(SMALL, "x", given_).series
+    assert drawn is not None
+    assert len(drawn.values_RF) <= 2 * source.BINS + 10
+    assert (drawn.times_R[0], drawn.times_R[-1]) == (0, rows - 1)
+
+
+def test_the_digest_is_that_of_the_bytes_whatever_the_width_of_whole_numbers(monkeypatch):
+    monkeypatch.setattr(source, "BLOCK", 7)
+    series = load("co2")
+    wide = series._replace(segment_R=series.segment_R.astype(np.int64))
+    expected = hashlib.sha256(wide.values_RF.tobytes() + wide.segment_R.tobytes()).hexdigest()[:16]
+    assert [open_source(SMALL, "x", of).digest for of in (series, wide)] == [expected] * 2
 
 
 def test_a_bundled_series_takes_other_columns_but_no_other_time():

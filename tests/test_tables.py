@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import tracemalloc
 
 import numpy as np
 import polars as pl
@@ -229,6 +230,27 @@ def test_arrays_of_a_wrong_form_are_an_error(columns, message):
 def test_a_file_with_a_header_alone_has_no_rows(tmp_path):
     with pytest.raises(ValueError, match=r"own.csv: no rows"):
         read_table(csv(tmp_path, "a,b\n"), target="b")
+
+
+def test_more_rows_than_can_be_numbered_are_an_error(monkeypatch):
+    monkeypatch.setattr(tables, "MAX_ROWS", 4)
+    assert from_arrays({"x": numbers(4)}, target="x").understood.rows == 4
+    with pytest.raises(ValueError, match="arrays: 5 rows; at least 2 are needed, at most 4 allowed"):
+        from_arrays({"x": numbers(5)}, target="x")
+
+
+def test_a_long_table_takes_a_few_times_the_memory_of_its_values():
+    rows = 500_000
+    columns = {"x": pl.Series(np.random.default_rng(0).normal(size=rows))}
+    tracemalloc.start()
+    try:
+        series = from_arrays(columns, target="x").series
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert series.values_RF.nbytes == 8 * rows
+    assert kept < 2.6 * 8 * rows  # and three numbers of 4 bytes a row
+    assert peak < 8 * 8 * rows
 
 
 def test_too_many_columns_fail_at_once_and_a_wide_table_names_few(tmp_path):

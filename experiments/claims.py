@@ -1,0 +1,129 @@
+"""Which sentences of the usual answer to the question hold?
+
+    python -m experiments.claims
+
+Twenty-one claims, C1 to C21, are made for a loop of fit(epochs=1); docs/examples.md has the three examples that they
+speak of. No verdict is written by hand: each is computed from its evidence. Some are decided here and now, by
+trainings of the question's network on sunspots whose bits are compared; two by the real Keras, where it is
+installed; the measured ones by the newest raw results of the other experiments.
+
+Runtime: under a minute on two cores. Expected: whatever speaks of the loop as it is written does not hold, as that
+loop is one fit, bit for bit; examples 2 and 3 do not do what is said of them; of loops that drop state the sign varies.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from experiments import (
+    claims_identity,
+    claims_keras,
+    claims_measured,
+    claims_page,
+    claims_rules,
+    claims_runs,
+    page,
+    record,
+    report,
+    training,
+)
+from experiments.claims_list import CLAIMS, Finding
+from experiments.claims_plan import EXPERIMENT, Config, Plan, command, prepare
+from experiments.claims_read import Refit, Rule
+from experiments.claims_runs import Runs
+
+PARTS = (claims_identity, claims_rules)
+
+Row = dict[str, str]  # id, claim, verdict, evidence, command
+
+
+def execute(plan: Plan) -> list[Row]:
+    """Train, ask, read, decide, write and print: the rows of claims.csv."""
+    try:
+        return _execute(plan)
+    except KeyboardInterrupt:
+        record.write_status(plan.folder, "interrupted")
+        print(
+            f"stopped; {plan.folder} holds no results. To go on: {record.command(EXPERIMENT)}",
+            file=sys.stderr,
+        )
+        sys.exit(training.EXIT[training.signal.SIGINT])
+
+
+def _execute(plan: Plan) -> list[Row]:
+    began, out = time.monotonic(), report.console()
+    record.write_status(plan.folder, "running")
+    ways = (
+        claims_runs.of_question(plan.question[0].epochs),
+        claims_runs.of_small(plan.small[0].epochs),
+    )
+    out.print(f"{len(CLAIMS)} claims; under a minute on two cores. Ctrl-C stops it. Results: {plan.folder}")
+    out.print("1 of 3: the loop and example 2, with and without rules (C1 to C5, C7 to C9, C14, C16)")
+    question = claims_runs.train(*plan.question, ways[0], plan.config.seeds, out)
+    out.print("2 of 3: what a loop keeps and repeats, and the rates of example 3 (C13, C15)")
+    small = claims_runs.train(*plan.small, ways[1], plan.config.seeds, out)
+    out.print("3 of 3: real Keras, in a process of its own (C12, C21): about 10 s where it is installed")
+    said = claims_keras.ask(plan.config.keras)
+    found = decide(question, small, said, plan.refits, plan.rules)
+    rows = [
+        {"id": name, "claim": CLAIMS[name].text, **found[name]._asdict(), "command": command(name, plan)}
+        for name in CLAIMS
+    ]
+    write(plan, rows, question, small, said)
+    out.print(table(rows))
+    out.print(claims_page.answer(rows), style="bold")
+    seconds = time.monotonic() - began
+    record.write_status(plan.folder, "finished", seconds=round(seconds, 1))
+    out.print(f"{seconds:.0f} s. Table, raw numbers and page: {plan.folder}")
+    void = [row["id"] for row in rows if row["verdict"] == "void"]
+    if void:
+        raise RuntimeError(f"void: {', '.join(void)}; trainings that must differ did not")
+    return rows
+
+
+def decide(
+    question: Runs, small: Runs, said: claims_keras.Said, refits: Sequence[Refit], rules: Sequence[Rule]
+) -> dict[str, Finding]:
+    """A finding for each claim, from its evidence alone; `void` where trainings that must differ did not."""
+    found = {name: rule(question) for part in PARTS for name, rule in part.OF_QUESTION.items()}
+    found |= {name: rule(small) for part in PARTS for name, rule in part.OF_SMALL.items()}
+    found = claims_measured.beside(found, refits)
+    for runs, one, other, names in (
+        (question, "keras_recompile", "one_fit", ("C1", "C2", "C3", "C4", "C5")),
+        (question, "one_fit, all rules", "one_fit, stopping", ("C7", "C14")),
+        (small, "keras_reseed", "one_fit", ("C15",)),
+    ):
+        if not claims_runs.weights(runs, one, other):
+            blind = Finding("void", f"{one} and {other} must differ, and are the same bits")
+            found |= dict.fromkeys(names, blind)
+    return found | claims_keras.findings(said) | claims_measured.decide(refits, rules)
+
+
+def write(plan: Plan, rows: list[Row], question: Runs, small: Runs, said: claims_keras.Said) -> None:
+    """The table, the raw numbers behind it, and the page."""
+    record.write_csv(plan.folder / "claims.csv", rows)
+    record.write_csv(plan.folder / "trainings.csv", claims_runs.rows({"question": question, "small": small}))
+    record.write_json(plan.folder / "keras.json", said._asdict())
+    page.write(plan.folder, claims_page.sections(plan.folder, rows, small, plan.refits))
+
+
+def table(rows: list[Row]) -> Table:
+    """All claims for a terminal."""
+    made = Table(title="the claims of the usual answer", box=box.SIMPLE)
+    for column, width in (("", 3), ("claim", 24), ("verdict", 10), ("evidence", None), ("command", 22)):
+        made.add_column(column, width=width, overflow="fold")
+    for row in rows:
+        made.add_row(*row.values())
+    return made
+
+
+def main(config: Config | None = None) -> list[Row]:
+    """The whole command, for Python: the rows of claims.csv. ValueError for what the command line would refuse."""
+    return execute(prepare(Config() if config is None else config))
+
+
+if __name__ == "__main__":
+    training.command_line(EXPERIMENT, Config, prepare, execute, __doc__ or "")

@@ -1,0 +1,127 @@
+"""Claims that other experiments decide: each a function from their results to a finding."""
+
+from collections.abc import Sequence
+
+from experiments.claims_list import CLAIMS, Finding
+from experiments.claims_read import EARLY, Refit, Rule
+from experiments.words import change
+from lstm_sched import stats
+
+ONCE, LOST = ("one fit",), ("reset", "initial_epoch")  # memories of a rule
+NEEDS = {  # what would decide the claims that nothing here measures yet
+    "C6": "the distance gone and the loss barrier from the first epochs to the end, for one fit and for the loop",
+    "C17": "the time of a call against that of an epoch",
+    "C19": "noise once, in each epoch and in each step, with and without a change of volatility",
+    "C20": "a lower against a higher rate at a plateau, and the loss barrier between the two",
+}
+
+
+def decide(refits: Sequence[Refit], rules: Sequence[Rule]) -> dict[str, Finding]:
+    """C6, C10, C11, C17 to C20."""
+    missing = {
+        name: Finding("not measured yet", f"it takes {needs} ({CLAIMS[name].experiment})")
+        for name, needs in NEEDS.items()
+    }
+    return missing | {"C10": stopping_helps(rules), "C11": lowering_helps(rules), "C18": superior(refits)}
+
+
+def beside(found: dict[str, Finding], refits: Sequence[Refit]) -> dict[str, Finding]:
+    """C2 and C4, of which bits decide what is written, with what is known of loops that drop state."""
+    dropping = [effects for refit in refits for effects in refit.effects.values() if not _same(effects)]
+    agreed = [stats.combine(*effects)[0] for effects in dropping]
+    early = [
+        f"{change(r.early)} on {r.table.series} (n = {r.early.n}, {r.table.place})" for r in refits if r.early
+    ]
+    second = {
+        "C2": f"loops that drop state: on both metrics better in {agreed.count('better')}, worse in "
+        f"{agreed.count('worse')} of {len(agreed)} (see C18)"
+        if dropping
+        else "what loops that drop state come to is not measured yet",
+        "C4": f"with compile in the loop validation loss at epoch {EARLY} changes by {', '.join(early)}"
+        if early
+        else "with compile in the loop: the curves of refit, which say it, are not here",
+    }
+    return found | {
+        name: found[name]._replace(evidence=f"{found[name].evidence}; {text}")
+        for name, text in second.items()
+    }
+
+
+def superior(refits: Sequence[Refit]) -> Finding:
+    """C18: of the loop as it is written, `keras_loop`; loops that drop state are beside it."""
+    as_written = [refit.effects["keras_loop"] for refit in refits if "keras_loop" in refit.effects]
+    if not as_written:
+        return Finding("not measured yet", "no results of refit with keras_loop")
+    evidence = (
+        f"as written: {', '.join(dict.fromkeys(stats.combine(*effects)[1] for effects in as_written))}. "
+    )
+    evidence += (
+        f"With state dropped, test loss {stats.END} / {stats.SELECTED}: {'; '.join(map(_series, refits))}"
+    )
+    verdicts = [stats.combine(*effects)[0] for effects in as_written]
+    dropping = [e for refit in refits for effects in refit.effects.values() for e in effects]
+    if all(v == "identical" for v in verdicts):
+        helps = any(e.verdict == "better" for e in dropping)
+        return Finding("not as written" if helps else "does not hold", evidence)
+    if "better" in verdicts:
+        return Finding("holds" if set(verdicts) == {"better"} else "depends", evidence)
+    return Finding("undecided" if {"undecided", "mixed"} & set(verdicts) else "does not hold", evidence)
+
+
+def stopping_helps(rules: Sequence[Rule]) -> Finding:
+    """C10: a lower loss after the last epoch in fewer epochs, in one fit and in a loop that is handed the rule."""
+    looked = [r for r in rules if r.rule == "stopping"]
+    once, loop = (list(filter(_stops_well, _of(looked, *memory))) for memory in (ONCE, LOST))
+    if not _of(looked, *ONCE):
+        return Finding("not measured yet", "no results of monitoring with stopping")
+    if once:
+        return Finding("holds" if loop else "not as written", _listed(looked))
+    open_ = any(r.effect.verdict == "undecided" for r in _of(looked, *ONCE))
+    return Finding("undecided" if open_ else "does not hold", _listed(looked))
+
+
+def lowering_helps(rules: Sequence[Rule]) -> Finding:
+    """C11: rules that lower the rate, in one fit."""
+    looked = [r for r in rules if r.rule != "stopping"]
+    verdicts = {r.effect.verdict for r in _of(looked, *ONCE)}
+    if not verdicts:
+        return Finding("not measured yet", "no results of monitoring with a rule that lowers the rate")
+    if "better" in verdicts:
+        return Finding("depends" if "worse" in verdicts else "holds", _listed(looked))
+    return Finding("undecided" if "undecided" in verdicts else "does not hold", _listed(looked))
+
+
+def _same(effects: tuple[stats.Effect, stats.Effect]) -> bool:
+    return effects[0].verdict == "identical"
+
+
+def _series(refit: Refit) -> str:
+    dropping = {arm: effects for arm, effects in refit.effects.items() if not _same(effects)}
+    n = " or ".join(str(n) for n in sorted({end.n for end, _ in dropping.values()}))
+    arms = (f"{arm} {change(end)} / {change(selected)}" for arm, (end, selected) in dropping.items())
+    return f"{refit.table.series} (n = {n}, {refit.table.place}) {', '.join(arms)}"
+
+
+def _of(rules: Sequence[Rule], *memories: str) -> list[Rule]:
+    """Those with such a memory, after the last epoch."""
+    return [r for r in rules if r.memory in memories and r.metric == stats.END]
+
+
+def _stops_well(r: Rule) -> bool:
+    return r.effect.verdict == "better" and r.epochs_median < r.table.config["epochs"]
+
+
+def _listed(rules: Sequence[Rule]) -> str:
+    """One fit by patience; the loops that lose the memory together."""
+    once = [
+        f"patience {r.patience} {change(r.effect)}, {r.epochs_median:g} epochs (n = {r.effect.n}, {r.table.place})"
+        for r in _of(rules, *ONCE)
+    ]
+    loops = _of(rules, *LOST)
+    text = f"{rules[0].rule} in one fit of {rules[0].table.config['epochs']} epochs, test loss {stats.END}: "
+    text += "; ".join(once)
+    if loops:
+        epochs = sorted({f"{r.epochs_median:g}" for r in loops}, key=float)
+        verdicts = sorted({r.effect.verdict for r in loops})
+        text += f"; handed to each fit of a loop: {' or '.join(verdicts)}, {' or '.join(epochs)} epochs"
+    return text

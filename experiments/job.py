@@ -1,0 +1,54 @@
+"""A plan carried out as far as all experiments do the same: say what is planned, train, note how it ended."""
+
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+
+from experiments import arms as A
+from experiments import record, report, training
+from experiments.outcome import Results
+from experiments.plan import Plan, job_folder
+from lstm_sched import population
+from lstm_sched.member import Progress
+
+
+def each(plans: list[Plan], execute_one: Callable[[Plan], Results]) -> list[Results]:
+    """Every series in turn; where a signal stops one, the whole is what the user goes on with."""
+    try:
+        return [execute_one(plan) for plan in plans]
+    except training.Interrupted as e:
+        raise training.Interrupted(e.signum, job_folder(plans)) from e
+
+
+def train(plan: Plan, console: Console) -> tuple[Progress, float]:
+    """All members at their last epoch, and the seconds that it took."""
+    config, built = plan.config, plan.built
+    report.say_data(console, config, plan.source)
+    member_M = population.stack(A.members(plan.arms, config, built))
+    learner, layout, data = built.learner, built.layout, built.split.data
+    compiled, epoch_seconds = training.probe(learner, layout, member_M, data)
+    report.say_plan(console, plan.folder, config, plan.arms, layout, compiled, epoch_seconds)
+    record.write_status(plan.folder, "running", of=config.epochs)
+    chunk = training.chunk_of(epoch_seconds, config.epochs)
+    started = time.monotonic()
+    labels = A.labels(plan.arms)
+    state_M = training.train(
+        plan.folder, learner, layout, member_M, labels, data, config.epochs, chunk, console
+    )
+    return state_M, time.monotonic() - started
+
+
+def finish(plan: Plan, console: Console, began: float, trained: float, void: list[str]) -> None:
+    """Note the end. RuntimeError where an arm is not the run that it must be."""
+    total = time.monotonic() - began
+    record.write_status(
+        plan.folder,
+        "finished",
+        epochs=plan.config.epochs,
+        seconds_training=round(trained, 1),
+        seconds=round(total, 1),
+    )
+    console.print(f"{total:.0f} s, of them {trained:.0f} s training. Raw numbers and figure: {plan.folder}")
+    if void:
+        raise RuntimeError(f"void: {', '.join(void)} must be another run bit for bit, and is not")

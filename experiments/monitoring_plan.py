@@ -1,0 +1,77 @@
+"""Which runs tell what a loop does to a rule: {no rule, stopping, plateau} × {one fit, kept, reset, initial_epoch}."""
+
+from dataclasses import dataclass
+
+from experiments import arms as A
+from experiments import plan
+from experiments.plan import Experiment, Plan
+from experiments.setting import Built, Setting
+from lstm_sched import keras_rules
+from lstm_sched.monitor import Watch
+from lstm_sched.policies import CONTINUE, KERAS_INITIAL_EPOCH, KERAS_LOOP
+from lstm_sched.series import Series
+
+RULES = ("stopping", "plateau")
+MEMORIES = {  # of a loop's boundaries
+    "kept": CONTINUE,
+    "reset": KERAS_LOOP,
+    "initial_epoch": KERAS_INITIAL_EPOCH,
+}
+QUICK = {"epochs": 10, "seeds": 6, "patience": (1, 2)}
+
+
+@dataclass(frozen=True)
+class Config(Setting):
+    """Fields of this experiment."""
+
+    patience: tuple[int, ...] = (5, 10)
+    """epochs without improvement of the validation loss after which a rule acts"""
+    factor: float = 0.1
+    """of the learning rate, when it does not improve"""
+    quick: bool = False
+    """10 epochs, 6 seeds and patience 1 and 2, unless said otherwise: to see it work, not to conclude from"""
+
+
+def name_of(rule: str, patience: int, memory: str = "") -> str:
+    """What the arm is called."""
+    return f"{rule}_{patience}" + f"_{memory}" * bool(memory)
+
+
+def arms_of(config: Config, built: Built) -> tuple[list[A.Arm], dict[str, str]]:
+    """One fit without a rule, the reference, then each rule and patience in one fit and in the three loops."""
+    n, fit = config.seeds, config.every
+    none = keras_rules.watch(config.epochs)
+    arms = [A.Arm(A.REFERENCE, CONTINUE, 0, n, (), A.REFERENCE, watch=none)]
+    for rule in RULES:
+        for patience in config.patience:
+            watch = _watch(rule, patience, config)
+            arms.append(A.Arm(name_of(rule, patience), CONTINUE, 0, n, (), watch=watch))
+            for memory, policy in MEMORIES.items():
+                same = A.REFERENCE if fit == 1 else None  # the first epoch of a fit is always its best
+                if memory == "kept":
+                    same = name_of(rule, patience)
+                seeds = min(n, A.IDENTITY_SEEDS) if same else n
+                ends = 0 if memory == "kept" else fit  # kept counters are the user's own, not a callback's
+                name = name_of(rule, patience, memory)
+                arms.append(A.Arm(name, policy, fit, seeds, (), same, watch=watch, fit=ends))
+    return arms, {}
+
+
+def _watch(rule: str, patience: int, config: Config) -> Watch:
+    if rule == "stopping":
+        return keras_rules.watch(config.epochs, stopping=keras_rules.stopping(patience, restore=True))
+    return keras_rules.watch(config.epochs, plateau=keras_rules.plateau(patience, config.factor))
+
+
+MONITORING = Experiment("monitoring", Config, arms_of, watched=True)
+
+
+def prepare(config: Config, given: Series | None = None) -> list[Plan]:
+    """All that is decided before the first step; ValueError before any compilation."""
+    if config.resume is None and config.quick:
+        config = plan.unless_asked(config, QUICK)
+    repeated = len(set(config.patience)) < len(config.patience)
+    if not config.patience or repeated or min(config.patience) < 1:
+        raise ValueError(f"patience: {config.patience}; allowed: different numbers of epochs, 1 or more")
+    keras_rules.plateau(factor=config.factor)
+    return plan.prepare(MONITORING, config, given)

@@ -1,0 +1,140 @@
+"""What a run decides before its first step: configuration, data, arms, and the folder that holds them."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments import arms as A
+from experiments import outcome, record, training
+from experiments.setting import Built, Setting, build, check
+from experiments.source import Source, open_source
+from lstm_sched import population, stats
+from lstm_sched.series import Series
+
+
+class Experiment(NamedTuple):
+    """What tells one question from another."""
+
+    name: str  # of the module that is run
+    config: type[Setting]
+    arms: Callable[[Any, Built], tuple[list[A.Arm], dict[str, str]]]  # and those left out, {name: twin}
+    watched: bool = False  # whether arms have per-epoch rules
+
+
+class Plan(NamedTuple):
+    """All that is decided before the first step on one series."""
+
+    config: Any  # of the experiment's type
+    folder: Path
+    source: Source
+    built: Built
+    arms: list[A.Arm]
+    twins: dict[str, str]
+
+
+def prepare(experiment: Experiment, config: Setting, given: Series | None = None) -> list[Plan]:
+    """Check everything for every series, then make the folders. ValueError before any compilation.
+
+    `given` is a series from Python, in place of the one that `data` names.
+    """
+    if config.resume is not None:
+        return _resumed(experiment, config, given)
+    check(config)
+    names = [Path(name).stem if given is None else given.name for name in config.data]
+    if given is not None and len(names) > 1:
+        raise ValueError(
+            f"data: {', '.join(config.data)}; allowed: one name for one series given from Python"
+        )
+    population.use_cores(config.devices)
+    ready = []
+    for name in config.data:
+        one = dataclasses.replace(config, data=(name,), out=None)
+        source = open_source(one, name, given)
+        built = build(one, source.split, experiment.watched)
+        ready.append((one, source, built, *experiment.arms(one, built)))
+    folder = record.new_folder(config.out, experiment.name)
+    several = len(ready) > 1
+    plans = []
+    for (one, source, built, arms, twins), name in zip(ready, record.safe_names(names), strict=True):
+        plan = Plan(one, folder / name if several else folder, source, built, arms, twins)
+        plan.folder.mkdir(exist_ok=True)
+        _write_decisions(experiment, plan)
+        plans.append(plan)
+    if several:
+        stored = {
+            "experiment": experiment.name,
+            "command": record.command(experiment.name),
+            "runs": record.safe_names(names),
+        }
+        record.write_json(folder / "config.json", stored | {"config": dataclasses.asdict(config)})
+    return plans
+
+
+def unless_asked(config: Any, fields: dict[str, Any]) -> Any:
+    """The configuration with other values for fields that are at their defaults."""
+    return dataclasses.replace(
+        config, **{k: v for k, v in fields.items() if getattr(config, k) == getattr(type(config), k)}
+    )
+
+
+def job_folder(plans: list[Plan]) -> Path:
+    """What --resume takes: the folder of the one run, or the one around several."""
+    return plans[0].folder if len(plans) == 1 else plans[0].folder.parent
+
+
+def _resumed(experiment: Experiment, config: Setting, given: Series | None) -> list[Plan]:
+    changed = {f.name for f in dataclasses.fields(config) if getattr(config, f.name) != f.default}
+    if changed != {"resume"}:
+        others = ", ".join(sorted(changed - {"resume"}))
+        raise ValueError(f"resume: the configuration is read from {config.resume}; leave out {others}")
+    folder = Path(str(config.resume))
+    stored = record.read_json(folder / "config.json")
+    if stored.get("experiment") != experiment.name:
+        raise ValueError(
+            f"resume: {folder} is a run of {stored.get('experiment')}; allowed: one of {experiment.name}"
+        )
+    if "runs" in stored:
+        whole = (experiment.config(resume=str(folder / run)) for run in stored["runs"])
+        return [plan for one in whole for plan in _resumed(experiment, one, given)]
+    known = training.from_dict(experiment.config, stored["config"])
+    population.use_cores(known.devices)
+    source = open_source(known, known.data[0], given)
+    if source.digest != stored["data"]["digest"]:
+        raise ValueError(
+            f"resume: {folder} was begun with other values of {source.name}; allowed: the same data"
+        )
+    built = build(known, source.split, experiment.watched)
+    return [Plan(known, folder, source, built, *experiment.arms(known, built))]
+
+
+def _write_decisions(experiment: Experiment, plan: Plan) -> None:
+    decided = decisions(plan) | {"data": plan.source.digest, "config": _of_substance(plan.config)}
+    stored = {
+        "experiment": experiment.name,
+        "command": record.command(experiment.name),
+        "config": dataclasses.asdict(plan.config),
+        "data": {"digest": plan.source.digest, "understood": plan.source.understood},
+    }
+    record.write_json(plan.folder / "config.json", decided | stored | {"hash": record.digest(decided)})
+    record.write_json(plan.folder / "env.json", record.environment())
+
+
+def _of_substance(config: Setting) -> dict[str, Any]:
+    """The fields that results may depend on."""
+    where = ("out", "resume", "devices", "layout")
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in where}
+
+
+def decisions(plan: Plan) -> dict[str, Any]:
+    """What the verdicts rest on, fixed before the first step."""
+    return {
+        "arms": {
+            arm.name: {"seeds": arm.seeds, "every": arm.every, "control": arm.control} for arm in plan.arms
+        },
+        "twins": plan.twins,
+        "metrics": [stats.END, stats.SELECTED],
+        "margin": stats.DELTA,
+        "alpha": stats.ALPHA,
+        "family": outcome.family(plan.arms),
+    }
