@@ -116,7 +116,7 @@ ARMS = {
     "average/accumulate_loop": both(KERAS_LOOP, 2),
     "average/accumulate_recompile": both(KERAS_RECOMPILE, 4),
     "accumulate/loop": accumulating(KERAS_LOOP, 2),
-    "accumulate/recompile": accumulating(KERAS_RECOMPILE, 4),
+    "accumulate/recompile": accumulating(KERAS_RECOMPILE, 5),
     "accumulate/reload": accumulating(KERAS_RELOAD, 2),
     "accumulate/cosine": accumulating(rates=LOW_COSINE),
     "accumulate/cosine_recompile": accumulating(KERAS_RECOMPILE, 4, rates=LOW_COSINE),

@@ -6,7 +6,8 @@ For each arm `<arm>/log`, a row an epoch of the run: loss, validation loss and r
 was no such epoch or validation; and `<arm>/weights` when the last fit has returned, flat. Arguments are beginnings of
 names of arms: only those are recorded again. No test needs Keras: recorded with Keras 3.15.1 on JAX 0.10.2 and
 TensorFlow 2.21.0 in float32. Data and weights are drawn by NumPy, nothing is shuffled. What Keras cannot do on JAX (a
-second fit with use_ema raises, stateful=True carries nothing from batch to batch) is TensorFlow's.
+second fit with use_ema raises, stateful=True carries nothing from batch to batch) is TensorFlow's. What is not modelled
+here is not recorded: ema_overwrite_frequency, monitors other than val_loss, validation_steps.
 """
 
 import sys
@@ -131,7 +132,11 @@ def record(arm: Arm) -> tuple[np.ndarray, np.ndarray]:
         first = start if arm.counted else 0
         keywords = {"batch_size": BATCH, "shuffle": False, "verbose": 0, "validation_data": validation}
         keywords |= dict(arm.fit)
-        keywords |= {"initial_epoch": first, "epochs": first + arm.every, "callbacks": callbacks}
+        keywords |= {
+            "initial_epoch": first,
+            "epochs": first + min(arm.every, EPOCHS - start),
+            "callbacks": callbacks,
+        }
         model.fit(DATA["X"][:train], DATA["y"][:train], **keywords)
         rows = callbacks[0].rows
         log[start : start + len(rows)] = rows
@@ -196,7 +201,7 @@ JAX = {
     "average/stop_restored": Arm(averaging, callbacks=lambda: [best(patience=1)]),
     "average/accumulate": Arm(both),
     "accumulate/loop": Arm(accumulating, every=2),
-    "accumulate/recompile": Arm(accumulating, every=4, between=recompile),
+    "accumulate/recompile": Arm(accumulating, every=5, between=recompile),
     "accumulate/reload": Arm(accumulating, every=2, between=reload),
     "accumulate/cosine": Arm(lambda: cosine(LOW, gradient_accumulation_steps=3)),
     "accumulate/cosine_recompile": Arm(
