@@ -19,3 +19,10 @@ def x64():
     """Float64 for one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+    """Compiled programs hold memory maps, of which a process may have 65,530: a whole run of the tests needs more."""
+    yield
+    jax.clear_caches()
