@@ -72,6 +72,7 @@ def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tup
     size = jax.tree.leaves(members)[0].shape[0]
     per_device = size // layout.devices
     one = np.arange(size) % per_device == 0 if layout.mapped else np.ones(size, bool)
+    one &= np.arange(size) < member_M.hp.rates_S.shape[0]  # what fills up the devices costs no epoch
 
     def seconds(end_M: np.ndarray) -> float:
         fresh = population.pad(population.begin_all(learner, member_M.origin), layout)
