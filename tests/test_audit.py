@@ -87,7 +87,7 @@ def test_checkpoints_are_audited_without_their_configuration(middle, tmp_path):
     assert found.idioms[0] == "drop_count"
     here = audit(progress, changed)
     assert [row._replace(first="") for row in found.rows] == [row._replace(first="") for row in here.rows]
-    assert by_name(found)["count"].first == ".moments.inner_opt_state[0].count"
+    assert by_name(found)["count"].first == ".moments.inner_opt_state[1][0].count"
 
 
 @pytest.mark.parametrize("name", list(OPTIMIZERS))
