@@ -255,6 +255,12 @@ def test_a_bit_is_a_difference():
     assert (row.fate, row.differing, row.ulp) == ("changed", 2, None)
 
 
+def test_an_empty_array_is_kept():
+    before = {"params": {"w": np.ones(3), "none": np.zeros((0, 4))}}
+    (row,) = audit(before, before).rows
+    assert (row.fate, row.differing, row.numbers) == ("kept", 0, 3)
+
+
 def test_states_without_a_common_leaf_and_leaves_that_are_no_arrays_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match=r"after: no leaf of before is in it; before has \['a'\], after has \['b'\]"
