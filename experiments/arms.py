@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 
 from experiments import setting as S
 from lstm_sched import cell, rules
+from lstm_sched.fate import differing as differs
 from lstm_sched.fractions import moment_of, spread
 from lstm_sched.member import Hyper, Member, member, originate
 from lstm_sched.names import check_name
 from lstm_sched.policies import ALIASES, CONTINUE, FATE_OF_MOMENT, POLICIES, fates
+from lstm_sched.snapshot import leaves
 from lstm_sched.state import TrainState, begin
 
 REFERENCE = "one_fit"
@@ -125,8 +126,8 @@ def _dropped(policy: TrainState, setting: S.Setting, built: S.Built) -> tuple[Dr
     weights = {path: leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(shapes.params)}
     fractions, found = spread(policy, shapes), []
     for component in reads(setting):
-        leaves = jax.tree_util.tree_leaves_with_path(getattr(shapes, component))
-        for (path, leaf), kept in zip(leaves, jax.tree.leaves(getattr(fractions, component)), strict=True):
+        paths = jax.tree_util.tree_leaves_with_path(getattr(shapes, component))
+        for (path, leaf), kept in zip(paths, jax.tree.leaves(getattr(fractions, component)), strict=True):
             fate = {"params": "weights"}.get(component, component)
             if component == "moments":
                 fate = FATE_OF_MOMENT[moment_of(path, leaf.shape, weights)]
@@ -158,12 +159,4 @@ def members(arms: Sequence[Arm], setting: S.Setting, built: S.Built) -> list[Mem
 
 def differing(one: Any, other: Any) -> int:
     """How many numbers of two trees on the host differ by a bit."""
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return sum(int(np.sum(_words(a) != _words(b))) for a, b in pairs)
-
-
-def _words(leaf: Any) -> np.ndarray:
-    if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    leaf = np.ascontiguousarray(leaf)
-    return leaf.view(f"u{leaf.dtype.itemsize}")
+    return sum(int(differs(a, b).sum()) for a, b in zip(leaves(one), leaves(other), strict=True))
