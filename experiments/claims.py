@@ -56,15 +56,16 @@ def execute(plan: Plan) -> list[Row]:
 def _execute(plan: Plan) -> list[Row]:
     began, out = time.monotonic(), report.console()
     record.write_status(plan.folder, "running")
+    seeds = plan.config.seeds
     ways = (
-        claims_runs.of_question(plan.question[0].epochs),
-        claims_runs.of_small(plan.small[0].epochs),
+        claims_runs.of_question(plan.question[0].epochs, seeds),
+        claims_runs.of_small(plan.small[0].epochs, seeds),
     )
     out.print(f"{len(CLAIMS)} claims; under a minute on two cores. Ctrl-C stops it. Results: {plan.folder}")
     out.print("1 of 3: the loop and example 2, with and without rules (C1 to C5, C7 to C9, C14, C16)")
-    question = claims_runs.train(*plan.question, ways[0], plan.config.seeds, out)
+    question = claims_runs.train(*plan.question, ways[0], out)
     out.print("2 of 3: what a loop keeps and repeats, and the rates of example 3 (C13, C15)")
-    small = claims_runs.train(*plan.small, ways[1], plan.config.seeds, out)
+    small = claims_runs.train(*plan.small, ways[1], out)
     out.print("3 of 3: real Keras, in a process of its own (C12, C21): about 10 s where it is installed")
     said = claims_keras.ask(plan.config.keras)
     found = decide(question, small, said, plan.refits, plan.rules)

@@ -118,7 +118,7 @@ def train(
         record.cut_metrics(folder, clock)
     last_saved = time.monotonic()
     chunks = population.train(learner, layout, member_M, data, epochs, state_M, chunk)
-    with stop_signals() as received, _bar(console, epochs, clock) as show:
+    with stop_signals() as received, bar(console, epochs, clock) as show:
         for now_M, log_M in chunks:
             record.append_metrics(folder, labels, clock, log_M)
             state_M, clock = now_M, clock + log_M.loss.shape[1]
@@ -135,7 +135,7 @@ def train(
 
 
 @contextlib.contextmanager
-def _bar(console: Console, epochs: int, done: int) -> Iterator[Callable[[int], None]]:
+def bar(console: Console, epochs: int, done: int) -> Iterator[Callable[[int], None]]:
     """A bar with time left on a terminal; elsewhere a plain line at each tenth."""
     if console.is_terminal:
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
