@@ -15,8 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 
 from experiments import (
     claims_identity,
@@ -113,12 +112,9 @@ def write(plan: Plan, rows: list[Row], question: Runs, small: Runs, said: claims
 
 def table(rows: list[Row]) -> Table:
     """All claims for a terminal."""
-    made = Table(title="the claims of the usual answer", box=box.SIMPLE)
-    for column, width in (("", 3), ("claim", 24), ("verdict", 10), ("evidence", None), ("command", 22)):
-        made.add_column(column, width=width, overflow="fold")
-    for row in rows:
-        made.add_row(*row.values())
-    return made
+    widths = {"": 3, "claim": 24, "verdict": 10, "evidence": None, "command": 22}
+    columns = [Column(name, width=width, overflow="fold") for name, width in widths.items()]
+    return report.table("the claims of the usual answer", columns, [list(row.values()) for row in rows])
 
 
 def main(config: Config | None = None) -> list[Row]:

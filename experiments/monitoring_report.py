@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from experiments import arms as A
-from experiments import monitoring_figure, words
+from experiments import monitoring_figure, report, words
 from experiments.monitoring_plan import RULES
 from experiments.outcome import METRICS, Results, void
 from lstm_sched import stats
@@ -159,16 +157,8 @@ def say(out: Console, arms: Sequence[A.Arm], results: Results) -> None:
     """The answer and the table."""
     out.print()
     out.print(answer(arms, results), style="bold")
-    for title, columns, lines in (
-        (TITLE, COLUMNS, measured(arms, results)),
-        ("Which run each loop is", SAME, proved(arms, results)),
-    ):
-        table = Table(title=title, box=box.SIMPLE)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for line in lines:
-            table.add_row(*line)
-        out.print(table)
+    out.print(report.table(TITLE, COLUMNS, measured(arms, results)))
+    out.print(report.table("Which run each loop is", SAME, proved(arms, results)))
 
 
 def draw(folder: Path, arms: Sequence[A.Arm], results: Results, command: str) -> None:
