@@ -11,7 +11,7 @@ from rich.console import Console
 
 from experiments import arms as A
 from experiments import monitoring_figure, report, words
-from experiments.monitoring_plan import RULES
+from experiments.monitoring_plan import RULES, split_name
 from experiments.outcome import METRICS, Results, void
 from lstm_sched import stats
 
@@ -29,12 +29,6 @@ SAME = (
     "must be, bit for bit",
     "weights that differ",
 )
-
-
-def split_name(arm: A.Arm) -> tuple[str, int, str]:
-    """(rule, patience, memory) of an arm; the memory of one fit is `one fit`."""
-    rule, patience, *memory = arm.name.split("_", 2)
-    return rule, int(patience), memory[0] if memory else "one fit"
 
 
 def epochs_run(results: Results, arm: str) -> np.ndarray:
