@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from experiments import setting as S
 from lstm_sched import cell, rules
+from lstm_sched.dialects import REDRAWN
 from lstm_sched.fate import differing as differs
 from lstm_sched.fractions import moment_of, spread
 from lstm_sched.member import Hyper, Member, member, originate
@@ -46,6 +48,8 @@ class Arm(NamedTuple):
     nudged: bool = False  # one weight of the first ones moved by a unit in its last place
     watch: Any = ()  # its per-epoch rules, in experiments that have any
     fit: int = 0  # epochs after which a fit's end acts on the weights; 0: after the last alone
+    redraw: bool = False  # fresh weights are a new draw at each boundary
+    rescheduled: str = ""  # the policy whose learning rate is its own in each fit, if this arm's is
 
     @property
     def lost(self) -> list[str]:
@@ -88,8 +92,9 @@ def parse(names: Sequence[str], setting: S.Setting, built: S.Built) -> tuple[lis
     first: dict[Any, str] = {}
     twins = {}
     for arm in arms:
-        if arm.dropped:
-            twin = first.setdefault((arm.every, arm.dropped), arm.name)
+        if arm.dropped or arm.rescheduled:
+            kind = (arm.every, arm.dropped, arm.redraw, arm.rescheduled)
+            twin = first.setdefault(kind, arm.name)
         else:
             twin = (
                 REFERENCE if every_one and arm.proved and arm.name not in ("keras_loop", "aa") else arm.name
@@ -108,9 +113,13 @@ def _arm(name: str, stem: str, every: int, setting: S.Setting, built: S.Built) -
         return Arm(name, CONTINUE, 0, min(n, seeds), (), same, True, rate, nudged=stem == "ulp")
     policy = POLICIES[stem]
     dropped = _dropped(policy, setting, built) if every < setting.epochs else ()
-    seeds = n if dropped or name == REFERENCE else min(n, IDENTITY_SEEDS)
-    same = None if dropped else REFERENCE
-    return Arm(name, policy, 0 if name == REFERENCE else every, seeds, dropped, same)
+    redraw = stem in REDRAWN and any(leaf.fate == "weights" for leaf in dropped)
+    own, plain = S.rates(setting, built.steps, 1.0, stem, every), S.rates(setting, built.steps)
+    rescheduled = "" if np.array_equal(own, plain) else stem
+    seeds = n if dropped or rescheduled or name == REFERENCE else min(n, IDENTITY_SEEDS)
+    same = None if dropped or rescheduled else REFERENCE
+    every = 0 if name == REFERENCE else every
+    return Arm(name, policy, every, seeds, dropped, same, redraw=redraw, rescheduled=rescheduled)
 
 
 def reads(setting: S.Setting) -> list[str]:
@@ -147,12 +156,14 @@ def members(arms: Sequence[Arm], setting: S.Setting, built: S.Built) -> list[Mem
     origins = [originate(learner, S.FIRST_SEED + i) for i in range(max(arm.seeds for arm in arms))]
     made = []
     for arm in arms:
-        hp = Hyper(S.rates(setting, built.steps, arm.rate), watch=arm.watch)
+        rates_S = S.rates(setting, built.steps, arm.rate, arm.rescheduled or REFERENCE, arm.every)
+        hp = Hyper(rates_S, watch=arm.watch)
         when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)
         ends = rules.ends(arm.fit or setting.epochs, setting.epochs) if arm.watch else ()
         for origin in origins[: arm.seeds]:
             if arm.nudged:
                 origin = origin._replace(params=cell.nudge(origin.params))
+            origin = origin._replace(redraw=np.bool_(arm.redraw))
             made.append(member(learner, hp, arm.policy, when, origin, ends))
     return made
 
