@@ -76,6 +76,13 @@ def _rewarmed(make: Schedules, lr: float, steps: int, fit: int, factor: Callable
     return jnp.where(warms_S, jnp.asarray(factor(since_S / warm), float) * rates_S[step_S - since_S], rates_S)
 
 
+def _fastai_cycle(lr: float, steps: int) -> optax.Schedule:
+    """fastai's defaults; optax reads the last factor as one of the first rate."""
+    return optax.cosine_onecycle_schedule(
+        max(4, steps), lr, pct_start=0.25, div_factor=25.0, final_div_factor=4e3
+    )
+
+
 spam = partial(_rewarmed, factor=lambda k: 1 - 0.99 * (1 + np.cos(np.pi * k)) / 2, share=0.3)
 relora = partial(_rewarmed, factor=lambda k: k, share=0.1)
 
@@ -84,7 +91,7 @@ TABLES: dict[str, Callable[[Schedules, float, int, int], Array]] = {
     "hugging_face_train": each_fit,
     "composer_fit": growing,
     "composer_reset_time": each_fit,
-    "fastai_one_cycle": lambda make, *sizes: each_fit(SCHEDULES["one_cycle"], *sizes),
+    "fastai_one_cycle": lambda make, *sizes: each_fit(_fastai_cycle, *sizes),
     "sgdr": lambda make, *sizes: each_fit(SCHEDULES["cosine"], *sizes),
     "spam": spam,  # a cosine over 150 of its 500 steps between two resets
     "relora": relora,  # a line over a tenth of a cycle
