@@ -36,6 +36,25 @@ def test_shuffled_draws_anew_fixed_repeats_its_first_and_sequential_is_row_order
     assert jax.tree.leaves(L.SEQUENTIAL.begin(key)) == []
 
 
+def test_a_composed_order_shuffles_the_permutation_before_it():
+    order, key = L.composed(10), jax.random.key(3)
+    assert L.composed(10) is order
+    rows, index_N = drawn(order, key, 3), np.arange(10)
+    for row, shuffle in zip(rows, drawn(L.SHUFFLED, key, 3), strict=True):
+        index_N = index_N[shuffle]
+        np.testing.assert_array_equal(row, index_N)
+    with pytest.raises(ValueError, match="composed: an order of 10 samples; allowed: 9"):
+        order.draw(order.begin(key), 9)
+
+
+def test_with_replacement_every_sample_is_as_likely_at_every_place():
+    rows = drawn(L.REPLACED, jax.random.key(0), 3000)
+    assert (np.sort(rows) != np.arange(10)).any(axis=1).mean() > 0.99
+    counts = np.stack([np.bincount(place, minlength=10) for place in rows.T])
+    assert counts.sum(axis=1).tolist() == [3000] * 10
+    assert abs(counts - 300).max() < 5 * np.sqrt(300)
+
+
 @pytest.mark.parametrize(
     ("batch", "drop_last", "steps", "want"),
     [(4, False, None, 3), (4, True, None, 2), (5, False, None, 2), (4, False, 2, 2), (4, False, 9, 3)],

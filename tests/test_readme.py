@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from lstm_sched.policies import POLICIES, fate_table
+from lstm_sched.policies import ALIASES, POLICIES, fate_table
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DIALECTS = (ROOT / "docs" / "dialects.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def between(marker):
-    found = re.search(rf"<!-- {marker} -->\n(.*?)<!-- /{marker} -->", README, re.DOTALL)
+def between(marker, page=README):
+    found = re.search(rf"<!-- {marker} -->\n(.*?)<!-- /{marker} -->", page, re.DOTALL)
     assert found, marker
     return found[1].strip()
 
@@ -23,8 +24,14 @@ def without_distance(text):
     return re.sub(r"[\d,]+ ulp", "ulp", text).replace("<br>", "")
 
 
-def test_the_fate_table_is_that_of_the_constants():
-    assert between("fates") == fate_table(POLICIES)
+def test_the_fate_tables_are_those_of_the_constants():
+    assert between("fates") == fate_table(POLICIES) == between("fates", DIALECTS)
+
+
+def test_the_page_of_dialects_has_a_line_on_every_preset_and_alias():
+    table = DIALECTS.split("| preset | what it is |")[1].split("\n\n")[0]
+    listed = [line.split("|")[1] for line in table.splitlines()[2:]]
+    assert set(re.findall(r"`(\w+)`", " ".join(listed))) == {*POLICIES, *ALIASES}
 
 
 def test_the_answer_is_that_of_the_run_whose_raw_numbers_are_beside_it():
