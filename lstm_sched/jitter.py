@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 
 from lstm_sched.names import check_name
 
@@ -49,8 +50,8 @@ def noise(scale: float = 0.0, drawn: str = "step") -> Noise:
     return Noise(jnp.asarray(scale, float), jnp.asarray(DRAWN[drawn], jnp.int32))
 
 
-def begin(key: Array, dropout: bool, jitter: bool) -> Streams | tuple[()]:
-    """The streams at the beginning of a run."""
+def begin(key: Array, dropout: bool, jitter: bool) -> Any:
+    """The Streams at the beginning of a run; `()` if none is in use."""
     if not dropout and not jitter:
         return ()
     keys = jax.random.split(key, 3)
@@ -72,9 +73,11 @@ def _add(noise: Noise, value: Array, key: Array) -> Array:
     return jnp.where(noise.scale > 0, value + jnp.asarray(noise.scale, value.dtype) * drawn, value)
 
 
-def on_inputs(noise: Noise, key: Array, index_B: Array, x_BTF: Array) -> Array:
+def on_inputs(noise: Noise, key: Array, index_B: ArrayLike, x_BTF: Array) -> Array:
     """The samples with what the draw has for each of them, whatever batch they are in."""
-    return jax.vmap(lambda i, x_TF: _add(noise, x_TF, jax.random.fold_in(key, i)))(index_B, x_BTF)
+    return jax.vmap(lambda i, x_TF: _add(noise, x_TF, jax.random.fold_in(key, i)))(
+        jnp.asarray(index_B), x_BTF
+    )
 
 
 def on_grads(noise: Noise, key: Array, grads: Any) -> Any:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.typing import ArrayLike
 
 from lstm_sched import cell
 
@@ -67,11 +68,12 @@ def composed(size: int) -> Order:
     return Order(begin=lambda key: Composed(key, jnp.arange(size)), draw=draw)
 
 
-def given(index_EN: Array) -> Order:
+def given(index_EN: ArrayLike) -> Order:
     """Row e is the order of the stream's epoch e; the rows are gone through again after the last."""
 
     def draw(order: Array, size: int) -> tuple[Array, Array]:
-        return order + 1, index_EN[order % index_EN.shape[0], :size]
+        rows_EN = jnp.asarray(index_EN)
+        return order + 1, rows_EN[order % rows_EN.shape[0], :size]
 
     return Order(begin=lambda key: jnp.zeros((), jnp.int32), draw=draw)
 

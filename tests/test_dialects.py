@@ -2,6 +2,7 @@
 
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -198,7 +199,8 @@ def test_a_table_has_a_finite_rate_for_every_step_and_never_exceeds_the_peak(nam
 
 
 def test_v_begins_with_the_square_of_the_first_gradient_after_it_was_dropped():
-    plain, primed = OPTIMIZERS["keras_adam"](0.1), OPTIMIZERS["keras_adam_primed"](0.1)
+    plain: Any = OPTIMIZERS["keras_adam"](0.1)
+    primed: Any = OPTIMIZERS["keras_adam_primed"](0.1)
     w, grads = (
         {"a": jnp.ones(3)},
         [{"a": jnp.asarray(g, float)} for g in np.random.default_rng(0).normal(size=(4, 3))],

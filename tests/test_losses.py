@@ -1,6 +1,7 @@
 """Losses of classes and densities against their formulas, and a classifier, a density and other networks trained."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +88,7 @@ def test_a_users_own_flax_network_with_dropout_goes_through_the_same_loops():
 
     def loss(params, carry, x_BTF, y_BO, key):
         rngs = {} if key is None else {"dropout": key}
-        output_BO = model.apply(params, x_BTF, training=key is not None, rngs=rngs)
+        output_BO: Any = model.apply(params, x_BTF, training=key is not None, rngs=rngs)
         return ls.sample_losses("mse", output_BO, y_BO), carry
 
     learner = ls.Learner(
