@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from experiments import page, provenance, record
+from experiments import page, provenance, record, report
 from experiments.page import Section
 
 COLUMNS = ("row", "package", "expected", "seen", "losses", "weights", "verdict")
@@ -31,12 +29,7 @@ class Finding(NamedTuple):
 
 def say(out: Console, findings: Sequence[Finding]) -> None:
     """The table, and what it came to."""
-    table = Table(title=TITLE, box=box.SIMPLE)
-    for column in COLUMNS:
-        table.add_column(column, overflow="fold")
-    for cells in map(in_words, findings):
-        table.add_row(*cells)
-    out.print(table)
+    out.print(report.table(TITLE, COLUMNS, map(in_words, findings)))
     out.print(summary(findings), style="bold", markup=False)
 
 

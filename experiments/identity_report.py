@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
-from experiments import identity_figure, page, provenance, record
+from experiments import identity_figure, page, provenance, record, report
 from experiments.identity_compare import Difference, Result
 from experiments.identity_plan import TRANSPORTS, Plan, bound, expectation, levels
 from experiments.identity_runs import CHOSEN, LOWERINGS, RUN
@@ -114,13 +112,10 @@ def say(out: Console, plan: Plan, results: Sequence[Result]) -> None:
     if len(results) > MANY:
         told = [r for r in results if not r.held]
         out.print(f"{len(results) - len(told)} cells as expected; all are in {plan.folder / 'table.md'}")
-    table = Table(title="differing bits, largest distance, first divergence", box=box.SIMPLE)
-    for column in COLUMNS:
-        table.add_column(column, overflow="fold")
-    for row in rows(plan, told):
-        table.add_row(*row)
     if told:
-        out.print(table)
+        out.print(
+            report.table("differing bits, largest distance, first divergence", COLUMNS, rows(plan, told))
+        )
     out.print(answer(results), style="bold", markup=False)
 
 
