@@ -186,7 +186,7 @@ KERAS = {
 _rebuilt: dict[str, Any] = {"policy": KERAS_RECOMPILE, "every": 3}
 _torch = partial(Row, backends=("torch",), rate=LOW)
 _sgd = {"optimizer": "SGD", "lr": LOW, "momentum": 0.9}
-# optax has β2^t in float32, which loses four digits of 1 − β2 in the first steps; PyTorch has it in float64.
+# In float32 1 − β2^t has five digits at first in optax; PyTorch has it in float64 always.
 _torch_wide = {"optimizer": "Adam", "lr": LOW, "wide": True}
 TORCH = {
     "Adam kept, float64": _torch("one fit", _torch_wide, _torch_adam, wide=True),

@@ -48,13 +48,17 @@ def _all(plan: Plan, out: Console, began: float) -> list[Result]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, context, max_tasks_per_child=1 if plan.config.full else None) as pool:
         waiting = [pool.submit(of_optimizer, plan.setting, plan.folder, cells) for cells in groups if cells]
-        for done in as_completed(waiting):
-            results += done.result()
-            for result in done.result():
-                out.print(identity_report.in_words(result), markup=False)
-            out.print(
-                f"{len(results)} of {len(plan.cells)} trainings after {report.duration(time.monotonic() - began)}"
-            )
+        try:
+            for done in as_completed(waiting):
+                results += done.result()
+                for result in done.result():
+                    out.print(identity_report.in_words(result), markup=False)
+                so_far = report.duration(time.monotonic() - began)
+                out.print(f"{len(results)} of {len(plan.cells)} trainings after {so_far}")
+        except KeyboardInterrupt:
+            for worker in multiprocessing.active_children():  # the pool would first finish what waits
+                worker.terminate()
+            raise
     return sorted(results, key=lambda result: plan.cells.index(result.cell))
 
 
