@@ -15,7 +15,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from experiments import conformance_rows as R
 from experiments.conformance_report import Finding
 
 EXPERIMENT = "conformance"
+DATA = "data.npz"  # what both train on, in the folder
 LIMIT = 900.0  # seconds for each package
 PEERS = {
     "jax": ("keras", "Keras on JAX"),
@@ -68,6 +68,7 @@ def prepare(config: Config) -> Plan:
     }
     record.write_json(plan.folder / "config.json", stored)
     record.write_json(plan.folder / "env.json", record.environment())
+    np.savez(plan.folder / DATA, allow_pickle=False, **R.ARRAYS)
     return plan
 
 
@@ -84,7 +85,8 @@ def execute(plan: Plan) -> list[Finding]:
         own = {name: conformance_ours.ours(row) for name, row in R.ROWS.items() if row.learner is not None}
         for backend, answer in asked.items():
             said = answer.result()
-            out.print(f"{PEERS[backend][1]}: {said.get('version') or said['why_not']}", markup=False)
+            what = next(said[key] for key in ("version", "why_not", "failed") if key in said)
+            out.print(f"{PEERS[backend][1]}: {what}", markup=False)
             findings += compare(backend, said, own)
     conformance_report.write(plan.folder, findings)
     conformance_report.say(out, findings)
@@ -94,16 +96,13 @@ def execute(plan: Plan) -> list[Finding]:
     return findings
 
 
-def ask(plan: Plan, backend: str, names: Iterable[str] = R.ROWS) -> dict[str, Any]:
-    """What one package says of its rows, in a process of its own; `why_not` where it cannot be asked."""
-    data, told, said = (
-        plan.folder / name for name in ("data.npz", f"{backend}.told.json", f"{backend}.json")
-    )
-    rows = {name: R.ROWS[name].told for name in names if backend in R.ROWS[name].backends}
+def ask(plan: Plan, backend: str) -> dict[str, Any]:
+    """What one package says of its rows, in a process of its own; `why_not` where it is missing, `failed` where that
+    process ended otherwise than it should."""
+    data, told, said = (plan.folder / name for name in (DATA, f"{backend}.told.json", f"{backend}.json"))
+    rows = {name: row.told for name, row in R.ROWS.items() if backend in row.backends}
     common = {"epochs": R.EPOCHS, "batch": R.BATCH, "hidden": R.HIDDEN, "rate": R.RATE}
     record.write_json(told, {"common": common, "rows": rows})
-    if not data.exists():
-        np.savez(data, allow_pickle=False, **R.ARRAYS)
     script = Path(__file__).with_name(f"{EXPERIMENT}_{PEERS[backend][0]}.py")
     environment = (
         {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"} | os.environ | {"KERAS_BACKEND": backend}
@@ -112,10 +111,10 @@ def ask(plan: Plan, backend: str, names: Iterable[str] = R.ROWS) -> dict[str, An
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LIMIT)
     except subprocess.TimeoutExpired:
-        return {"why_not": f"no answer within {LIMIT:.0f} s"}
+        return {"failed": f"no answer within {LIMIT:.0f} s"}
     if done.returncode:
         errors = done.stderr.splitlines()
-        return {"why_not": f"it ended with {done.returncode}: {errors[-1] if errors else 'and said nothing'}"}
+        return {"failed": f"it ended with {done.returncode}: {errors[-1] if errors else 'and said nothing'}"}
     return json.loads(said.read_text(encoding="utf-8"))
 
 
@@ -124,7 +123,7 @@ def compare(backend: str, said: dict[str, Any], own: dict[str, Any]) -> list[Fin
     return [
         _finding(name, R.ROWS[name], PEERS[backend][1], said, own.get(name))
         for name in R.ROWS
-        if backend in R.ROWS[name].backends and (name in said.get("rows", {}) or "why_not" in said)
+        if backend in R.ROWS[name].backends and name in said.get("rows", R.ROWS)
     ]
 
 
@@ -136,6 +135,8 @@ def _finding(name: str, row: R.Row, package: str, said: dict[str, Any], own: Any
 
     if "why_not" in said:
         return found(said["why_not"], "not checked")
+    if "failed" in said:
+        return found(said["failed"], "disagrees")
     theirs = said["rows"][name]
     if "raised" in theirs:
         kind = theirs["raised"].partition(":")[0]

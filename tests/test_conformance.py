@@ -106,6 +106,15 @@ def test_every_row_of_keras_is_asked_of_both_backends_unless_it_is_about_one():
     assert all(row.backends == ("torch",) for row in TORCH.values())
 
 
+def test_a_package_whose_process_fails_disagrees(tmp_path):
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no such luck >&2\nexit 3\n")
+    broken.chmod(0o755)
+    answer = C.ask(C.prepare(C.Config(python=str(broken), out=str(tmp_path / "run"))), "torch")
+    assert answer == {"failed": "it ended with 3: no such luck"}
+    assert {(f.seen, f.verdict) for f in C.compare("torch", answer, {})} == {(answer["failed"], "disagrees")}
+
+
 def test_a_python_without_the_packages_gives_a_table_that_says_so(tmp_path, monkeypatch, capsys):
     """The whole command, with a Python that has nothing."""
     bare = tmp_path / "python"
@@ -152,8 +161,8 @@ def test_the_real_package_agrees(backend, tmp_path):
     missing = [name for name in NEEDS[backend] if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)}: not installed (extra `peers`)")
-    answer = C.ask(C.Plan(C.Config(), tmp_path), backend)
-    assert "why_not" not in answer, answer
+    answer = C.ask(C.prepare(C.Config(out=str(tmp_path / "run"))), backend)
+    assert "rows" in answer, answer
     mine = {name: own(name) for name in answer["rows"] if ROWS[name].learner is not None}
     findings = C.compare(backend, answer, mine)
     assert len(findings) == sum(backend in row.backends for row in ROWS.values())
