@@ -1,10 +1,10 @@
 """Is a training the same to the last bit, however it is cut into fits, carried between them, and compiled?
 
     python -m experiments.identity           every level of every factor at least once
-    python -m experiments.identity --full    every combination: 672 trainings, about an hour and a half
+    python -m experiments.identity --full    every combination: 672 trainings, some hours
 
 Partitions into fits × optimizers × ways for the state to get from one fit to the next × lowerings of the same step,
-on a bundled series. Runtime: under 50 s on two quiet cores. Expected: 0 bits from one fit in the same lowering; across
+on a bundled series. Runtime: about 50 s on two quiet cores. Expected: 0 bits from one fit in the same lowering; across
 lowerings, which are other programs and may round otherwise, weights within a bound that is stated beforehand.
 Ends with exit code 1 if an expectation did not hold.
 """
@@ -22,7 +22,7 @@ from experiments import identity_report, record, report, training
 from experiments.identity_compare import First, Result, difference, everything, first_apart, first_seen
 from experiments.identity_compare import trained as of_first
 from experiments.identity_plan import EXPERIMENT, Cell, Config, Plan, bound, prepare
-from experiments.identity_runs import CHOSEN, RUN, advance, begin, in_fits, one_fits, use_two_devices
+from experiments.identity_runs import CHOSEN, LAYOUTS, RUN, advance, begin, in_fits, one_fits, use_two_devices
 from experiments.setting import Setting
 from experiments.source import open_source
 
@@ -45,6 +45,7 @@ def _all(plan: Plan, out: Console, began: float) -> list[Result]:
     """An optimizer at a time in each of two processes, which ends with it: so many compiled programs fill a memory."""
     results: list[Result] = []
     groups = [[c for c in plan.cells if c.optimizer == name] for name in CHOSEN]
+    groups.sort(key=lambda cells: all(c.lowering not in LAYOUTS for c in cells))  # the longest first
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, context, max_tasks_per_child=1 if plan.config.full else None) as pool:
         waiting = [pool.submit(of_optimizer, plan.setting, plan.folder, cells) for cells in groups if cells]

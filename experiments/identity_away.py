@@ -42,6 +42,10 @@ def saved(one: Training, folder: Path) -> Progress:
     """The newest state in the folder; the beginning where there is none."""
     if checkpoint.latest(folder) is None:
         return begin(one)
+    return _read(one, folder)
+
+
+def _read(one: Training, folder: Path) -> Progress:
     return population.fetch(checkpoint.restore(folder, begin(one))[0], ...)
 
 
@@ -49,13 +53,12 @@ def by_file(
     one: Training, every: int, folder: Path, last: int, begins: Callable[[int], None] = lambda fit: None
 ) -> list[Progress]:
     """Goes on from what is saved up to epoch `last`: saved after each fit, and read again before the next."""
-    begun = int(saved(one, folder).clock.max())
-    seen = []
-    for end in range(begun + every, last + 1, every):
+    progress, seen = saved(one, folder), []
+    for end in range(int(progress.clock.max()) + every, last + 1, every):
         begins(end // every)
-        progress = advance(one, saved(one, folder), end)
-        checkpoint.save(folder, progress, {"fits of": every})
-        seen.append(saved(one, folder))
+        checkpoint.save(folder, advance(one, progress, end), {"fits of": every})
+        progress = _read(one, folder)
+        seen.append(progress)
     return seen
 
 

@@ -25,7 +25,7 @@ FLIPS = 10  # signs that rounding may turn, where an optimizer moves by the sign
 class Config:
     """What can be asked for."""
 
-    data: str = "sunspots"
+    data: str = "weather"
     """a bundled series: sunspots, weather, co2, glucose, stocks, air"""
     epochs: int = 10
     """epochs of every training; fits have 1, 2, 5, 10 and 100 of them, where that divides"""
