@@ -1,7 +1,7 @@
 """Is a training the same to the last bit, however it is cut into fits, carried between them, and compiled?
 
     python -m experiments.identity           every level of every factor at least once
-    python -m experiments.identity --full    every combination: 672 trainings, some hours
+    python -m experiments.identity --full    every combination: 672 trainings, one to two hours
 
 Partitions into fits × optimizers × ways for the state to get from one fit to the next × lowerings of the same step,
 on a bundled series. Runtime: about 50 s on two quiet cores. Expected: 0 bits from one fit in the same lowering; across

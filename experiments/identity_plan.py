@@ -31,6 +31,8 @@ class Config:
     """epochs of every training; fits have 1, 2, 5, 10 and 100 of them, where that divides"""
     hidden: int = 16
     """units in the LSTM layer"""
+    optimizers: tuple[str, ...] = tuple(CHOSEN)
+    """of sgd, momentum, rmsprop, adam, adamw, lion, schedule-free those whose trainings are made"""
     full: bool = False
     """every combination, instead of a design in which every level of every factor has its turn"""
     out: str | None = None
@@ -100,11 +102,14 @@ def expectation(cell: Cell, rate: float) -> str:
 def prepare(config: Config) -> Plan:
     """Check, read the data, write down what is expected, make the folder. ValueError before any compilation."""
     check_name("data", config.data, BUNDLED)
+    for name in config.optimizers:
+        check_name("optimizers", name, CHOSEN)
     setting = Setting(data=(config.data,), epochs=config.epochs, hidden=config.hidden)
     check(setting)
     use_two_devices()
     source = open_source(setting, config.data)
-    cells = every_cell(config.epochs) if config.full else cover(config.epochs)
+    designed = every_cell(config.epochs) if config.full else cover(config.epochs)
+    cells = [cell for cell in designed if cell.optimizer in config.optimizers]
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT), setting, source, cells)
     decided = {
         "data": source.digest,

@@ -91,9 +91,17 @@ def test_what_is_expected_is_written_before_anything_is_trained(tmp_path, capsys
     assert all(f"{cell.optimizer}, {cell.lowering}, {cell.transport}" in said for cell in plan.cells)
 
 
-@pytest.mark.parametrize(("field", "value"), [("data", "sines"), ("epochs", 0), ("hidden", 0)])
+def test_the_trainings_of_some_optimizers_can_be_asked_for(tmp_path):
+    plan = prepare(Config(out=str(tmp_path / "run"), epochs=2, optimizers=("lion", "adam"), full=True))
+    assert {cell.optimizer for cell in plan.cells} == {"adam", "lion"}
+    assert len(plan.cells) == 2 * 2 * 4 * 6
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("data", "sines"), ("epochs", 0), ("hidden", 0), ("optimizers", ("adagrad",))]
+)
 def test_what_cannot_be_is_refused_with_its_name(field, value, tmp_path):
-    with pytest.raises(ValueError, match=f"^{field}: .*{value}"):
+    with pytest.raises(ValueError, match=f"^{field}: .*{value[0] if field == 'optimizers' else value}"):
         prepare(Config(out=str(tmp_path / "run"), **{field: value}))
 
 
