@@ -4,7 +4,7 @@
     python -m experiments.identity --full    every combination: 672 trainings, one to two hours
 
 Partitions into fits × optimizers × ways for the state to get from one fit to the next × lowerings of the same step,
-on a bundled series. Runtime: about 50 s on two quiet cores. Expected: 0 bits from one fit in the same lowering; across
+on a bundled series. Runtime: about a minute on two cores. Expected: 0 bits from one fit in the same lowering; across
 lowerings, which are other programs and may round otherwise, weights within a bound that is stated beforehand.
 Ends with exit code 1 if an expectation did not hold.
 """
