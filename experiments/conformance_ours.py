@@ -1,0 +1,56 @@
+"""Our side of `conformance`: a row trained through our own state and presets, and weights in one form.
+
+Letters: E epochs.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments.conformance_rows import ARRAYS, EPOCHS, STEPS, TORCH, Row
+from lstm_sched import keras_rules, rules
+from lstm_sched.data import Data, Samples
+from lstm_sched.interop import from_keras, from_torch, to_keras
+from lstm_sched.member import Hyper, member, start
+from lstm_sched.schedules import tabulate
+from lstm_sched.state import Origin
+from lstm_sched.train import run
+
+_run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
+
+
+def ours(row: Row) -> tuple[np.ndarray, np.ndarray]:
+    """Loss and validation loss of each epoch, (E, 2), NaN where none was trained; the weights at the end, flat."""
+    with jax.enable_x64(row.wide):
+        return _train(row)
+
+
+def _train(row: Row) -> tuple[np.ndarray, np.ndarray]:
+    assert row.learner is not None
+    arrays = {name: jnp.asarray(a, float) for name, a in ARRAYS.items()}
+    train, val = Samples(arrays["X"], arrays["y"]), Samples(arrays["Xv"], arrays["yv"])
+    no = jnp.zeros((), bool)
+    params = from_keras([arrays[name] for name in sorted(arrays) if name.startswith("weights_")])
+    origin = Origin(jax.random.key(0), params, redraw=no, reseed=no)
+    watch = keras_rules.watch(EPOCHS, **dict(row.rules)) if row.learner.watched else ()
+    hp = Hyper(tabulate(row.rate, STEPS), watch, row.average)
+    when, ends = rules.every(row.every, EPOCHS), rules.ends(row.every, EPOCHS)
+    one = member(row.learner, hp, row.policy, when, origin, ends)
+    progress, log = _run_jit(row.learner, one, Data(train, val, val), start(row.learner, origin), EPOCHS)
+    log_E2 = np.stack([log.loss, log.val], axis=1)
+    log_E2[~np.asarray(log.trained)] = np.nan
+    return log_E2, flat(progress.state.params)
+
+
+def flat(params: Any) -> np.ndarray:
+    """All weights in Keras' form, one after another."""
+    return np.concatenate([w.ravel() for w in to_keras(params)])
+
+
+def theirs(name: str, row: Row, weights: dict[str, Any]) -> np.ndarray:
+    """The package's weights, as it holds them, in the form of `ours`."""
+    with jax.enable_x64(row.wide):
+        arrays = {key: np.asarray(w, np.float64 if row.wide else np.float32) for key, w in weights.items()}
+        return flat(from_torch(arrays) if name in TORCH else from_keras(list(arrays.values())))
