@@ -16,6 +16,7 @@ from experiments.setting import FIRST_SEED, Setting, build, rates
 from lstm_sched import population, rules
 from lstm_sched.batches import upcoming
 from lstm_sched.data import Data
+from lstm_sched.epochs import epoch, step
 from lstm_sched.learner import Learner, steps_per_epoch
 from lstm_sched.member import Hyper, Member, Progress, member, originate, start
 from lstm_sched.optimizers import OPTIMIZERS
@@ -23,7 +24,7 @@ from lstm_sched.policies import CONTINUE
 from lstm_sched.population import Layout
 from lstm_sched.split import Split
 from lstm_sched.state import TrainState, restart
-from lstm_sched.train import epoch, run, step
+from lstm_sched.train import run
 
 SEEDS = (FIRST_SEED, FIRST_SEED + 1)
 CHOSEN = {name: OPTIMIZERS[name] for name in ("sgd", "momentum", "rmsprop", "adam", "adamw", "lion")} | {
