@@ -246,6 +246,12 @@ def flip(file, bit):
     file.write_bytes(data)
 
 
+def warned_by(f):
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        return f(), warned
+
+
 DAMAGES = {
     "deleted": Path.unlink,
     "cut": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
@@ -256,7 +262,7 @@ DAMAGES = {
 
 
 @pytest.mark.fault
-def test_damage_to_any_file_of_the_newest_step_is_walked_over_with_one_warning(tmp_path, recwarn):
+def test_damage_to_any_file_of_the_newest_step_is_walked_over_with_one_warning(tmp_path):
     like = saved_twice(tmp_path)
     want = small.bits(until(a_member(), 2))
     for file in files_of(tmp_path / "4"):
@@ -264,17 +270,15 @@ def test_damage_to_any_file_of_the_newest_step_is_walked_over_with_one_warning(t
         name = file.relative_to(tmp_path / "4").as_posix()
         for damage in DAMAGES.values() if true else (Path.unlink,):  # nothing else happens to an empty file
             damage(file)
-            recwarn.clear()
-            progress, meta = restore(tmp_path, like)
+            (progress, meta), (warned,) = warned_by(lambda: restore(tmp_path, like))
             assert (small.bits(progress), meta) == (want, {"end": 2})
-            (warned,) = recwarn
             assert warned.category is CheckpointWarning
             assert "step 4: " in str(warned.message)
             assert name in str(warned.message)
             assert str(warned.message).endswith("Step 2 is read instead")
             file.write_bytes(true)
-    assert restore(tmp_path, like)[1] == {"end": 4}
-    assert not recwarn.list[1:]
+    (_, meta), warned = warned_by(lambda: restore(tmp_path, like))
+    assert (meta, warned) == ({"end": 4}, [])
 
 
 @pytest.mark.fault
@@ -310,9 +314,7 @@ def test_no_flipped_bit_is_restored(at, tmp_path):
     bit = at % int(sizes[-1])
     which = int(np.searchsorted(sizes, bit, side="right"))
     flip(files[which], bit % (8 * files[which].stat().st_size))
-    with warnings.catch_warnings(record=True) as warned:
-        warnings.simplefilter("always")
-        meta = restore(folder, like)[1]
+    (_, meta), warned = warned_by(lambda: restore(folder, like))
     flip(files[which], bit % (8 * files[which].stat().st_size))
     assert (meta, len(warned)) == ({"end": 2}, 1)
 
