@@ -1,14 +1,11 @@
 """Progress on disk through Orbax: one pytree and its record a step, verified when it is read.
 
 Orbax neither checks payloads nor refuses another dtype, so the record holds, for each component, what its leaves are
-and a SHA-256 of their bytes as they were in memory; `steps` adds one of every file. An array is a file of its own, so
-that damage has a name.
+and a SHA-256 of their bytes as they were in memory; `steps` adds one of every file.
 """
 
-import logging
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +18,6 @@ from orbax.checkpoint import v1 as ocp
 from lstm_sched import contents, steps
 from lstm_sched.learner import Learner
 from lstm_sched.member import Member, Progress, start
-from lstm_sched.paths import words
 from lstm_sched.state import TrainState, restart
 from lstm_sched.steps import CheckpointWarning
 
@@ -30,40 +26,47 @@ def _components(progress: Progress) -> dict[str, Any]:
     return progress.state._asdict() | {name: getattr(progress, name) for name in ("clock", "log", "selected")}
 
 
-@contextmanager
-def _orbax() -> Iterator[None]:
+def _context() -> ocp.Context:
     context = ocp.Context()
-    context.array.saving.use_ocdbt = False  # which would put all arrays into one file
     context.pytree.loading.partial_load = True
-    absl = logging.getLogger("absl")
-    absl.addFilter(_error)
-    try:
-        with context:
-            yield
-    finally:
-        absl.removeFilter(_error)
-
-
-def _error(row: logging.LogRecord) -> bool:
-    """Orbax warns, at every save and load, of arrays that are files of their own."""
-    return row.levelno > logging.WARNING
+    context.array.saving.array_metadata_store = None  # it leaves a coroutine unawaited where a load fails
+    return context
 
 
 def save(folder: str | Path, progress: Progress, meta: dict[str, Any]) -> None:
     """Write the progress (of one run or a population) as step `clock`; returns when it is on disk.
 
-    Raises FileExistsError where that step or a later one was saved before: nothing is overwritten; and ValueError
-    where the name of an array cannot be that of a file. After any other error (a full disk: OSError) the earlier
-    steps are as they were.
+    Raises FileExistsError where that step or a later one was saved before: nothing is overwritten. After any other
+    error (a full disk: OSError) the earlier steps are as they were.
     """
-    tree = jax.tree.map(jnp.asarray, progress)
+    components = _components(jax.tree.map(jnp.asarray, progress))
+    arrays = {
+        name + path: contents.plain(leaf)
+        for name, c in components.items()
+        for path, leaf in contents.leaves(c)
+    }
 
     def fill(path: Path) -> None:
-        with _orbax():
-            ocp.save(str(path.absolute()), tree)
+        with _context():
+            ocp.save(str(path.absolute()), arrays)
 
-    facts = contents.describe(_components(tree), meta)
-    steps.write(Path(folder), int(np.max(progress.clock)), fill, facts)
+    steps.write(Path(folder), int(np.max(progress.clock)), fill, contents.describe(components, meta))
+
+
+def _load(path: Path, specification: dict[str, list[list[Any]]]) -> dict[str, dict[str, Any]]:
+    """{name: {path: array}} as specified."""
+    rows = [(name, *row) for name, rows in specification.items() for row in rows]
+    here = SingleDeviceSharding(jax.devices()[0])
+    asked = {
+        name + leaf: jax.ShapeDtypeStruct(*contents.plain_type(dtype, shape), sharding=here)
+        for name, leaf, dtype, shape in rows
+    }
+    with _context():
+        loaded: Any = ocp.load(str(path.absolute()), asked)
+    found: dict[str, dict[str, Any]] = {name: {} for name in specification}
+    for name, leaf, dtype, _ in rows:
+        found[name][leaf] = contents.typed(dtype, loaded[name + leaf])
+    return found
 
 
 def latest(folder: str | Path) -> int | None:
@@ -88,27 +91,20 @@ def restore(
     """
     wanted = {*components, "clock", "log", "selected"}
     expected = {name: c for name, c in _components(like).items() if name in wanted}
-    here = SingleDeviceSharding(jax.devices()[0])
-    abstract = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), expected)
-    state = {name: abstract.pop(name) for name in TrainState._fields if name in abstract}
-    asked = abstract | ({"state": state} if state else {})  # Orbax takes no empty part
 
-    def load(path: Path, record: dict[str, Any]) -> tuple[Progress, dict[str, Any]]:
+    def load(path: Path, record: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         contents.check_format(record)
         contents.compare(record, expected)
-        with _orbax():
-            loaded: Any = ocp.load(str(path.absolute()), asked)
-        read = loaded.pop("state", {})
-        progress = like._replace(state=like.state._replace(**read), **loaded)
-        found = {name: contents.leaves(c) for name, c in _components(progress).items() if name in wanted}
-        contents.verify(record, found)
-        return progress, record
+        return _verified(path, record, expected), record
 
-    progress, record = steps.newest(Path(folder), load)
+    found, record = steps.newest(Path(folder), load, _blame)
+    for name, component in expected.items():
+        found[name] = jax.tree.unflatten(jax.tree.structure(component), found[name].values())
+    state = like.state._replace(**{name: found.pop(name) for name in TrainState._fields if name in found})
     if record["jax"] != jax.__version__:
         told = f"checkpoint: {folder} was written under jax {record['jax']}, and this is {jax.__version__}"
         warnings.warn(f"{told}: what follows may differ in its last bits", CheckpointWarning, stacklevel=2)
-    return progress, record["meta"]
+    return like._replace(state=state, **found), record["meta"]
 
 
 def read(folder: str | Path) -> dict[str, Any]:
@@ -116,40 +112,35 @@ def read(folder: str | Path) -> dict[str, Any]:
 
     Paths are written as JAX writes them, `[0].mu['bias']`. Warnings and errors as in `restore`.
     """
-    return steps.newest(Path(folder), _read)
+    return steps.newest(Path(folder), _read, _blame)
 
 
 def _read(path: Path, record: dict[str, Any]) -> dict[str, Any]:
     contents.check_format(record)
-    rows: dict[tuple[str, ...], tuple[str, str, str]] = {
-        (name, *words(path)): (name, path, dtype)
-        for name, leaves in record["specification"].items()
-        for path, dtype, _ in leaves
-    }
-    here = SingleDeviceSharding(jax.devices()[0])
-
-    def like(path: tuple, leaf: Any) -> jax.ShapeDtypeStruct:
-        dtype = rows[_place(path)][2]
-        if not dtype.startswith("key<"):
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here)
-        # Orbax tells the shape of a key's data, whose last axis is the key's own
-        return jax.ShapeDtypeStruct(leaf.shape[:-1], jax.random.key(0).dtype, sharding=here)
-
-    with _orbax():
-        stored: Any = ocp.metadata(str(path.absolute())).metadata
-        loaded: Any = ocp.load(str(path.absolute()), jax.tree_util.tree_map_with_path(like, dict(stored)))
-    found = {_place(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(loaded)}
-    components: dict[str, Any] = {name: {} for name in record["specification"]}
-    for place, (name, leaf, _) in rows.items():
-        components[name][leaf] = found[place]
-    contents.verify(record, {name: leaves.items() for name, leaves in components.items()})
-    return components
+    return _verified(path, record, record["specification"])
 
 
-def _place(path: tuple) -> tuple[str, ...]:
-    """A leaf's path as Orbax has it, which nests the state and knows only names."""
-    found = words(jax.tree_util.keystr(path))
-    return found[1:] if found[0] == "state" else found
+def _verified(path: Path, record: dict[str, Any], names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    found = _load(path, {name: record["specification"][name] for name in names})
+    contents.verify(record, {name: leaves.items() for name, leaves in found.items()})
+    return found
+
+
+def _blame(path: Path, record: dict[str, Any], wrong: str) -> str:
+    """The components that are not what was saved, where a file that holds values is `wrong`."""
+    if "/d/" not in wrong:
+        return ""
+    found = [name for name, rows in record["specification"].items() if not _sound(path, record, name, rows)]
+    return f": {', '.join(found) or 'no component'}"
+
+
+def _sound(path: Path, record: dict[str, Any], name: str, rows: list[Any]) -> bool:
+    try:  # one by one: of several loads that fail together, Orbax leaves all but the first to complain by themselves
+        leaves = [pair for row in rows for pair in _load(path, {name: [row]})[name].items()]
+        contents.verify(record, {name: leaves})
+    except Exception:  # whatever Orbax makes of damage
+        return False
+    return True
 
 
 def resume(folder: str | Path, learner: Learner, member: Member) -> Progress:

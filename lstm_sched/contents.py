@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lstm_sched.paths import words
 from lstm_sched.steps import Damaged
 
 FORMAT = 1  # of the record
@@ -28,6 +27,24 @@ def specification(component: Any) -> list[list[Any]]:
     return [[path, str(leaf.dtype), list(leaf.shape)] for path, leaf in leaves(component)]
 
 
+def plain(leaf: Any) -> Any:
+    """An array as it is stored: of a PRNG key, its data."""
+    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+
+
+def plain_type(dtype: str, shape: list[int]) -> tuple[tuple[int, ...], Any]:
+    """Shape and dtype as stored of an array that is specified so."""
+    if not dtype.startswith("key<"):
+        return tuple(shape), jnp.dtype(dtype)
+    data = jax.random.key_data(jax.random.key(0))
+    return (*shape, *data.shape), data.dtype
+
+
+def typed(dtype: str, stored: Any) -> Any:
+    """`plain` undone."""
+    return jax.random.wrap_key_data(stored) if dtype.startswith("key<") else stored
+
+
 def digest(component: Any) -> str:
     """SHA-256 over path and bytes of every leaf."""
     return _sha(leaves(component))
@@ -36,29 +53,18 @@ def digest(component: Any) -> str:
 def _sha(named: Leaves) -> str:
     sha = hashlib.sha256()
     for path, leaf in named:
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
         sha.update(path.encode())
-        sha.update(np.ascontiguousarray(jax.random.key_data(leaf) if is_key else leaf).tobytes())
+        sha.update(np.ascontiguousarray(plain(leaf)).tobytes())
     return sha.hexdigest()
 
 
 def describe(components: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
-    """The record of components about to be saved. ValueError for an array whose name cannot be that of a file."""
-    described = {name: specification(component) for name, component in components.items()}
-    seen: set[str] = set()
-    for component, rows in described.items():
-        for path, _, _ in rows:
-            name = ".".join((component, *words(path)))
-            if name in seen or "/" in name or not name.isprintable():
-                raise ValueError(
-                    f"checkpoint: {component}{path}; allowed: a printable name without /, and no other's"
-                )
-            seen.add(name)
+    """The record of components about to be saved."""
     return {
         "format": FORMAT,
         "jax": jax.__version__,
         "meta": meta,
-        "specification": described,
+        "specification": {name: specification(component) for name, component in components.items()},
         "digest": {name: digest(component) for name, component in components.items()},
     }
 

@@ -67,17 +67,24 @@ def write(folder: Path, step: int, fill: Callable[[Path], None], facts: dict[str
     _clear(folder)
 
 
-def newest(folder: Path, load: Callable[[Path, dict[str, Any]], T]) -> T:
+def newest(
+    folder: Path, load: Callable[[Path, dict[str, Any]], T], blame: Callable[[Path, dict[str, Any], str], str]
+) -> T:
     """What `load` makes of the newest step that is not damaged, given its folder and its record.
 
-    Damaged steps are walked over with one warning; what else `load` raises is raised. FileNotFoundError where there
-    is no step, Damaged where there is no other, with each step's reason.
+    Damaged steps are walked over with one warning, in which `blame` may say more than what is wrong with a file;
+    what else `load` raises is raised. FileNotFoundError where there is no step, Damaged where all are damaged, with
+    each one's reason.
     """
     reasons: list[str] = []
     for step in reversed(steps(folder)):
         path = folder / str(step)
         try:
-            loaded = load(path, _verified(path))
+            record = _record(path)
+            wrong = _wrong(path, record["files"])
+            if wrong:
+                raise Damaged(f"{wrong}{blame(path, record, wrong)}")
+            loaded = load(path, record)
         except Damaged as error:
             reasons.append(f"step {step}: {error}")
             continue
@@ -100,40 +107,34 @@ def set_aside(folder: Path, step: int) -> list[Path]:
     return moved
 
 
-def _verified(path: Path) -> dict[str, Any]:
-    """The record of a step whose every file is as it was written; Damaged names the first that is not."""
+def _record(path: Path) -> dict[str, Any]:
     try:
         with (path / RECORD).open("rb") as file:
             stored = json.loads(file.read(LARGEST))
-        record = stored["record"]
-        if stored["sha256"] != seal(record):
-            raise Damaged(f"{RECORD} is not as it was written")
-        written: dict[str, list[Any]] = record["files"]
+        record, sealed = stored["record"], stored["sha256"]
     except FileNotFoundError:
         raise Damaged(f"{RECORD} is missing") from None
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise error if isinstance(error, Damaged) else Damaged(f"{RECORD} cannot be read") from None
-    sizes = {_name(path, file): file.stat().st_size for file in _paths(path)}
-    for name in sorted(written.keys() | sizes.keys()):
-        if name not in sizes:
-            raise Damaged(f"{_what(name)} is missing")
-        if name not in written:
-            raise Damaged(f"{_what(name)} was not written by the save")
-        size, sha = written[name]
-        if sizes[name] != size:
-            raise Damaged(f"{_what(name)} has {sizes[name]} bytes, not {size}")
-        if _sha(path / name) != sha:
-            raise Damaged(f"{_what(name)} is not as it was written (its SHA-256 differs)")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise Damaged(f"{RECORD} cannot be read") from None
+    if sealed != seal(record) or "files" not in record:
+        raise Damaged(f"{RECORD} is not as it was written")
     return record
 
 
-def _what(name: str) -> str:
-    """A file and, where it holds one array, the component that the array is of."""
-    item, *parts = name.split("/")
-    if item != "state" or len(parts) < 2 or parts[0] == "array_metadatas":
-        return name
-    words = parts[0].split(".")
-    return f"{words[1] if words[0] == 'state' else words[0]} ({name})"
+def _wrong(path: Path, written: dict[str, list[Any]]) -> str:
+    """The first file that is not as it was written, and how; "" where there is none."""
+    sizes = {_name(path, file): file.stat().st_size for file in _paths(path)}
+    for name in sorted(written.keys() | sizes.keys()):
+        if name not in sizes:
+            return f"{name} is missing"
+        if name not in written:
+            return f"{name} was not written by the save"
+        size, sha = written[name]
+        if sizes[name] != size:
+            return f"{name} has {sizes[name]} bytes, not {size}"
+        if _sha(path / name) != sha:
+            return f"{name} is not as it was written (its SHA-256 differs)"
+    return ""
 
 
 def _paths(path: Path) -> list[Path]:

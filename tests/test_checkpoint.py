@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -282,23 +283,26 @@ def test_damage_to_any_file_of_the_newest_step_is_walked_over_with_one_warning(t
 
 
 @pytest.mark.fault
-@pytest.mark.parametrize(
-    ("array", "component"),
-    [
-        ("state/state.params.hidden", "params"),
-        ("state/state.moments.mu.out", "moments"),
-        ("state/state.order", "order"),
-        ("state/clock", "clock"),
-        ("state/selected.params.bias", "selected"),
-    ],
-)
-def test_the_component_of_a_damaged_array_is_named(array, component, tmp_path):
-    like = saved_twice(tmp_path)
-    file = next(file for file in files_of(tmp_path / "4" / array) if file.name != "zarr.json")
-    flip(file, 11)
-    for look in (lambda: restore(tmp_path, like), lambda: read(tmp_path)):
-        with pytest.warns(CheckpointWarning, match=rf"step 4: {component} \({array}.*its SHA-256 differs"):
-            look()
+def test_the_component_of_a_damaged_value_is_named_and_no_other(tmp_path):
+    rng = np.random.default_rng(0)
+    for end in (2, 4):
+        like = until(a_member(), end)
+        many = [{"w": jnp.asarray(rng.normal(size=(64, 64)), float)} for _ in range(2)]
+        like = like._replace(
+            state=like.state._replace(params=many[0]), selected=like.selected._replace(params=many[1])
+        )
+        save(tmp_path, like, {})
+    values = max((tmp_path / "4" / "state").rglob("d/*"), key=lambda file: file.stat().st_size)
+    named = set()
+    for bit in range(8_000, 8 * values.stat().st_size - 20_000, 40_007):
+        flip(values, bit)
+        for look in (lambda: restore(tmp_path, like), lambda: read(tmp_path)):
+            _, (warned,) = warned_by(look)
+            found = re.search(r"step 4: .*its SHA-256 differs\): ([a-z, ]+)\. Step 2", str(warned.message))
+            assert found, warned.message
+            named.add(found[1])
+        flip(values, bit)
+    assert named == {"params", "selected"}
 
 
 @pytest.mark.fault
@@ -323,12 +327,12 @@ def test_no_flipped_bit_is_restored(at, tmp_path):
 def test_where_every_step_is_damaged_each_reason_is_told_and_nothing_changes(tmp_path):
     like = saved_twice(tmp_path)
     (tmp_path / "2" / steps.RECORD).unlink()
-    flip(tmp_path / "4" / "state" / "clock" / "zarr.json", 9)
+    flip(tmp_path / "4" / "state" / "_METADATA", 9)
     before = {file: file.read_bytes() for file in files_of(tmp_path)}
     for look in (lambda: restore(tmp_path, like), lambda: read(tmp_path)):
         with pytest.raises(
             Damaged,
-            match=r"every step in .*: step 4: clock \(.*\) is not as .*; step 2: record.json is missing",
+            match=r"every step in .*: step 4: state/_METADATA is not as .*; step 2: record.json is missing",
         ):
             look()
     assert {file: file.read_bytes() for file in files_of(tmp_path)} == before
@@ -337,7 +341,7 @@ def test_where_every_step_is_damaged_each_reason_is_told_and_nothing_changes(tmp
 @pytest.mark.fault
 def test_a_run_that_walked_back_saves_again_and_the_damaged_step_stays_aside(tmp_path):
     like = saved_twice(tmp_path)
-    file = tmp_path / "4" / "state" / "clock" / "zarr.json"
+    file = tmp_path / "4" / "state" / "_METADATA"
     flip(file, 9)
     true = file.read_bytes()
     with pytest.warns(CheckpointWarning):
@@ -345,7 +349,7 @@ def test_a_run_that_walked_back_saves_again_and_the_damaged_step_stays_aside(tmp
     with pytest.raises(FileExistsError, match="step 4 is already saved"):
         save(tmp_path, until(a_member(), 4, progress), {})
     (aside,) = set_aside(tmp_path, progress)
-    assert (aside.name, (aside / "state" / "clock" / "zarr.json").read_bytes()) == ("damaged-4", true)
+    assert (aside.name, (aside / "state" / "_METADATA").read_bytes()) == ("damaged-4", true)
     save(tmp_path, until(a_member(), 4, progress), {"again": True})
     again, meta = restore(tmp_path, like)
     assert meta == {"again": True}
@@ -393,3 +397,17 @@ MEMBERS = stack([small.a_member(LEARNER, DATA, seed=s, policy=KERAS_RECOMPILE) f
 def whole():
     *_, (last, _) = train(LEARNER, LAYOUT, MEMBERS, DATA, EPOCHS)
     return last
+
+
+@pytest.mark.fault
+def test_arrays_whose_names_lead_elsewhere_are_saved_in_the_folder(tmp_path):
+    progress = until(a_member(), 2)
+    names = ["../../out", "/etc/x", "a/b", "a.b", "<b>", "a\nb", "", "ünï", "]['"]
+    odd = {name: jnp.full((2,), i, float) for i, name in enumerate(names)} | {"a": {"b": jnp.ones(1)}}
+    odd = progress._replace(state=progress.state._replace(params=odd))
+    save(tmp_path / "in" / "run", odd, {})
+    assert [file.relative_to(tmp_path).parts[:3] for file in tmp_path.rglob("x")] == []
+    assert sorted(path.name for path in (tmp_path / "in").iterdir()) == ["run"]
+    assert sorted(path.name for path in (tmp_path / "in" / "run").iterdir()) == ["2"]
+    assert small.bits(restore(tmp_path / "in" / "run", odd)[0]) == small.bits(odd)
+    assert len(read(tmp_path / "in" / "run")["params"]) == len(names) + 1
