@@ -4,18 +4,20 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from rich.console import Console
 
 from experiments import arms as A
 from experiments import lock, record, report, training
-from experiments.outcome import Results
 from experiments.plan import Plan, job_folder
 from lstm_sched import population
 from lstm_sched.member import Progress
 
+T = TypeVar("T")
 
-def each(plans: list[Plan], execute_one: Callable[[Plan], Results]) -> list[Results]:
+
+def each(plans: list[Plan], execute_one: Callable[[Plan], T]) -> list[T]:
     """Every series in turn; where a signal stops one, the whole is what the user goes on with.
 
     Raises lock.InUse where another process works in one of the folders.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import os
 import signal
 import sys
 import time
@@ -169,7 +170,11 @@ def command_line(
         print(
             f"stopped by {signal.Signals(e.signum).name}; all is saved. To go on: {resume}", file=sys.stderr
         )
-        sys.exit(EXIT[signal.Signals(e.signum)])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(
+            EXIT[signal.Signals(e.signum)]
+        )  # to end the interpreter can take longer than who asked will wait
     except KeyboardInterrupt as e:  # before or after the training, where there is nothing to finish first
         print("stopped; what was trained is saved, and --resume with the folder goes on", file=sys.stderr)
         sys.exit(EXIT[signal.Signals(e.signum) if isinstance(e, Stopped) else signal.SIGINT])
