@@ -8,10 +8,13 @@ import numpy as np
 
 from experiments import setting as S
 from lstm_sched import cell, rules
+from lstm_sched.dialects import REDRAWN
+from lstm_sched.fate import differing as differs
 from lstm_sched.fractions import moment_of, spread
 from lstm_sched.member import Hyper, Member, member, originate
 from lstm_sched.names import check_name
 from lstm_sched.policies import ALIASES, CONTINUE, FATE_OF_MOMENT, POLICIES, fates
+from lstm_sched.snapshot import leaves
 from lstm_sched.state import TrainState, begin
 
 REFERENCE = "one_fit"
@@ -45,6 +48,8 @@ class Arm(NamedTuple):
     nudged: bool = False  # one weight of the first ones moved by a unit in its last place
     watch: Any = ()  # its per-epoch rules, in experiments that have any
     fit: int = 0  # epochs after which a fit's end acts on the weights; 0: after the last alone
+    redraw: bool = False  # fresh weights are a new draw at each boundary
+    rescheduled: str = ""  # the policy whose learning rate is its own in each fit, if this arm's is
 
     @property
     def lost(self) -> list[str]:
@@ -87,8 +92,9 @@ def parse(names: Sequence[str], setting: S.Setting, built: S.Built) -> tuple[lis
     first: dict[Any, str] = {}
     twins = {}
     for arm in arms:
-        if arm.dropped:
-            twin = first.setdefault((arm.every, arm.dropped), arm.name)
+        if arm.dropped or arm.rescheduled:
+            kind = (arm.every, arm.dropped, arm.redraw, arm.rescheduled)
+            twin = first.setdefault(kind, arm.name)
         else:
             twin = (
                 REFERENCE if every_one and arm.proved and arm.name not in ("keras_loop", "aa") else arm.name
@@ -107,9 +113,13 @@ def _arm(name: str, stem: str, every: int, setting: S.Setting, built: S.Built) -
         return Arm(name, CONTINUE, 0, min(n, seeds), (), same, True, rate, nudged=stem == "ulp")
     policy = POLICIES[stem]
     dropped = _dropped(policy, setting, built) if every < setting.epochs else ()
-    seeds = n if dropped or name == REFERENCE else min(n, IDENTITY_SEEDS)
-    same = None if dropped else REFERENCE
-    return Arm(name, policy, 0 if name == REFERENCE else every, seeds, dropped, same)
+    redraw = stem in REDRAWN and any(leaf.fate == "weights" for leaf in dropped)
+    own, plain = S.rates(setting, built.steps, 1.0, stem, every), S.rates(setting, built.steps)
+    rescheduled = "" if np.array_equal(own, plain) else stem
+    seeds = n if dropped or rescheduled or name == REFERENCE else min(n, IDENTITY_SEEDS)
+    same = None if dropped or rescheduled else REFERENCE
+    every = 0 if name == REFERENCE else every
+    return Arm(name, policy, every, seeds, dropped, same, redraw=redraw, rescheduled=rescheduled)
 
 
 def reads(setting: S.Setting) -> list[str]:
@@ -125,8 +135,8 @@ def _dropped(policy: TrainState, setting: S.Setting, built: S.Built) -> tuple[Dr
     weights = {path: leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(shapes.params)}
     fractions, found = spread(policy, shapes), []
     for component in reads(setting):
-        leaves = jax.tree_util.tree_leaves_with_path(getattr(shapes, component))
-        for (path, leaf), kept in zip(leaves, jax.tree.leaves(getattr(fractions, component)), strict=True):
+        paths = jax.tree_util.tree_leaves_with_path(getattr(shapes, component))
+        for (path, leaf), kept in zip(paths, jax.tree.leaves(getattr(fractions, component)), strict=True):
             fate = {"params": "weights"}.get(component, component)
             if component == "moments":
                 fate = FATE_OF_MOMENT[moment_of(path, leaf.shape, weights)]
@@ -146,24 +156,18 @@ def members(arms: Sequence[Arm], setting: S.Setting, built: S.Built) -> list[Mem
     origins = [originate(learner, S.FIRST_SEED + i) for i in range(max(arm.seeds for arm in arms))]
     made = []
     for arm in arms:
-        hp = Hyper(S.rates(setting, built.steps, arm.rate), watch=arm.watch)
+        rates_S = S.rates(setting, built.steps, arm.rate, arm.rescheduled or REFERENCE, arm.every)
+        hp = Hyper(rates_S, watch=arm.watch)
         when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)
         ends = rules.ends(arm.fit or setting.epochs, setting.epochs) if arm.watch else ()
         for origin in origins[: arm.seeds]:
             if arm.nudged:
                 origin = origin._replace(params=cell.nudge(origin.params))
+            origin = origin._replace(redraw=np.bool_(arm.redraw))
             made.append(member(learner, hp, arm.policy, when, origin, ends))
     return made
 
 
 def differing(one: Any, other: Any) -> int:
     """How many numbers of two trees on the host differ by a bit."""
-    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
-    return sum(int(np.sum(_words(a) != _words(b))) for a, b in pairs)
-
-
-def _words(leaf: Any) -> np.ndarray:
-    if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        leaf = jax.random.key_data(leaf)
-    leaf = np.ascontiguousarray(leaf)
-    return leaf.view(f"u{leaf.dtype.itemsize}")
+    return sum(int(differs(a, b).sum()) for a, b in zip(leaves(one), leaves(other), strict=True))

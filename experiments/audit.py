@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import tyro
-from rich import box
 from rich.markup import escape
-from rich.table import Table
 
 from experiments import page, record, report, training
 from lstm_sched.audit import Audit, audit, describe, seen
@@ -75,12 +73,8 @@ def execute(answer: Answer) -> Audit:
     """Print the answer; write it where a folder is given."""
     rows, words = [cells(row) for row in answer.audit.rows], describe(seen(answer.audit.rows))
     out = report.console()
-    table = Table(title=TITLE, box=box.SIMPLE)
-    for column in COLUMNS:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(escape, row))  # names of arrays are a user's own
-    out.print(table)
+    lines = [[escape(cell) for cell in row] for row in rows]  # names of arrays are a user's own
+    out.print(report.table(TITLE, COLUMNS, lines))
     out.print(words, markup=False, soft_wrap=True)
     if answer.folder is not None:
         record.write_csv(answer.folder / "audit.csv", [row._asdict() for row in answer.audit.rows])

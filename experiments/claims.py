@@ -15,8 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 
 from experiments import (
     claims_identity,
@@ -56,15 +55,16 @@ def execute(plan: Plan) -> list[Row]:
 def _execute(plan: Plan) -> list[Row]:
     began, out = time.monotonic(), report.console()
     record.write_status(plan.folder, "running")
+    seeds = plan.config.seeds
     ways = (
-        claims_runs.of_question(plan.question[0].epochs),
-        claims_runs.of_small(plan.small[0].epochs),
+        claims_runs.of_question(plan.question[0].epochs, seeds),
+        claims_runs.of_small(plan.small[0].epochs, seeds),
     )
     out.print(f"{len(CLAIMS)} claims; under a minute on two cores. Ctrl-C stops it. Results: {plan.folder}")
     out.print("1 of 3: the loop and example 2, with and without rules (C1 to C5, C7 to C9, C14, C16)")
-    question = claims_runs.train(*plan.question, ways[0], plan.config.seeds, out)
+    question = claims_runs.train(*plan.question, ways[0], out)
     out.print("2 of 3: what a loop keeps and repeats, and the rates of example 3 (C13, C15)")
-    small = claims_runs.train(*plan.small, ways[1], plan.config.seeds, out)
+    small = claims_runs.train(*plan.small, ways[1], out)
     out.print("3 of 3: real Keras, in a process of its own (C12, C21): about 10 s where it is installed")
     said = claims_keras.ask(plan.config.keras)
     found = decide(question, small, said, plan.refits, plan.rules)
@@ -112,12 +112,9 @@ def write(plan: Plan, rows: list[Row], question: Runs, small: Runs, said: claims
 
 def table(rows: list[Row]) -> Table:
     """All claims for a terminal."""
-    made = Table(title="the claims of the usual answer", box=box.SIMPLE)
-    for column, width in (("", 3), ("claim", 24), ("verdict", 10), ("evidence", None), ("command", 22)):
-        made.add_column(column, width=width, overflow="fold")
-    for row in rows:
-        made.add_row(*row.values())
-    return made
+    widths = {"": 3, "claim": 24, "verdict": 10, "evidence": None, "command": 22}
+    columns = [Column(name, width=width, overflow="fold") for name, width in widths.items()]
+    return report.table("the claims of the usual answer", columns, [list(row.values()) for row in rows])
 
 
 def main(config: Config | None = None) -> list[Row]:

@@ -3,22 +3,21 @@
 Letters: N seeds, E epochs.
 """
 
-import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from rich.console import Console
 
+from experiments import arms as A
 from experiments import report, training
-from experiments.arms import differing
-from experiments.setting import FIRST_SEED, Built, Setting, build, rates
+from experiments.setting import FIRST_SEED, Built, Setting, build
 from experiments.source import open_source
-from lstm_sched import keras_rules, population, rules
-from lstm_sched.learner import Learner
-from lstm_sched.member import Hyper, Selected, member, originate
+from lstm_sched import keras_rules, population
+from lstm_sched.member import Selected
 from lstm_sched.policies import CONTINUE, KERAS_INITIAL_EPOCH, KERAS_LOOP, KERAS_RECOMPILE, KERAS_RESEED
-from lstm_sched.state import TrainState
 
 QUESTION = Setting(epochs=25)  # enough for ten bad epochs after the best one
 SMALL = Setting(
@@ -28,19 +27,7 @@ FAST = 8.0  # times the rate: one fit with example 2's rule then stops within 25
 PATIENCE = 10  # of example 2
 DROP_AT = 6  # epochs before the rate is halved, where all three rules are used at once
 SHARE = 0.1  # of the rate, in the second half of example 3
-CHUNK = 5  # epochs between two lines of progress
-
-
-class Way(NamedTuple):
-    """One way of calling fit: what a boundary keeps, after how many epochs it falls (0: one fit), and the rules."""
-
-    policy: TrainState = CONTINUE
-    every: int = 0
-    ends: int = (
-        0  # after every n epochs the best weights are put back, if the rule says so; 0: once, at the end
-    )
-    rate: float = 1.0  # times the setting's
-    watch: Any = None  # rules; None for none
+CHUNK = 5  # epochs between two signs of life
 
 
 class Run(NamedTuple):
@@ -63,8 +50,9 @@ class Run(NamedTuple):
 Runs = dict[str, Run]  # by the name of the way
 
 
-def of_question(epochs: int) -> dict[str, Way]:
+def of_question(epochs: int, seeds: int) -> list[A.Arm]:
     """The loop as it is, and with rules. Kept: the loop's own counters outlive each fit, as a variable of it would."""
+    none = keras_rules.watch(epochs)
     stopping = keras_rules.watch(epochs, stopping=keras_rules.stopping(PATIENCE, restore=True))
     halved_E = np.where(np.arange(epochs) == DROP_AT, 0.5, 1.0)
     everything = keras_rules.watch(
@@ -73,81 +61,68 @@ def of_question(epochs: int) -> dict[str, Way]:
         stopping=keras_rules.stopping(PATIENCE // 2, restore=True),
         plateau=keras_rules.plateau(patience=2, factor=0.5),
     )
-    return {
-        "one_fit": Way(),
-        "keras_loop": Way(KERAS_LOOP, every=1),
-        "keras_recompile": Way(KERAS_RECOMPILE, every=1),
-        "one_fit, stopping": Way(rate=FAST, watch=stopping),
-        "kept loop, stopping": Way(CONTINUE, every=1, rate=FAST, watch=stopping),
-        "example 2": Way(KERAS_LOOP, every=1, ends=1, rate=FAST, watch=stopping),
-        "example 2 without its rule": Way(KERAS_LOOP, every=1, rate=FAST),
-        "one_fit, all rules": Way(rate=FAST, watch=everything),
-        "kept loop, all rules": Way(CONTINUE, every=1, rate=FAST, watch=everything),
-    }
+    way = partial(A.Arm, seeds=seeds, dropped=())
+    return [
+        way("one_fit", CONTINUE, 0, watch=none),
+        way("keras_loop", KERAS_LOOP, 1, watch=none),
+        way("keras_recompile", KERAS_RECOMPILE, 1, watch=none),
+        way("one_fit, stopping", CONTINUE, 0, rate=FAST, watch=stopping),
+        way("kept loop, stopping", CONTINUE, 1, rate=FAST, watch=stopping),
+        way("example 2", KERAS_LOOP, 1, rate=FAST, watch=stopping, fit=1),
+        way("example 2 without its rule", KERAS_LOOP, 1, rate=FAST, watch=none),
+        way("one_fit, all rules", CONTINUE, 0, rate=FAST, watch=everything),
+        way("kept loop, all rules", CONTINUE, 1, rate=FAST, watch=everything),
+    ]
 
 
-def of_small(epochs: int) -> dict[str, Way]:
+def of_small(epochs: int, seeds: int) -> list[A.Arm]:
     """Streams that a loop keeps or repeats, and the repairs of example 3."""
+    none = keras_rules.watch(epochs)
     times_E = np.where(np.arange(epochs) < epochs // 2, 1.0, SHARE)
     compounding = keras_rules.watch(epochs, keras_rules.compounding(times_E))
-    return {
-        "one_fit": Way(),
-        "keras_loop": Way(KERAS_LOOP, every=1),
-        "keras_reseed": Way(KERAS_RESEED, every=1),
-        "callback in each fit": Way(KERAS_LOOP, every=1, watch=compounding),
-        "callback in one fit": Way(watch=compounding),
-        "callback, initial_epoch": Way(KERAS_INITIAL_EPOCH, every=1, watch=compounding),
-        "absolute rate in one fit": Way(
-            watch=keras_rules.watch(epochs, keras_rules.absolute(times_E)),
-        ),
-    }
+    absolute = keras_rules.watch(epochs, keras_rules.absolute(times_E))
+    way = partial(A.Arm, seeds=seeds, dropped=())
+    return [
+        way("one_fit", CONTINUE, 0, watch=none),
+        way("keras_loop", KERAS_LOOP, 1, watch=none),
+        way("keras_reseed", KERAS_RESEED, 1, watch=none),
+        way("callback in each fit", KERAS_LOOP, 1, watch=compounding),
+        way("callback in one fit", CONTINUE, 0, watch=compounding),
+        way("callback, initial_epoch", KERAS_INITIAL_EPOCH, 1, watch=compounding),
+        way("absolute rate in one fit", CONTINUE, 0, watch=absolute),
+    ]
 
 
 def prepare(setting: Setting) -> Built:
     """Data and learner, with room for rules."""
-    built = build(setting, open_source(setting, setting.data[0]).split)
-    return built._replace(learner=built.learner._replace(watched=True))
+    return build(setting, open_source(setting, setting.data[0]).split, watched=True)
 
 
-def train(setting: Setting, built: Built, ways: dict[str, Way], seeds: int, out: Console) -> Runs:
+def train(setting: Setting, built: Built, ways: Sequence[A.Arm], out: Console) -> Runs:
     """All ways on all seeds as one population; says how long it takes."""
     learner, layout, data, epochs = built.learner, built.layout, built.split.data, setting.epochs
-    member_M = population.stack(
-        [_member(setting, built, way, FIRST_SEED + n) for way in ways.values() for n in range(seeds)]
-    )
+    member_M = population.stack(A.members(ways, setting, built))
     compiled, epoch_seconds = training.probe(learner, layout, member_M, data)
+    labels = A.labels(ways)
     out.print(
-        f"  {len(ways) * seeds} trainings of {epochs} epochs, LSTM({setting.hidden}); compiled in "
+        f"  {len(labels)} trainings of {epochs} epochs, LSTM({setting.hidden}); compiled in "
         f"{report.duration(compiled)}, expected: {report.duration(epoch_seconds * epochs)} or less"
     )
-    began, chunks = time.monotonic(), []
-    for chunk in population.train(learner, layout, member_M, data, epochs, chunk=CHUNK):
-        chunks.append(chunk)
-        done, spent = min(len(chunks) * CHUNK, epochs), time.monotonic() - began
-        if done * 4 // epochs > (done - CHUNK) * 4 // epochs:
-            left = spent / done * (epochs - done)
-            out.print(f"  epoch {done}/{epochs}, {spent:.0f} s elapsed, about {left:.0f} s left")
+    chunks = []
+    with training.bar(out, epochs, 0) as show:
+        for chunk in population.train(learner, layout, member_M, data, epochs, chunk=CHUNK):
+            chunks.append(chunk)
+            show(min(len(chunks) * CHUNK, epochs))
     state_M = chunks[-1][0]
     log_M = jax.tree.map(lambda *logs: np.concatenate(logs, axis=1), *(log for _, log in chunks))
 
-    def run(i: int) -> Run:
-        at = np.s_[i * seeds : (i + 1) * seeds]
+    def run(way: A.Arm) -> Run:
+        at = np.array([name == way.name for name, _ in labels])
         params, selected = jax.tree.map(lambda leaf: leaf[at], (state_M.state.params, state_M.selected))
         curves = log_M.loss[at], log_M.val[at], log_M.rate[at], log_M.trained[at]
         return Run(params, selected, state_M.state.step[at], *curves)
 
-    return {name: run(i) for i, name in enumerate(ways)}
-
-
-def _member(setting: Setting, built: Built, way: Way, seed: int):
-    learner: Learner = built.learner
-    epochs, origin = setting.epochs, originate(learner, seed)
-    hp = Hyper(
-        rates(setting, built.steps, way.rate),
-        watch=keras_rules.watch(epochs) if way.watch is None else way.watch,
-    )
-    when = rules.every(way.every, epochs) if way.every else rules.never(epochs)
-    return member(learner, hp, way.policy, when, origin, rules.ends(way.ends or epochs, epochs))
+    return {way.name: run(way) for way in ways}
 
 
 def rows(groups: dict[str, Runs]) -> list[dict[str, Any]]:
@@ -171,7 +146,7 @@ def rows(groups: dict[str, Runs]) -> list[dict[str, Any]]:
 
 def weights(runs: Runs, one: str, other: str) -> int:
     """How many of the last weights of two ways differ by a bit, over all seeds."""
-    return differing(runs[one].params, runs[other].params)
+    return A.differing(runs[one].params, runs[other].params)
 
 
 def differ(runs: Runs, count: int) -> str:

@@ -10,9 +10,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter
 
 from experiments import arms as A
+from experiments.curves import STYLE
 from experiments.outcome import METRICS, Results, log_loss
 from experiments.setting import Setting
 from experiments.words import forecast
@@ -28,17 +30,28 @@ def draw(folder: Path, setting: Setting, arms: Sequence[A.Arm], results: Results
     treated = [arm for arm in arms if not (arm.control or arm.proved)]
     colours = {arm.name: COLOURS[i % len(COLOURS)] for i, arm in enumerate(treated)}
     rows = sum(arm.name != A.REFERENCE for arm in arms)
-    style = {"font.size": 9, "svg.hashsalt": "lstm_sched", "text.parse_math": False, "axes.spines.top": False}
-    with plt.rc_context(style):  # pyright: ignore[reportArgumentType]
+    with plt.rc_context({**STYLE, "axes.spines.right": True}):
         fig, (left, right) = plt.subplots(
             1, 2, figsize=(12, max(4.6, 1.7 + 0.55 * rows)), width_ratios=(1, 1), layout="constrained"
         )
         _curves(left, setting, arms, results, colours)
         _forest(right, arms, results, colours)
-        fig.supxlabel(_caption(arms, results, command), fontsize=7.5, color="0.3")
-        fig.savefig(folder / "figure.png", dpi=150)
-        fig.savefig(folder / "figure.svg", metadata={"Date": None})
-        plt.close(fig)
+        save(folder, fig, _caption(arms, results), command)
+
+
+def save(folder: Path, fig: Figure, caption: str, command: str) -> None:
+    """figure.svg and figure.png, with the caption and the command that made them at the foot."""
+    lines = [*textwrap.wrap(caption, 160), *textwrap.wrap(command, 160)]
+    fig.supxlabel("\n".join(lines), fontsize=7.5, color="0.3")
+    fig.savefig(folder / "figure.png", dpi=150)
+    fig.savefig(folder / "figure.svg", metadata={"Date": None})
+    plt.close(fig)
+
+
+def level(results: Results) -> str:
+    """Of the intervals: corrected for all comparisons that are decided together."""
+    m = next(round(stats.ALPHA / (1 - e.level)) for e in results.effects[A.REFERENCE].values())
+    return f"1 − 0.05/{m}"
 
 
 def _curves(
@@ -135,13 +148,11 @@ def _effect(axes: Axes, y: float, effect: stats.Effect, colour: str, filled: boo
     axes.text(1.01, y, words, **place)
 
 
-def _caption(arms: Sequence[A.Arm], results: Results, command: str) -> str:
-    m = next(round(stats.ALPHA / (1 - e.level)) for e in results.effects[A.REFERENCE].values())
+def _caption(arms: Sequence[A.Arm], results: Results) -> str:
     sds = (log_loss(results, metric, results.rows(A.REFERENCE)) for metric in METRICS)
     sd = " and ".join(f"{stats.percent(x.std(ddof=1)):.1f} %" for x in sds if len(x) > 1)
     seeds = ", ".join(f"{arm.name} {arm.seeds}" for arm in arms)
-    text = (
-        f"n: {seeds}. Paired-t intervals at level 1 − 0.05/{m} (controls: 95 %); grey band ±1 %. "
+    return (
+        f"n: {seeds}. Paired-t intervals at level {level(results)} (controls: 95 %); grey band ±1 %. "
         f"Between-seed sd of one_fit: {sd or 'one seed'} (end, selected)."
     )
-    return "\n".join([*textwrap.wrap(text, 160), *textwrap.wrap(command, 160)])

@@ -1,6 +1,5 @@
 """The picture of `monitoring`: how long each rule trains, and what that does to the test loss."""
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,11 +11,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments import arms as A
-from experiments.figure import COLOURS
+from experiments.curves import STYLE
+from experiments.figure import COLOURS, level, save
 from experiments.outcome import METRICS, Results
 from lstm_sched import stats
-
-STYLE = {"font.size": 9, "svg.hashsalt": "lstm_sched", "axes.spines.top": False, "axes.spines.right": False}
 
 
 def draw(
@@ -30,7 +28,7 @@ def draw(
     """figure.svg and figure.png: `single` are the rules in one fit, `ran` their epochs by seed, `looped` the loop's."""
     rules = list(dict.fromkeys(rule for rule, _, _ in single))
     patiences = sorted({patience for _, patience, _ in single})
-    with plt.rc_context(STYLE):  # pyright: ignore[reportArgumentType]
+    with plt.rc_context(STYLE):
         fig, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
         _epochs(left, [(p, ran[arm.name]) for rule, p, arm in single if rule == rules[0]], looped, patiences)
         left.axhline(results.curves["val"].shape[1], color="0.6", lw=3, zorder=1)
@@ -38,13 +36,9 @@ def draw(
         for axes in (left, right):
             axes.set_xticks(range(len(patiences)), [str(p) for p in patiences])
             axes.set_xlabel("patience, epochs")
-        m = next(round(stats.ALPHA / (1 - e.level)) for e in results.effects[A.REFERENCE].values())
         n = max(arm.seeds for _, _, arm in single)
-        text = f"n = {n} seeds. Paired-t intervals at level 1 − 0.05/{m}; grey band ±1 %."
-        fig.supxlabel("\n".join([text, *textwrap.wrap(command, 160)]), fontsize=7.5, color="0.3")
-        fig.savefig(folder / "figure.png", dpi=150)
-        fig.savefig(folder / "figure.svg", metadata={"Date": None})
-        plt.close(fig)
+        caption = f"n = {n} seeds. Paired-t intervals at level {level(results)}; grey band ±1 %."
+        save(folder, fig, caption, command)
 
 
 def _epochs(

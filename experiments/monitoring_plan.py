@@ -37,6 +37,12 @@ def name_of(rule: str, patience: int, memory: str = "") -> str:
     return f"{rule}_{patience}" + f"_{memory}" * bool(memory)
 
 
+def split_name(arm: A.Arm) -> tuple[str, int, str]:
+    """(rule, patience, memory) of an arm; the memory of one fit is `one fit`."""
+    rule, patience, *memory = arm.name.split("_", 2)
+    return rule, int(patience), memory[0] if memory else "one fit"
+
+
 def arms_of(config: Config, built: Built) -> tuple[list[A.Arm], dict[str, str]]:
     """One fit without a rule, the reference, then each rule and patience in one fit and in the three loops."""
     n, fit = config.seeds, config.every

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from experiments import arms as A
-from experiments import monitoring_figure, words
-from experiments.monitoring_plan import RULES
+from experiments import monitoring_figure, report, words
+from experiments.monitoring_plan import RULES, split_name
 from experiments.outcome import METRICS, Results, void
 from lstm_sched import stats
 
@@ -31,12 +29,6 @@ SAME = (
     "must be, bit for bit",
     "weights that differ",
 )
-
-
-def split_name(arm: A.Arm) -> tuple[str, int, str]:
-    """(rule, patience, memory) of an arm; the memory of one fit is `one fit`."""
-    rule, patience, *memory = arm.name.split("_", 2)
-    return rule, int(patience), memory[0] if memory else "one fit"
 
 
 def epochs_run(results: Results, arm: str) -> np.ndarray:
@@ -159,16 +151,8 @@ def say(out: Console, arms: Sequence[A.Arm], results: Results) -> None:
     """The answer and the table."""
     out.print()
     out.print(answer(arms, results), style="bold")
-    for title, columns, lines in (
-        (TITLE, COLUMNS, measured(arms, results)),
-        ("Which run each loop is", SAME, proved(arms, results)),
-    ):
-        table = Table(title=title, box=box.SIMPLE)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for line in lines:
-            table.add_row(*line)
-        out.print(table)
+    out.print(report.table(TITLE, COLUMNS, measured(arms, results)))
+    out.print(report.table("Which run each loop is", SAME, proved(arms, results)))
 
 
 def draw(folder: Path, arms: Sequence[A.Arm], results: Results, command: str) -> None:

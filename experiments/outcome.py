@@ -13,8 +13,9 @@ import numpy as np
 from experiments import arms as A
 from experiments import record
 from experiments.setting import Built, Setting
-from lstm_sched import baselines, cell, population, stats
+from lstm_sched import baselines, population, stats
 from lstm_sched.data import Windows
+from lstm_sched.losses import POINT
 from lstm_sched.member import Progress
 
 METRICS = (stats.END, stats.SELECTED)
@@ -121,7 +122,7 @@ def loss_of_baselines(kind: str, built: Built) -> dict[str, dict[str, float]]:
     forecasts = {"mean": baselines.fit_mean(train), "AR": baselines.fit_linear_ar(train)}
     if isinstance(train, Windows):
         forecasts["persistence"] = baselines.last_value
-    found = {name: baselines.losses(forecasts, part, cell.LOSSES[kind]) for name, part in parts.items()}
+    found = {name: baselines.losses(forecasts, part, POINT[kind]) for name, part in parts.items()}
     return {forecast: {part: losses[forecast] for part, losses in found.items()} for forecast in forecasts}
 
 

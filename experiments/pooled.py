@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 from experiments import arms as A
-from experiments import record
+from experiments import record, report
 from experiments.beside import difference
 from experiments.outcome import METRICS, Results
 from lstm_sched import bootstrap, sensitivity, stats
@@ -54,14 +52,13 @@ def say(out: Console, folder: Path, rows: Sequence[dict[str, object]]) -> None:
         out.print("No arm differs from one_fit on every series: there is nothing to pool.")
         return
     record.write_csv(folder / "pooled.csv", rows)
-    table = Table(title="% change of test loss over the series, 95 % intervals", box=box.SIMPLE)
-    for column in ("arm", "metric", "mean", "on these series", "over series like these"):
-        table.add_column(column)
+    columns = ("arm", "metric", "mean", "on these series", "over series like these")
+    lines = []
     for row in rows:
         mean, *ends = (
             f"{stats.percent(float(str(row[k]))):+.1f}".replace("-", "−")
             for k in ("mean", "these_lo", "these_hi", "such_lo", "such_hi")
         )
         cells = (f"{mean} %", f"[{ends[0]}, {ends[1]}]", f"[{ends[2]}, {ends[3]}]")
-        table.add_row(str(row["arm"]), str(row["metric"]), *cells)
-    out.print(table)
+        lines.append((str(row["arm"]), str(row["metric"]), *cells))
+    out.print(report.table("% change of test loss over the series, 95 % intervals", columns, lines))

@@ -1,12 +1,12 @@
 """What a run says to a person: the data, the plan and its time, then the answer in words and tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from experiments import arms as A
 from experiments.outcome import METRICS, Results, log_loss
@@ -28,6 +28,15 @@ def console() -> Console:
 
 def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
+def table(title: str, columns: Iterable[str | Column], rows: Iterable[Sequence[str]]) -> Table:
+    """For a terminal. In a column given by its name alone, what is too long is folded and never cut."""
+    heads = (Column(c, overflow="fold") if isinstance(c, str) else c for c in columns)
+    made = Table(*heads, title=title, box=box.SIMPLE)
+    for row in rows:
+        made.add_row(*row)
+    return made
 
 
 def say_data(out: Console, setting: Setting, source: Source) -> None:
@@ -104,12 +113,8 @@ def effect_title(arms: Sequence[A.Arm], results: Results) -> str:
 
 def effect_table(arms: Sequence[A.Arm], results: Results) -> Table:
     """The effects for a terminal."""
-    table = Table(title=effect_title(arms, results), box=box.SIMPLE)
-    for column in COLUMNS:
-        table.add_column(column, justify="right" if column == "n" else "left", overflow="fold")
-    for row in effect_rows(arms, results):
-        table.add_row(*row)
-    return table
+    columns = [Column(name, justify="right" if name == "n" else "left", overflow="fold") for name in COLUMNS]
+    return table(effect_title(arms, results), columns, effect_rows(arms, results))
 
 
 def write_markdown(folder: Path, setting: Setting, arms: Sequence[A.Arm], results: Results) -> None:
@@ -122,27 +127,22 @@ def write_markdown(folder: Path, setting: Setting, arms: Sequence[A.Arm], result
 
 def baseline_table(setting: Setting, results: Results) -> Table:
     """Losses of forecasts that need no network, and of one fit."""
-    table = Table(title=f"{setting.loss} of the standardised target", box=box.SIMPLE)
-    for column in ("forecast", "train", "val", "test"):
-        table.add_column(column)
-    for name, losses in results.baselines.items():
-        table.add_row(
-            forecast(name, setting.window), *(f"{losses[part]:.4f}" for part in ("train", "val", "test"))
-        )
-    rows = results.rows(A.REFERENCE)
-    for metric in METRICS:
-        table.add_row(f"one_fit {metric}", "", "", f"{np.mean(results.loss[metric][rows]):.4f}")
-    return table
+    parts = ("train", "val", "test")
+    rows = [
+        (forecast(name, setting.window), *(f"{losses[part]:.4f}" for part in parts))
+        for name, losses in results.baselines.items()
+    ]
+    one_fit = results.rows(A.REFERENCE)
+    rows += [
+        (f"one_fit {metric}", "", "", f"{np.mean(results.loss[metric][one_fit]):.4f}") for metric in METRICS
+    ]
+    return table(f"{setting.loss} of the standardised target", ("forecast", *parts), rows)
 
 
 def fate_table(arms: Sequence[A.Arm]) -> Table:
     """Component × arm: ✓ kept at a boundary, ✗ dropped."""
-    table = Table(title="what survives a boundary", box=box.SIMPLE)
     shown = [arm for arm in arms if not arm.control]
-    table.add_column("component")
-    for arm in shown:
-        table.add_column(arm.name, justify="center")
     columns = [fates(arm.policy) for arm in shown]
-    for component in columns[0]:
-        table.add_row(component, *(mark(column[component]) for column in columns))
-    return table
+    rows = [(component, *(mark(column[component]) for column in columns)) for component in columns[0]]
+    heads = ("component", *(Column(arm.name, justify="center") for arm in shown))
+    return table("what survives a boundary", heads, rows)

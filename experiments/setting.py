@@ -5,12 +5,13 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lstm_sched import cell, population
+from lstm_sched import cell, population, schedules
 from lstm_sched.learner import Learner, lstm, steps_per_epoch
+from lstm_sched.losses import POINT
 from lstm_sched.names import check_name
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.population import Layout
-from lstm_sched.schedules import SCHEDULES, tabulate
+from lstm_sched.schedules import SCHEDULES
 from lstm_sched.split import CUTS, Split
 from lstm_sched.tables import MISSING
 
@@ -102,7 +103,7 @@ def check(setting: Setting) -> None:
         raise ValueError(f"data: {', '.join(setting.data) or 'none'}; allowed: one or more series, each once")
     check_name("missing", setting.missing, MISSING)
     check_name("init", setting.init, cell.INITS)
-    check_name("loss", setting.loss, cell.LOSSES)
+    check_name("loss", setting.loss, POINT)
     check_name("optimizer", setting.optimizer, OPTIMIZERS)
     check_name("schedule", setting.schedule, SCHEDULES)
     check_name("layout", setting.layout, LAYOUTS)
@@ -157,7 +158,8 @@ def build(setting: Setting, split: Split, watched: bool = False) -> Built:
     return Built(split, learner, population.layout(setting.devices, mapped), steps)
 
 
-def rates(setting: Setting, steps: int, factor: float = 1.0):
-    """rates_S of the whole training, `steps` an epoch, times a factor."""
+def rates(setting: Setting, steps: int, factor: float = 1.0, policy: str = "one_fit", every: int = 0):
+    """rates_S of the whole training, `steps` an epoch, times a factor; some policies have their own in each fit."""
     total = setting.epochs * steps
-    return tabulate(SCHEDULES[setting.schedule](setting.lr * factor, total), total)
+    fit = (every or setting.epochs) * steps
+    return schedules.rates(policy, setting.schedule, setting.lr * factor, total, fit)

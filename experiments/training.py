@@ -172,9 +172,7 @@ def command_line(
         )
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(
-            EXIT[signal.Signals(e.signum)]
-        )  # the interpreter would take a second more to end
+        os._exit(EXIT[signal.Signals(e.signum)])  # the interpreter would take a second more to end
     except KeyboardInterrupt as e:  # before or after the training, where there is nothing to finish first
         print("stopped; what was trained is saved, and --resume with the folder goes on", file=sys.stderr)
         sys.exit(EXIT[signal.Signals(e.signum) if isinstance(e, Stopped) else signal.SIGINT])

@@ -60,9 +60,10 @@ def drops(arm: A.Arm) -> str:
         return "nothing; one weight moved by 1 ulp"
     if arm.rate != 1:
         return f"nothing; rate × {arm.rate:g}"
-    if not arm.lost:
-        return "nothing that the run reads"
-    return f"{', '.join(arm.lost)}, every {arm.every} epoch{'s' * (arm.every > 1)}"
+    what = ", ".join(arm.lost) or "nothing that the run reads"
+    often = f"every {arm.every} epoch{'s' * (arm.every > 1)}"
+    own = f"; its own learning rate {often}" if arm.rescheduled else ""
+    return f"{what}, {often}{own}" if arm.lost else f"{what}{own}"
 
 
 def answer(arms: Sequence[A.Arm], results: Results, window: int) -> str:

@@ -1,5 +1,6 @@
 """What did this boundary drop? On any two states, and on a user's own training code."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from lstm_sched import monitor
 from lstm_sched.components import COLUMN, components, weight_of, weight_path
+from lstm_sched.dialects import DIALECTS
 from lstm_sched.fate import Pair, Row, row
 from lstm_sched.policies import CONTINUE, POLICIES, fates
 from lstm_sched.snapshot import Leaf, leaves
@@ -17,7 +19,7 @@ KINDS = (*fates(CONTINUE), *COLUMN)  # in the order of the table
 
 
 class Audit(NamedTuple):
-    """rows: one a component; idioms: every named policy that does just this, the one that supposes least first."""
+    """rows: one a component; idioms: every named policy that does just this, in the order of `idioms`."""
 
     rows: tuple[Row, ...]
     idioms: tuple[str, ...]
@@ -79,16 +81,26 @@ def differences(name: str, kept: Mapping[str, float | None]) -> list[str]:
     """Components of which a named policy keeps another part than what was seen."""
     policy = fates(POLICIES[name])
     columns = {component: COLUMN.get(component, component) for component in kept}
-    return [c for c, column in columns.items() if column is not None and policy[column] != kept[c]]
+    return [c for c, column in columns.items() if column is not None and not _alike(policy[column], kept[c])]
+
+
+def _alike(fraction: float, seen: float | None) -> bool:
+    """What is kept in part is seen with the rounding of the blend."""
+    return seen == fraction or (
+        seen is not None and 0 < seen < 1 and math.isclose(fraction, seen, rel_tol=1e-3)
+    )
 
 
 def idioms(kept: Mapping[str, float | None]) -> tuple[str, ...]:
-    """The named policies that agree with what was seen, first those that drop least of what was not seen."""
+    """The named policies that agree with what was seen, Keras' before other frameworks', and of these first those that
+    drop least of what was not seen."""
     fitting = [name for name in POLICIES if not differences(name, kept)]
     columns = {COLUMN.get(component, component) for component in kept}
 
-    def supposed(name: str) -> int:
-        return sum(fraction != 1 for c, fraction in fates(POLICIES[name]).items() if c not in columns)
+    def supposed(name: str) -> tuple[bool, int]:
+        return name in DIALECTS, sum(
+            fraction != 1 for c, fraction in fates(POLICIES[name]).items() if c not in columns
+        )
 
     return tuple(sorted(fitting, key=supposed)) if kept else ()
 

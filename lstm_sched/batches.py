@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from lstm_sched.learner import Learner, passes, steps_per_epoch
@@ -26,9 +25,9 @@ def cut(learner: Learner, index_N: Array, steps: int) -> Batch:
     """Batch of [S, B]: index_N cut into steps; a last, partial batch is filled up with weight 0."""
     size = min(index_N.shape[0], steps * learner.batch)
     fill = steps * learner.batch - size
-    weight = np.pad(np.ones(size), (0, fill)).reshape(steps, learner.batch)
     index = jnp.pad(index_N[:size], (0, fill)).reshape(steps, learner.batch)
-    return Batch(index, jnp.asarray(weight, float))
+    weight = jnp.asarray(jnp.arange(size + fill) < size, float).reshape(steps, learner.batch)
+    return Batch(index, weight)
 
 
 def upcoming(learner: Learner, size: int, state: TrainState) -> tuple[TrainState, Batch]:

@@ -13,19 +13,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import linen as nn
 from jax import Array, lax
 
 from lstm_sched.fused import fused_lstm
 from lstm_sched.joint import Params, from_joint, to_joint
+from lstm_sched.losses import LOSSES, sample_losses
 from lstm_sched.names import check_name
-
-LOSSES = {  # of one prediction; Huber's with Keras' δ = 1
-    "mse": optax.losses.squared_error,
-    "mae": lambda prediction, target: jnp.abs(prediction - target),
-    "huber": optax.losses.huber_loss,
-}
 
 CellCarry = tuple[Array, Array]  # Flax's (c_BH, h_BH)
 Carry = tuple[CellCarry, ...]  # one a layer
@@ -168,15 +162,13 @@ def loss(
     dropout: float = 0.0,
     layer: Layer = lstm,
 ) -> tuple[Array, Carry]:
-    """Each sample's loss_B, its mean over outputs, and the states after the last step.
+    """Each sample's loss_B (`losses.LOSSES[kind]`), and the states after the last step.
 
     `carry`: a state for each layer. None and `()` start from zeros, and `()` comes back: nothing is carried.
     """
     check(loss=kind)
-    prediction_BO, after = apply(params, x_BTF, carry or None, dropout=dropout, key=key, layer=layer)
-    if y_BO.shape != prediction_BO.shape:
-        raise ValueError(f"y_BO: shape {y_BO.shape}; allowed: {prediction_BO.shape}")
-    return jnp.mean(LOSSES[kind](prediction_BO, y_BO), axis=-1), () if carry == () else after
+    output_BO, after = apply(params, x_BTF, carry or None, dropout=dropout, key=key, layer=layer)
+    return sample_losses(kind, output_BO, y_BO), () if carry == () else after
 
 
 def nudge(params: Params) -> Params:

@@ -6,6 +6,8 @@ known name decides, as in `fractions.moment_of`; outside, the outermost.
 
 from collections.abc import Sequence
 
+from lstm_sched.fractions import MOMENT
+from lstm_sched.policies import FATE_OF_MOMENT
 from lstm_sched.snapshot import Leaf
 
 # Column of a fate table that a component belongs to, where it has another name; None for those no policy touches.
@@ -35,9 +37,10 @@ _OPTIMIZER = {
     *("inner_state", "inner_states", "inner_opt_state", "base_optimizer_state", "hyperparams_states"),
 }
 _INNER = {
-    **dict.fromkeys(("mu", "trace", "m", "exp_avg", "momentum_buffer", "momentum"), "m"),
-    **dict.fromkeys(("nu", "nu_max", "v", "exp_avg_sq", "max_exp_avg_sq", "velocity"), "v"),
-    **dict.fromkeys(("count", "step", "t", "iteration", "iterations"), "count"),
+    **{name: FATE_OF_MOMENT[part] for name, part in MOMENT.items()},
+    **dict.fromkeys(("m", "exp_avg", "momentum_buffer", "momentum"), "m"),
+    **dict.fromkeys(("v", "exp_avg_sq", "max_exp_avg_sq", "velocity"), "v"),
+    **dict.fromkeys(("step", "t", "iteration", "iterations"), "count"),
     **dict.fromkeys(("hyperparams", "param_groups", "learning_rate", "lr", "scale"), "rate"),
     **dict.fromkeys(("acc_grads", "mini_step", "gradient_step"), "accumulator"),
     **dict.fromkeys(("z", "weight_sum", "step_count", "max_lr"), "schedule-free"),

@@ -42,9 +42,8 @@ def differing(a: Leaf, b: Leaf) -> np.ndarray:
     x, y = a.value, b.value
     if x.dtype != y.dtype or x.shape != y.shape:
         return np.ones(max(x.size, y.size), bool)
-    both = (np.ascontiguousarray(z).reshape(-1).view(np.uint8).reshape(z.size, -1) for z in (x, y))
-    old, new = both
-    return np.any(old != new, axis=1) if x.size else np.zeros(0, bool)
+    old, new = (np.ascontiguousarray(z).reshape(-1, 1).view(np.uint8) for z in (x, y))
+    return np.any(old != new, axis=1)
 
 
 def distance(a: Leaf, b: Leaf) -> int | None:

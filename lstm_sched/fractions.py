@@ -13,7 +13,8 @@ import numpy as np
 from lstm_sched.state import Moments, TrainState
 
 PARTIAL = ("params", "moments", "average")  # components that may be kept in part
-_MOMENT = {"mu": "mu", "trace": "mu", "nu": "nu", "nu_max": "nu", "count": "count"}
+# Fields of optax's states, and those of Moments that they are.
+MOMENT = {"mu": "mu", "trace": "mu", "nu": "nu", "nu_max": "nu", "count": "count"}
 
 
 def keep(
@@ -56,7 +57,7 @@ def moment_of(path: tuple, shape: tuple[int, ...], weights: dict[tuple, tuple[in
     """
     own = max((len(w) for w in weights if path[len(path) - len(w) :] == w and weights[w] == shape), default=0)
     names = [k.name for k in path[: len(path) - own] if isinstance(k, jax.tree_util.GetAttrKey)]
-    return next((_MOMENT[name] for name in reversed(names) if name in _MOMENT), "other")
+    return next((MOMENT[name] for name in reversed(names) if name in MOMENT), "other")
 
 
 def spread(policy: TrainState, state: TrainState) -> TrainState:

@@ -36,6 +36,37 @@ FIXED = Order(
 SEQUENTIAL = Order(begin=lambda key: (), draw=lambda order, size: (order, jnp.arange(size)))
 
 
+def _pick(order: Array, size: int) -> tuple[Array, Array]:
+    order, key = jax.random.split(order)
+    return order, jax.random.randint(key, (size,), 0, size)
+
+
+REPLACED = Order(
+    begin=lambda key: key, draw=_pick
+)  # with replacement: a pass has some samples twice, some never
+
+
+class Composed(NamedTuple):
+    """The stream of a composed order: its key, and the permutation that the next one shuffles."""
+
+    key: Array
+    index_N: Array
+
+
+@functools.cache  # the same size is the same order, and so the same learner and compiled program
+def composed(size: int) -> Order:
+    """scikit-learn's order of `size` samples: each pass shuffles the permutation before it; the first, the identity."""
+
+    def draw(order: Composed, asked: int) -> tuple[Composed, Array]:
+        if asked != size:
+            raise ValueError(f"composed: an order of {size} samples; allowed: {asked}, as the data have")
+        key, shuffle = _shuffle(order.key, size)
+        index_N = order.index_N[shuffle]
+        return Composed(key, index_N), index_N
+
+    return Order(begin=lambda key: Composed(key, jnp.arange(size)), draw=draw)
+
+
 def given(index_EN: Array) -> Order:
     """Row e is the order of the stream's epoch e; the rows are gone through again after the last."""
 
@@ -54,6 +85,7 @@ class Learner(NamedTuple):
     order      the stream of permutations, one a pass over the data
     batch      samples a step; the last batch of a pass is partial, unless drop_last
     noisy      whether loss wants a key in training (dropout)
+    jitter     whether noise is added to inputs and gradients (Hyper.jitter)
     steps      steps in an epoch, Keras' `steps_per_epoch`: the next epoch goes on where it ended; None for a whole pass
     accumulate batches whose mean gradient makes one update
     averaged   whether an exponential average of the weights is kept (Hyper.average)
@@ -68,6 +100,7 @@ class Learner(NamedTuple):
     batch: int = 32
     drop_last: bool = False
     noisy: bool = False
+    jitter: bool = False
     steps: int | None = None
     accumulate: int = 1
     averaged: bool = False
@@ -118,6 +151,7 @@ def lstm(
     batch: int = 32,
     drop_last: bool = False,
     order: Order = SHUFFLED,
+    jitter: bool = False,
     steps: int | None = None,
     accumulate: int = 1,
     averaged: bool = False,
@@ -150,6 +184,7 @@ def lstm(
         batch=batch,
         drop_last=drop_last,
         noisy=dropout > 0,
+        jitter=jitter,
         steps=steps,
         accumulate=accumulate,
         averaged=averaged,

@@ -34,6 +34,7 @@ class Hyper(NamedTuple):
     watch: Any = ()  # a Watch: per-epoch rules; learner.watched
     average: Any = ()  # momentum of the average of the weights, in use from the end of a fit; learner.averaged
     carry: Any = ()  # a Carrying; learner.carry
+    jitter: Any = ()  # a Jitter: noise on inputs and gradients; learner.jitter
 
 
 class Member(NamedTuple):
@@ -44,6 +45,16 @@ class Member(NamedTuple):
     when: Partial  # before which epochs the policy is applied (rules.py)
     origin: Origin
     ends: Partial | tuple[()] = ()  # after which epochs a fit ends (rules.ends), if that does anything
+    within: Partial | tuple[()] = ()  # after which steps the policy is applied too (rules.every_step), if any
+
+
+class Instant(NamedTuple):
+    """What a rule on steps sees, after a step."""
+
+    clock: Any  # steps of the run so far; no policy touches it
+    state: TrainState
+    grads: Params  # that the step was made from
+    updates: Params  # what it added to the weights
 
 
 class Log(NamedTuple):
@@ -52,7 +63,8 @@ class Log(NamedTuple):
     loss: Any  # mean over samples, each taken before its update
     val: Any  # after the epoch
     rate: Any  # learning rate of its last step
-    boundary: Any  # whether a boundary fell before it
+    boundary: Any  # how many boundaries fell before it and in it
+    due: Any  # whether a rule on steps asks for a boundary before the next step
     trained: Any  # False once a fit has stopped: the rest is the last trained epoch's
 
 
@@ -87,12 +99,18 @@ def member(
     when: Partial,
     origin: Origin,
     ends: Partial | tuple[()] = (),
+    within: Partial | tuple[()] = (),
 ) -> Member:
     """A member whose policy, given a fraction a component, is spread over the leaves of the learner's state.
 
     ValueError where `hp` lacks what the learner uses, or holds what it does not.
     """
-    uses = {"watch": learner.watched, "average": learner.averaged, "carry": learner.carry is not None}
+    uses = {
+        "watch": learner.watched,
+        "average": learner.averaged,
+        "carry": learner.carry is not None,
+        "jitter": learner.jitter,
+    }
     for name, used in uses.items():
         value = getattr(hp, name)
         if used == (isinstance(value, tuple) and not value):
@@ -100,12 +118,13 @@ def member(
                 f"hp.{name}: {value!r}; allowed: {'a value' if used else 'none'}, as the learner has it"
             )
     shapes = jax.eval_shape(partial(begin, learner), origin.key, origin.params)
-    return Member(hp, spread(policy, shapes), when, origin, ends)
+    return Member(hp, spread(policy, shapes), when, origin, ends, within)
 
 
 def start(learner: Learner, origin: Origin) -> Progress:
     """Before the first epoch."""
     nan = jnp.asarray(jnp.nan, float)
-    log = Log(loss=nan, val=nan, rate=nan, boundary=jnp.zeros((), bool), trained=jnp.zeros((), bool))
-    first = Selected(origin.params, val=jnp.asarray(jnp.inf, float), epoch=jnp.zeros((), jnp.int32))
-    return Progress(begin(learner, origin.key, origin.params), jnp.zeros((), jnp.int32), log, first)
+    zero, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+    log = Log(loss=nan, val=nan, rate=nan, boundary=zero, due=no, trained=no)
+    first = Selected(origin.params, val=jnp.asarray(jnp.inf, float), epoch=zero)
+    return Progress(begin(learner, origin.key, origin.params), zero, log, first)

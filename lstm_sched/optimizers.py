@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from lstm_sched.primed import primed
+
 Factory = Callable[[Any], optax.GradientTransformation]  # of a learning rate, which may be traced
 
 
@@ -142,6 +144,7 @@ def clipped(
 # Each is a factory of a learning rate; Keras' and optax's own defaults for everything else.
 OPTIMIZERS: dict[str, Factory] = {
     "keras_adam": keras_adam,
+    "keras_adam_primed": primed(keras_adam),
     "keras_adamw": keras_adamw,
     "keras_lion": keras_lion,
     "keras_momentum": partial(keras_sgd, momentum=0.9),

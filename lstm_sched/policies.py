@@ -1,10 +1,11 @@
-"""Named restart policies: what each way of calling fit again keeps (1) and drops (0).
+"""Named restart policies: what each way of calling fit again keeps (1) and drops (0); other frameworks' in dialects.py.
 
 Every preset names every component, so that a new one breaks each until its fate is decided.
 """
 
 from typing import Any
 
+from lstm_sched.dialects import DIALECTS
 from lstm_sched.fractions import keep
 from lstm_sched.state import Moments, TrainState
 
@@ -116,6 +117,7 @@ POLICIES = {
     "keras_reload": KERAS_RELOAD,
     "keras_reload_weights": KERAS_RELOAD_WEIGHTS,
     "keras_reload_h5": KERAS_RELOAD_H5,
+    **DIALECTS,
 }
 FATE_OF_MOMENT = {"mu": "m", "nu": "v", "count": "count", "other": "other moments"}  # rows of a fate table
 ALIASES = {"adam_rel": "drop_count"}

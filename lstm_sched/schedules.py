@@ -44,8 +44,9 @@ def warmup_cosine(lr: float, steps: int, warm: float = 0.1) -> optax.Schedule:
     return optax.warmup_cosine_decay_schedule(0.0, lr, max(1, int(warm * steps)), max(2, steps))
 
 
-# name -> (peak rate, steps of the whole run) -> schedule
-SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
+Schedules = Callable[[float, int], optax.Schedule]  # of a peak rate and a number of steps
+
+SCHEDULES: dict[str, Schedules] = {
     "constant": lambda lr, steps: optax.constant_schedule(lr),
     "linear": lambda lr, steps: optax.linear_schedule(lr, 0.0, steps),
     "cosine": lambda lr, steps: optax.cosine_decay_schedule(lr, steps),
@@ -54,3 +55,53 @@ SCHEDULES: dict[str, Callable[[float, int], optax.Schedule]] = {
     "one_cycle": lambda lr, steps: optax.cosine_onecycle_schedule(max(4, steps), lr),
     "sgdr": partial(sgdr, cycles=4),
 }
+
+
+def each_fit(make: Schedules, lr: float, steps: int, fit: int) -> Array:
+    """rates_S of a schedule as long as a fit of `fit` steps, begun again at each: a saw-tooth."""
+    return jnp.tile(tabulate(make(lr, fit), fit), -(-steps // fit))[:steps]
+
+
+def growing(make: Schedules, lr: float, steps: int, fit: int) -> Array:
+    """rates_S where fit number i reads a schedule that ends with it: the horizon grows with each fit."""
+    ends = range(fit, steps + fit, fit)
+    return jnp.concatenate([tabulate(make(lr, end), end)[end - fit :] for end in ends])[:steps]
+
+
+def _rewarmed(make: Schedules, lr: float, steps: int, fit: int, factor: Callable, share: float) -> Array:
+    """The run's schedule, of which the first `share` of every fit but the first is `factor` × its rate at the start."""
+    rates_S, step_S = tabulate(make(lr, steps), steps), np.arange(steps)
+    warm, since_S = max(1, round(share * fit)), step_S % fit
+    warms_S = (step_S >= fit) & (since_S < warm)
+    return jnp.where(warms_S, jnp.asarray(factor(since_S / warm), float) * rates_S[step_S - since_S], rates_S)
+
+
+def _fastai_cycle(lr: float, steps: int) -> optax.Schedule:
+    """fastai's defaults; optax reads the last factor as one of the first rate."""
+    return optax.cosine_onecycle_schedule(
+        max(4, steps), lr, pct_start=0.25, div_factor=25.0, final_div_factor=4e3
+    )
+
+
+spam = partial(_rewarmed, factor=lambda k: 1 - 0.99 * (1 + np.cos(np.pi * k)) / 2, share=0.3)
+relora = partial(_rewarmed, factor=lambda k: k, share=0.1)
+
+# Arms that change the rate as well: name -> (schedule, peak rate, steps of the run, steps a fit) -> rates_S
+TABLES: dict[str, Callable[[Schedules, float, int, int], Array]] = {
+    "hugging_face_train": each_fit,
+    "composer_fit": growing,
+    "composer_reset_time": each_fit,
+    "fastai_one_cycle": lambda make, *sizes: each_fit(_fastai_cycle, *sizes),
+    "sgdr": lambda make, *sizes: each_fit(SCHEDULES["cosine"], *sizes),
+    "spam": spam,  # a cosine over 150 of its 500 steps between two resets
+    "relora": relora,  # a line over a tenth of a cycle
+}
+
+
+def rates(name: str, schedule: str, lr: float, steps: int, fit: int) -> Array:
+    """rates_S of the arm `name` in a run of `steps` steps under a schedule of that name, in fits of `fit` steps.
+
+    Sources: as in dialects.py; `spam` and `relora` scale their warm-ups with the length of a fit.
+    """
+    make = SCHEDULES[schedule]
+    return TABLES[name](make, lr, steps, fit) if name in TABLES else tabulate(make(lr, steps), steps)

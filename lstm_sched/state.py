@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lstm_sched import monitor
+from lstm_sched import jitter, monitor
 from lstm_sched.learner import Learner, Params, transform
 
 
@@ -22,7 +22,7 @@ class TrainState(NamedTuple):
     step: Any  # updates so far: the clock of per-step schedules
     epoch: Any  # epochs so far: the clock of per-epoch rules
     order: Any  # stream of permutations
-    noise: Any  # stream of dropout and input noise
+    noise: Any  # streams of dropout and of noise on inputs and gradients
     carry: Any  # recurrent state carried from batch to batch
     average: Any  # running average of the weights
     rate: Any  # factor that rules on the current rate have built up
@@ -79,7 +79,7 @@ def begin(learner: Learner, key: Array, params: Params, number: Any = 0) -> Trai
         step=zero,
         epoch=zero,
         order=stream,
-        noise=jax.random.fold_in(noise, number) if learner.noisy else (),
+        noise=jitter.begin(jax.random.fold_in(noise, number), learner.noisy, learner.jitter),
         carry=learner.carry(params, learner.batch) if learner.carry else (),
         average=params if learner.averaged else (),
         rate=jnp.ones((), float) if learner.watched else (),

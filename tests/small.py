@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lstm_sched import rules
 from lstm_sched.data import Data, Samples
 from lstm_sched.fractions import keep
+from lstm_sched.jitter import Jitter, noise
 from lstm_sched.keras_rules import watch
 from lstm_sched.learner import SHUFFLED, Learner, steps_per_epoch
 from lstm_sched.member import Carrying, Hyper, member, originate
@@ -52,17 +53,39 @@ def learner(
     averaged=False,
     watched=False,
     stateful=False,
+    jitter=False,
 ):
     factory = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
     carry = _rest if stateful else None
     return Learner(
-        _init, _loss, factory, order, batch, drop_last, noisy, steps, accumulate, averaged, watched, carry
+        _init,
+        _loss,
+        factory,
+        order,
+        batch,
+        drop_last,
+        noisy,
+        jitter,
+        steps,
+        accumulate,
+        averaged,
+        watched,
+        carry,
     )
 
 
 def everything(steps=4):
     """A learner that uses every component, for `data(12, val=4)`: 6 batches a pass, an update every 3."""
-    return learner(batch=2, noisy=True, steps=steps, accumulate=3, averaged=True, watched=True, stateful=True)
+    return learner(
+        batch=2,
+        noisy=True,
+        steps=steps,
+        accumulate=3,
+        averaged=True,
+        watched=True,
+        stateful=True,
+        jitter=True,
+    )
 
 
 def data(size=10, seed=0, val=5):
@@ -76,6 +99,7 @@ def data(size=10, seed=0, val=5):
 
 
 KERAS = Carrying(reset=False, through=True)
+JITTER = Jitter(inputs=noise(0.1, "epoch"), grads=noise(0.05, "step"))
 
 
 def a_member(
@@ -90,8 +114,10 @@ def a_member(
     watching=None,
     average=0.9,
     carry=KERAS,
+    jitter=JITTER,
+    within=(),
 ):
-    """Of the last three, those that the learner uses."""
+    """Of watching, average, carry and jitter, those that the learner uses."""
     steps = epochs * steps_per_epoch(learner, data.train.size)
     when = rules.never(epochs) if when is None else when
     hp = Hyper(
@@ -99,8 +125,9 @@ def a_member(
         (watch(epochs) if watching is None else watching) if learner.watched else (),
         np.float64(average) if learner.averaged else (),
         jax.tree.map(np.bool_, carry) if learner.carry else (),
+        jitter if learner.jitter else (),
     )
-    return member(learner, hp, policy, when, originate(learner, seed), ends)
+    return member(learner, hp, policy, when, originate(learner, seed), ends, within)
 
 
 def bits(tree):

@@ -50,7 +50,8 @@ def test_a_boundary_under_a_named_policy_is_called_by_its_name(name, middle):
     assert name in found.idioms
     policy = fates(POLICIES[name])
     for component, fraction in seen(found.rows).items():
-        assert policy.get(component, policy["other moments"] if component == "accumulator" else 1) == fraction
+        kept = policy.get(component, policy["other moments"] if component == "accumulator" else 1)
+        assert fraction == (kept if kept in (0, 1) else pytest.approx(kept, rel=1e-4))
     for other in found.idioms:
         assert differences(other, seen(found.rows)) == []
 
@@ -253,6 +254,12 @@ def test_a_bit_is_a_difference():
     assert audit({"w": np.array([np.nan, 1])}, {"w": np.array([np.nan, 1])}).rows[0].fate == "kept"
     row = audit({"w": np.ones(2)}, {"w": np.ones(2, np.float32)}).rows[0]
     assert (row.fate, row.differing, row.ulp) == ("changed", 2, None)
+
+
+def test_an_empty_array_is_kept():
+    before = {"params": {"w": np.ones(3), "none": np.zeros((0, 4))}}
+    (row,) = audit(before, before).rows
+    assert (row.fate, row.differing, row.numbers) == ("kept", 0, 3)
 
 
 def test_states_without_a_common_leaf_and_leaves_that_are_no_arrays_are_refused(tmp_path):

@@ -14,6 +14,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from lstm_sched import cell
+from lstm_sched.losses import POINT
 
 KEY = jax.random.key(8)
 KERAS = np.load(Path(__file__).parent / "oracle" / "keras.npz")
@@ -176,14 +177,14 @@ def test_dropout_leaves_the_state_alone():
 # Losses and arguments
 
 
-def test_losses_are_keras_formulas_a_sample_averaged_over_outputs():
+def test_point_losses_are_keras_formulas_a_sample_averaged_over_outputs():
     params, x_BTF, y_BO = network(layers=1)
     y_BO = 3 * y_BO  # errors on both sides of Huber's 1
     error = np.asarray(y_BO - cell.apply(params, x_BTF)[0])
     size = np.abs(error)
     assert size.min() < 1 < size.max()
     expected = {"mse": error**2, "mae": size, "huber": np.where(size <= 1, error**2 / 2, size - 0.5)}
-    assert set(cell.LOSSES) == set(expected)
+    assert set(POINT) == set(expected)
     for kind, loss_BO in expected.items():
         loss_B, _ = cell.loss(params, (), x_BTF, y_BO, None, kind=kind)
         np.testing.assert_allclose(loss_B, loss_BO.mean(axis=1), rtol=1e-5)

@@ -50,11 +50,9 @@ def done(tmp_path_factory):
 def trained(done):
     """Question and small network, trained again: the same bits, as Runs."""
     plan = done[0]
-    ways = claims_runs.of_question(40), claims_runs.of_small(20)
+    ways = claims_runs.of_question(40, 2), claims_runs.of_small(20, 2)
     groups = zip((plan.question, plan.small), ways, strict=True)
-    return tuple(
-        claims_runs.train(setting, built, way, 2, report.console()) for (setting, built), way in groups
-    )
+    return tuple(claims_runs.train(setting, built, way, report.console()) for (setting, built), way in groups)
 
 
 def verdicts(question, small):

@@ -15,11 +15,13 @@ VALUES = {
     "watch": keras_rules.watch(3),
     "average": 0.9,
     "carry": Carrying(reset=False, through=True),
+    "jitter": small.JITTER,
 }
 USING = {
     "watch": small.learner(watched=True),
     "average": small.learner(averaged=True),
     "carry": small.learner(stateful=True),
+    "jitter": small.learner(jitter=True),
 }
 
 

@@ -1,22 +1,22 @@
 """Law 6: training is a plain Python loop over optax, with all that Keras' fit may add to one."""
 
 from functools import partial
-from types import SimpleNamespace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 import small
+from hand import by_hand
 
 from lstm_sched import cell, rules
 from lstm_sched.data import Data, as_samples, lanes
-from lstm_sched.learner import FIXED, SEQUENTIAL, SHUFFLED, lstm, steps_per_epoch
+from lstm_sched.epochs import epoch
+from lstm_sched.jitter import DRAWN, Jitter, noise
+from lstm_sched.learner import FIXED, REPLACED, SEQUENTIAL, SHUFFLED, composed, lstm, steps_per_epoch
 from lstm_sched.member import Carrying, start
 from lstm_sched.optimizers import OPTIMIZERS, keras_adam
 from lstm_sched.policies import CONTINUE, KERAS_LOOP, KERAS_RECOMPILE, KERAS_RESEED, KERAS_RESET_STATES
-from lstm_sched.train import epoch, run
+from lstm_sched.train import run
 
 EPOCHS = 6
 run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
@@ -26,87 +26,11 @@ def finish(learner, member, data):
     return run_jit(learner, member, data, start(learner, member.origin), EPOCHS)
 
 
-def batches_of(learner, index_N):
-    cut = [np.asarray(index_N)[i : i + learner.batch] for i in range(0, len(index_N), learner.batch)]
-    return [index_B for index_B in cut if len(index_B) == learner.batch or not learner.drop_last]
-
-
-def by_hand(learner, member, data, boundary=lambda e, now: None, ends=()):
-    """Training as a user would write it: what it ends with, the loss of each epoch, the validation loss of each.
-
-    `boundary(e, now)` may change anything before epoch e; after the epochs of `ends` the average becomes the weights.
-    """
-    hp, params, rates_S = member.hp, member.origin.params, np.asarray(member.hp.rates_S)
-    _, order_key, noise = jax.random.split(member.origin.key, 3)
-    rest = learner.carry(params, learner.batch) if learner.carry else ()
-    now = SimpleNamespace(
-        params=params,
-        moments=learner.optimizer(0.0).init(params),
-        order=learner.order.begin(jax.random.fold_in(order_key, 0)),
-        noise=jax.random.fold_in(noise, 0),
-        left=[],  # batches of the pass that is begun
-        carry=rest,
-        average=None,
-    )
-    grads, losses, vals, t = [], [], [], 0
-
-    @partial(jax.jit, static_argnames="part")
-    def batch_loss(params, carry, index_B, key, part="train"):
-        samples = getattr(data, part)
-        loss_B, carry = learner.loss(params, carry, *samples.take(index_B), key)
-        weight_B = (
-            jnp.ones(len(index_B)) if isinstance(samples.weight_N, tuple) else samples.weight_N[index_B]
-        )
-        return jnp.sum(weight_B * loss_B) / len(index_B), carry
-
-    gradient = jax.jit(jax.value_and_grad(batch_loss, has_aux=True))
-
-    for e in range(EPOCHS):
-        boundary(e, now)
-        if learner.carry and hp.carry.reset:
-            now.carry = rest
-        if not now.left:
-            now.order, index_N = learner.order.draw(now.order, data.train.size)
-            now.left = batches_of(learner, index_N)
-        todo, now.left = now.left[: learner.steps], now.left[learner.steps or len(now.left) :]
-        total = 0.0
-        for index_B in todo:
-            key = None
-            if learner.noisy:
-                now.noise, key = jax.random.split(now.noise)
-            (loss, now.carry), grad = gradient(now.params, now.carry, index_B, key)
-            total += float(loss) * len(index_B)
-            grads.append(grad)
-            if len(grads) == learner.accumulate:
-                mean_grad = jax.tree.map(lambda *g: sum(g) / len(g), *grads)
-                updates, now.moments = learner.optimizer(rates_S[t]).update(
-                    mean_grad, now.moments, now.params
-                )
-                now.params = optax.apply_updates(now.params, updates)
-                grads = []
-            if learner.averaged:  # Keras counts updates, and averages after each batch
-                momentum = float(hp.average) if t // learner.accumulate else 0.0
-                blend = partial(optax.incremental_update, step_size=1 - momentum)
-                now.average = blend(now.params, now.average or now.params)
-            t += 1
-        losses.append(total / sum(map(len, todo)))
-        through = learner.carry and hp.carry.through
-        carry, total = now.carry if through else rest, 0.0
-        for index_B in batches_of(learner._replace(drop_last=False), np.arange(data.val.size)):
-            loss, carry = batch_loss(now.params, carry, index_B, None, "val")
-            total += float(loss) * len(index_B)
-        now.carry = carry if through else now.carry
-        vals.append(total / data.val.size)
-        if e + 1 in ends:
-            now.params = now.average
-    return now, losses, vals
-
-
 def agree(learner, member, data, boundary=lambda e, now: None, ends=()):
     """Asserts that the compiled run is the loop by hand; returns its end."""
     progress, log = finish(learner, member, data)
     with jax.numpy_dtype_promotion("standard"):
-        now, losses, vals = by_hand(learner, member, data, boundary, ends)
+        now, losses, vals = by_hand(learner, member, data, EPOCHS, boundary, ends)
     np.testing.assert_allclose(log.loss, losses, rtol=1e-9)
     np.testing.assert_allclose(log.val, vals, rtol=1e-9)
     close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9)
@@ -178,6 +102,20 @@ def test_weights_multiply_the_losses_of_training_and_of_validation(x64):
     data = small.data(10)
     data = Data(weighted(data.train), weighted(data.val), data.test)
     learner = small.learner()
+    agree(learner, small.a_member(learner, data), data)
+
+
+@pytest.mark.parametrize("inputs", DRAWN)
+@pytest.mark.parametrize("grads", DRAWN)
+def test_noise_is_added_by_hand(inputs, grads, x64):
+    learner, data = small.learner(jitter=True), small.data(8)
+    member = small.a_member(learner, data, jitter=Jitter(noise(0.3, inputs), noise(0.2, grads)))
+    agree(learner, member, data)
+
+
+@pytest.mark.parametrize("order", [composed(10), REPLACED], ids=["composed", "replaced"])
+def test_other_orders_are_followed_by_hand(order, x64):
+    learner, data = small.learner(order=order), small.data(10)
     agree(learner, small.a_member(learner, data), data)
 
 

@@ -6,26 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from lstm_sched import fractions, policies
+from lstm_sched import dialects, fractions, policies
+from lstm_sched.dialects import REDRAWN
 from lstm_sched.policies import ALIASES, CONTINUE, POLICIES, SCRATCH, fate_table, fates
+from lstm_sched.schedules import TABLES
 from lstm_sched.state import Moments, TrainState
 
-SOURCE = ast.parse(Path(policies.__file__).read_text(encoding="utf-8"))
 CALLS = {
-    node.targets[0].id: node.value
-    for node in SOURCE.body
+    node.targets[0].id: (module, node.value)
+    for module in (policies, dialects)
+    for node in ast.parse(Path(str(module.__file__)).read_text(encoding="utf-8")).body
     if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Call)
 }  # fmt: skip
 
 
 def made(name, keep):
     """The preset's own source, evaluated with another `keep`."""
-    source = compile(ast.Expression(CALLS[name]), policies.__file__, "eval")
+    source = compile(ast.Expression(CALLS[name][1]), "a preset", "eval")
     return eval(source, {"keep": keep, "Moments": Moments})
 
 
 def test_every_policy_is_a_preset_under_its_constants_name_in_lower_case():
-    constants = {name: getattr(policies, name) for name in CALLS}
+    constants = {name: getattr(module, name) for name, (module, _) in CALLS.items()}
     named = {"one_fit" if name == "CONTINUE" else name.lower(): policy for name, policy in constants.items()}
     assert named == POLICIES
     assert set(ALIASES.values()) <= set(POLICIES)
@@ -34,7 +36,7 @@ def test_every_policy_is_a_preset_under_its_constants_name_in_lower_case():
 
 @pytest.mark.parametrize("name", CALLS)
 def test_a_preset_names_every_component_by_keyword(name):
-    call = CALLS[name]
+    _, call = CALLS[name]
     assert ast.unparse(call.func) == "keep"
     assert not call.args
     assert [keyword.arg for keyword in call.keywords] == list(TrainState._fields)
@@ -45,7 +47,7 @@ def test_a_new_component_breaks_every_preset_until_its_fate_is_decided(name):
     def demanding(*, hidden_component, **known):
         return fractions.keep(**known)
 
-    assert made(name, fractions.keep) == getattr(policies, name)
+    assert made(name, fractions.keep) == getattr(CALLS[name][0], name)
     with pytest.raises(TypeError, match="hidden_component"):
         made(name, demanding)
 
@@ -56,8 +58,13 @@ def test_a_preset_comes_back_from_json(name):
     assert fractions.from_dict(json.loads(json.dumps(fractions.to_dict(policy)))) == policy
 
 
-def test_no_two_policies_are_the_same():
-    written = {json.dumps(fractions.to_dict(policy)) for policy in POLICIES.values()}
+def test_no_two_presets_are_the_same():
+    """In their fractions, whether weights are drawn anew, and what they make of the learning rate."""
+    assert {*REDRAWN, *TABLES} <= set(POLICIES)
+    written = {
+        (json.dumps(fractions.to_dict(policy)), name in REDRAWN, TABLES.get(name))
+        for name, policy in POLICIES.items()
+    }
     assert len(written) == len(POLICIES)
 
 

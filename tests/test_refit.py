@@ -364,19 +364,22 @@ def test_all_arms_are_every_policy_and_control_but_those_that_cannot_be_told_apa
     assert names[0] == "one_fit"
     assert {"keras_loop", "aa", "ulp", *A.RULER} <= set(names)
     assert set(names) | set(twins) == {*POLICIES, *ALIASES, *A.CONTROLS}
+    nothing = ("keras_initial_epoch", "keras_reload", "keras_reset_states", "skorch_partial_fit")
+    optimizer = ("keras_reload_weights", "lightning_new_trainer", "optimizer_in_train")
     assert twins == {
+        **dict.fromkeys((*nothing, "composer_fit", "composer_reset_time"), "one_fit"),
+        **dict.fromkeys(optimizer, "keras_recompile"),
+        **dict.fromkeys(("hugging_face_train", "lightning_ckpt_path", "sklearn_partial_fit"), "keras_reseed"),
         "adam_rel": "drop_count",
-        "keras_initial_epoch": "one_fit",
-        "keras_reload": "one_fit",
         "keras_reload_h5": "drop_moments",
-        "keras_reload_weights": "keras_recompile",
-        "keras_reset_states": "one_fit",
+        "sklearn_warm_start": "weights_only",
+        "v_from_gradient": "drop_v",
     }
     assert {arm.name: arm.seeds for arm in arms}["keras_loop"] == 2
     plain = dataclasses.replace(SMALL, optimizer="keras_sgd")
     arms, twins = A.parse(("all",), plain, built_from(plain))
-    same = {"keras_recompile", "drop_moments", "drop_count", "drop_m", "drop_v", "adam_rel"}
-    same |= {name for name in POLICIES if name.startswith(("keras_reload", "keras_initial", "keras_reset"))}
+    same = {*nothing, *optimizer, "keras_recompile", "keras_reload_h5", "adam_rel", "v_from_gradient"}
+    same |= {name for name in POLICIES if name.startswith(("drop_", "composer_"))}
     assert {name for name, twin in twins.items() if twin == "one_fit"} == same
     with pytest.raises(ValueError, match="all stands alone"):
         A.parse(("one_fit", "all"), SMALL, built)

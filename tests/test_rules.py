@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from lstm_sched import rules
 
+BEGUN = SimpleNamespace(epoch=np.int32(0))  # no validation loss yet
 
-def falls(rule, epochs):
-    return [e for e in range(epochs) if rule(SimpleNamespace(clock=np.int32(e)))]
+
+def falls(rule, epochs, first=0):
+    clocks = range(first, epochs)
+    return [e for e in clocks if rule(SimpleNamespace(clock=np.int32(e), selected=BEGUN))]
 
 
 @given(n=st.integers(1, 30), epochs=st.integers(1, 60))
@@ -44,7 +47,11 @@ def test_a_fit_has_at_least_one_epoch(n):
 @given(n=st.integers(1, 30), epochs=st.integers(1, 60))
 @settings(max_examples=25)
 def test_a_fit_ends_after_every_n_epochs_and_after_the_last(n, epochs):
-    ended = [e for e in range(1, epochs + 1) if rules.ends(n, epochs)(SimpleNamespace(clock=np.int32(e)))]
+    ended = [
+        e
+        for e in range(1, epochs + 1)
+        if rules.ends(n, epochs)(SimpleNamespace(clock=np.int32(e), selected=BEGUN))
+    ]
     assert ended == [e for e in range(1, epochs + 1) if e % n == 0 or e == epochs]
 
 

@@ -108,16 +108,18 @@ def origin_of(learner, redraw=False, reseed=False):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("name", POLICIES)
-def test_restart_is_the_named_policy_on_a_real_state(name, optimizer):
+def test_restart_is_every_named_policy_on_a_real_state(optimizer):
     learner = small.learner(optimizer, noisy=True)
     origin = origin_of(learner)
     old = trained(learner, origin.params)
-    policy = spread(POLICIES[name], old)
-    new = restarted(learner, policy, origin, old, 2)
-    fresh = begun(learner, origin.key, new.params)
-    assert small.bits(new) == small.bits(mixed(policy, old, fresh._replace(params=origin.params)))
-    assert small.bits(restarted(learner, policy, origin, new, 2)) == small.bits(new)
+    for name, named in POLICIES.items():
+        policy = spread(named, old)
+        new = restarted(learner, policy, origin, old, 2)
+        fresh = begun(learner, origin.key, new.params)
+        want = mixed(policy, old, fresh._replace(params=origin.params))
+        assert small.bits(new) == small.bits(want), name
+        if {0.0, 1.0} >= {float(f) for f in jax.tree.leaves(policy)}:
+            assert small.bits(restarted(learner, policy, origin, new, 2)) == small.bits(new), name
 
 
 def test_fresh_moments_are_built_around_the_weights_that_survive():

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 
 from lstm_sched import keras_rules, rules
 from lstm_sched.batches import Batch
+from lstm_sched.epochs import epoch, step
 from lstm_sched.member import Carrying, start
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.policies import CONTINUE, KERAS_LOOP, KERAS_RECOMPILE, POLICIES, SCRATCH
 from lstm_sched.schedules import tabulate
-from lstm_sched.train import epoch, run, step
+from lstm_sched.train import run
 
 EPOCHS = 6
 run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
