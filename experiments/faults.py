@@ -8,10 +8,7 @@ file, and read as what they are not; files that mean harm are read. Runtime: und
 with --full. Expected: every figure of the table is reached; where one is not, it says so and the exit code is 1.
 """
 
-import contextlib
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +20,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from experiments import faults_disk, faults_input, faults_run, faults_saves, page, record, report, training
 from experiments import faults_files as files
-from experiments import faults_input, faults_run, page, record, report, training
 from experiments import faults_processes as processes
 from experiments.faults_processes import Row
 from experiments.plan import Plan as RunPlan
@@ -103,41 +100,15 @@ def _rows(plan: Plan) -> list[Row]:
     with ThreadPoolExecutor(1) as pool:  # the other core
         beside = [
             pool.submit(processes.kills, base, whole, 25 if full else 2, plan.seed),
-            pool.submit(processes.full_disk, base, whole),
+            pool.submit(faults_disk.full_disk, base, whole),
         ]
         rows = processes.signals(base, whole)
         rows += files.damage(base, whole, plan.run, 40 if full else 8, plan.seed)
         rows += files.others(base, whole, plan.run)
-        rows += files.resumes(base, plan.run, full)
+        rows += faults_saves.resumes(base, plan.run, full)
         rows += faults_input.hostile(base)
         rows = [row for each in beside for row in each.result()] + rows
-    return rows + (default_run(base) if full else files.cost(base))
-
-
-def default_run(base: Path) -> list[Row]:
-    """What saving cost in the default run of refit, by its own account."""
-    folder = base / "refit"
-    with folder.with_suffix(".log").open("wb") as log, contextlib.ExitStack() as ending:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "experiments.refit", "--out", str(folder)],
-            cwd=processes.ROOT,
-            stdout=log,
-            stderr=log,
-        )
-        ending.callback(process.wait)
-        ending.callback(process.kill)
-        code = process.wait()
-    status = record.read_json(folder / "status.json")
-    saving, training_ = status["seconds_saving"], status["seconds_training"]
-    share = 100 * saving / training_
-    return [
-        Row(
-            "cost of saving in refit's default run",
-            "below 1 % of the wall time",
-            f"{saving:.1f} s of {training_:.0f} s: {share:.2f} %",
-            code == 0 and share < 1,
-        )
-    ]
+    return rows + (faults_saves.default_run(base) if full else faults_saves.cost(base))
 
 
 def table(rows: Sequence[Row]) -> Table:

@@ -1,11 +1,9 @@
-"""Faults of the files of a checkpoint: damaged, or not this run's. And what a resume and a save cost."""
+"""Faults of the files of a checkpoint: damaged, or not this run's."""
 
 import hashlib
 import json
 import random
 import shutil
-import statistics
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +17,8 @@ from experiments import arms as A
 from experiments import faults_run
 from experiments.faults_processes import Row
 from experiments.plan import Plan
-from experiments.setting import SAVE_EVERY
-from lstm_sched import checkpoint, population, steps
-from lstm_sched.learner import lstm
-from lstm_sched.member import Progress, originate
-from lstm_sched.optimizers import OPTIMIZERS
+from lstm_sched import checkpoint, steps
+from lstm_sched.member import Progress
 
 Told = tuple[Any, list[str]]
 
@@ -150,61 +145,5 @@ def others(base: Path, whole: Path, plan: Plan) -> list[Row]:
             f"{sum(results.values())} of {len(results)} refused and named{f', not {missed}' * bool(missed)}; "
             f"another jax version: {len(said)} warning",
             all(results.values()) and version,
-        )
-    ]
-
-
-def resumes(base: Path, plan: Plan, every: bool, epochs: int = 11) -> list[Row]:
-    """A save and a resume at each epoch boundary, with chunks of each length before and after."""
-    built = plan.built
-    member_M = population.stack(A.members(plan.arms, plan.config, built))
-
-    def until(end: int, progress: Progress | None, chunk: int) -> Progress:
-        args = built.learner, built.layout, member_M, built.split.data, end, progress, chunk
-        *_, (last, _) = population.train(*args)
-        return last
-
-    whole = until(epochs, None, population.SCAN)
-    lengths = range(1, population.SCAN + 1)
-    cuts = [
-        (cut, n) for cut in range(1, epochs) for n in lengths if every or n == 1 + 7 * cut % population.SCAN
-    ]
-    bits = 0
-    for cut, chunk in cuts:
-        store = base / "cuts" / f"{cut}-{chunk}"
-        half = until(cut, None, chunk)
-        checkpoint.save(store, half, {"cut": cut})
-        progress = checkpoint.restore(store, half)[0]
-        bits += A.differing(until(epochs, progress, chunk), whole)
-    return [
-        Row(
-            "a resume at every epoch boundary and chunk length",
-            "0 bits differ",
-            f"{bits} numbers differ in {len(cuts)} resumed runs: {epochs - 1} boundaries, "
-            f"{len({n for _, n in cuts})} lengths",
-            bits == 0,
-        )
-    ]
-
-
-def cost(base: Path, members: int = 62, saves: int = 5) -> list[Row]:
-    """Seconds in which a save of the default run's population keeps it from training; it saves every SAVE_EVERY."""
-    learner = lstm(OPTIMIZERS["keras_adam"], features=1, hidden=50)
-    origin_M = population.stack([originate(learner, seed) for seed in range(members)])
-    state_M = population.fetch(population.begin_all(learner, origin_M))
-    seconds = []
-    for clock in range(1, saves + 1):
-        now_M = state_M._replace(clock=np.full_like(state_M.clock, clock))
-        began = time.monotonic()
-        checkpoint.save(base / "cost", now_M, {"saves": saves})
-        seconds.append(time.monotonic() - began)
-    median = statistics.median(seconds)
-    share = 100 * median / SAVE_EVERY
-    return [
-        Row(
-            "cost of a save in refit's default run",
-            "below 1 % of the wall time",
-            f"{1000 * median:.0f} ms (median of {saves}, {members} members) each {SAVE_EVERY:.0f} s: {share:.2f} %",
-            share < 1,
         )
     ]

@@ -1,10 +1,9 @@
-"""Faults that happen to a process: killed, signalled, out of room, not alone. Each is done to a real one."""
+"""Faults that happen to a process: killed, signalled, not alone. Each is done to a real one."""
 
 import contextlib
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +15,11 @@ from typing import NamedTuple
 from experiments import arms as A
 from experiments import record
 from experiments.signals import EXIT
-from experiments.training import IO_ERROR
 from lstm_sched import checkpoint
 
 ROOT = Path(__file__).parent.parent
 PAUSE = 0.01  # seconds between looks at a process
 PATIENCE = 300  # seconds until a process is given up
-ROOM = 300  # kilobytes of the small disk: it is full after a third of the training
 KILLS = 5  # of one run, at most
 
 
@@ -170,47 +167,5 @@ def signals(base: Path, whole: Path) -> list[Row]:
             f"{sum(codes)} of {len(codes)} codes; after {max(seconds):.1f} s at most (a chunk with its save: "
             f"{max(chunks):.2f} s); {lost} epochs lost; {bits} numbers differ",
             all(codes) and max(seconds) <= max(chunks) + 1 and (lost, bits) == (0, 0),
-        )
-    ]
-
-
-@contextlib.contextmanager
-def small_disk(path: Path) -> Iterator[bool]:
-    """A file system of ROOM kilobytes at `path`; False where mounting is not permitted."""
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}k", "tmpfs", str(path)]
-    done = subprocess.run(mount, capture_output=True) if shutil.which("mount") else None
-    if done is None or done.returncode:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
-
-
-def full_disk(base: Path, whole: Path) -> list[Row]:
-    """A run on a disk that fills up, or whose files may not grow; copied to where there is room, and finished."""
-    elsewhere = base / "elsewhere"
-    with small_disk(base / "disk") as mounted:
-        folder = base / "disk" / "run"
-        log = base / "disk-full"  # not on that disk
-        prefix = () if mounted else ("sh", "-c", f'ulimit -f {ROOM // 4}; exec "$@"', "sh")
-        code = finish(log, "--out", str(folder), prefix=prefix)
-        told = said(log)
-        state = checkpoint.read(folder / "checkpoint")
-        kept = int(state["clock"][""].max())
-        shutil.copytree(folder, elsewhere)
-    finish(elsewhere, *go_on(elsewhere))
-    bits = differing(elsewhere, whole)
-    clear = f" {kept} are saved" in told
-    how = "a tmpfs" if mounted else "a limit on the size of files"
-    return [
-        Row(
-            "disk full while saving",
-            f"a clear message and code {IO_ERROR}; earlier steps load; resumed elsewhere bitwise",
-            f"{how}: code {code}; {'told that' if clear else 'not told that'} {kept} epochs are saved, and they load; "
-            f"{bits} numbers differ in the run finished elsewhere",
-            code == IO_ERROR and clear and kept > 0 and bits == 0,
         )
     ]

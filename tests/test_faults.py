@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from experiments import faults, faults_files, faults_input
+from experiments import faults, faults_disk, faults_files, faults_input
 from experiments import faults_processes as processes
 from experiments.faults_processes import Row
 
@@ -26,7 +26,7 @@ def test_killed_runs_are_found_again_and_end_as_if_nothing_had_been(base):
 
 
 def test_a_full_disk_loses_nothing_that_was_saved(base):
-    (row,) = processes.full_disk(base, base / "whole")
+    (row,) = faults_disk.full_disk(base, base / "whole")
     assert row.held, row.seen
 
 
