@@ -4,8 +4,8 @@
     python -m experiments.faults --full    25 kills, 40 flipped bits, every chunk length, and the default run of refit
 
 Real trainings on sunspots are killed, signalled, starved of disk and doubled; their checkpoints are damaged in every
-file, and read as what they are not; files that mean harm are read. Runtime: under a minute on two quiet cores, about 15 minutes
-with --full. Expected: every figure of the table is reached; where one is not, it says so and the exit code is 1.
+file, and read as what they are not; files that mean harm are read. Runtime: about a minute on two quiet cores, 15 with
+--full. Expected: every figure of the table is reached; where one is not, it says so and the exit code is 1.
 """
 
 import random
@@ -75,7 +75,7 @@ def execute(plan: Plan) -> list[Row]:
     began, out = time.monotonic(), report.console()
     record.write_status(plan.folder, "running")
     out.print(
-        f"seed {plan.seed}; {'about 15 minutes' if plan.config.full else 'under a minute'} on two cores."
+        f"seed {plan.seed}; {'about 15 minutes' if plan.config.full else 'about a minute'} on two cores."
     )
     out.print(f"Results: {plan.folder}", markup=False, soft_wrap=True)
     rows = _rows(plan)
