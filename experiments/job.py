@@ -1,24 +1,36 @@
 """A plan carried out as far as all experiments do the same: say what is planned, train, note how it ended."""
 
+import contextlib
+import sys
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from rich.console import Console
 
 from experiments import arms as A
-from experiments import record, report, training
-from experiments.outcome import Results
+from experiments import lock, record, report, training
 from experiments.plan import Plan, job_folder
 from lstm_sched import population
 from lstm_sched.member import Progress
 
+T = TypeVar("T")
 
-def each(plans: list[Plan], execute_one: Callable[[Plan], Results]) -> list[Results]:
-    """Every series in turn; where a signal stops one, the whole is what the user goes on with."""
-    try:
-        return [execute_one(plan) for plan in plans]
-    except training.Interrupted as e:
-        raise training.Interrupted(e.signum, job_folder(plans)) from e
+
+def each(plans: list[Plan], execute_one: Callable[[Plan], T]) -> list[T]:
+    """Every series in turn; where a signal stops one, the whole is what the user goes on with.
+
+    Raises lock.InUse where another process works in one of the folders.
+    """
+    with contextlib.ExitStack() as held:
+        for plan in plans:
+            said = held.enter_context(lock.hold(plan.folder))
+            if said:
+                print(said, file=sys.stderr)
+        try:
+            return [execute_one(plan) for plan in plans]
+        except training.Interrupted as e:
+            raise training.Interrupted(e.signum, job_folder(plans)) from e
 
 
 def train(plan: Plan, console: Console) -> tuple[Progress, float]:
@@ -34,7 +46,16 @@ def train(plan: Plan, console: Console) -> tuple[Progress, float]:
     started = time.monotonic()
     labels = A.labels(plan.arms)
     state_M = training.train(
-        plan.folder, learner, layout, member_M, labels, data, config.epochs, chunk, console
+        plan.folder,
+        learner,
+        layout,
+        member_M,
+        labels,
+        data,
+        config.epochs,
+        chunk,
+        console,
+        config.save_every,
     )
     return state_M, time.monotonic() - started
 
@@ -42,11 +63,13 @@ def train(plan: Plan, console: Console) -> tuple[Progress, float]:
 def finish(plan: Plan, console: Console, began: float, trained: float, void: list[str]) -> None:
     """Note the end. RuntimeError where an arm is not the run that it must be."""
     total = time.monotonic() - began
+    last = record.read_json(plan.folder / "status.json")
     record.write_status(
         plan.folder,
         "finished",
         epochs=plan.config.epochs,
         seconds_training=round(trained, 1),
+        seconds_saving=last.get("seconds_saving", 0.0),
         seconds=round(total, 1),
     )
     console.print(f"{total:.0f} s, of them {trained:.0f} s training. Raw numbers and figure: {plan.folder}")

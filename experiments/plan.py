@@ -122,7 +122,7 @@ def _write_decisions(experiment: Experiment, plan: Plan) -> None:
 
 def _of_substance(config: Setting) -> dict[str, Any]:
     """The fields that results may depend on."""
-    where = ("out", "resume", "devices", "layout")
+    where = ("out", "resume", "devices", "layout", "save_every")
     return {name: value for name, value in dataclasses.asdict(config).items() if name not in where}
 
 

@@ -9,8 +9,11 @@ effects.csv    a row for each arm and metric: what is concluded
 table.md       the same in words; figure.svg and figure.png beside it
 report.html    all of it as one page that needs no network
 checkpoint/    what --resume continues from
+resumed.jsonl  a row for each time that it did: from which epoch, under which versions, and what was told
+lock.part      who works in the folder, while somebody does
 """
 
+import contextlib
 import csv
 import hashlib
 import json
@@ -41,9 +44,11 @@ def new_folder(out: str | None, experiment: str) -> Path:
         names = (
             stem.with_name(f"{stem.name}{suffix}") for suffix in ("", *(f"-{i}" for i in range(2, 1000)))
         )
-        folder = next(name for name in names if not name.exists())
-    else:
-        folder = Path(out)
+        for folder in names:
+            with contextlib.suppress(FileExistsError):  # another's, made in the same second
+                folder.mkdir(parents=True)
+                return folder
+    folder = Path(str(out))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"out: {folder} is in use; allowed: a new or empty folder (or --resume {folder})")
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,6 +121,14 @@ def _git(*words: str) -> str | None:
 def write_status(folder: Path, state: str, **facts: Any) -> None:
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     write_json(folder / "status.json", {"state": state, "updated": now, **facts})
+
+
+def append_resumed(folder: Path, epoch: int, told: list[str]) -> None:
+    """Note that a run goes on, under which versions, and what its user was told."""
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    row = {"at": now, "epoch": epoch, "told": told, "packages": {name: _version(name) for name in PACKAGES}}
+    with (folder / "resumed.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
 
 
 def append_metrics(folder: Path, labels: Sequence[tuple[str, int]], clock: int, log_M: Any) -> None:

@@ -16,6 +16,7 @@ from lstm_sched.split import CUTS, Split
 from lstm_sched.tables import MISSING
 
 FIRST_SEED = 8  # 0–7 were spent on exploration
+SAVE_EVERY = 30.0
 LAYOUTS = ("auto", "map", "vmap")
 
 
@@ -75,6 +76,8 @@ class Setting:
     """folder for the results, new or empty; by default a new one under runs/"""
     resume: str | None = None
     """folder of an interrupted run: continue it, with the configuration stored in it"""
+    save_every: float = SAVE_EVERY
+    """seconds from one checkpoint to the next; a signal that stops the run, and its end, save at once"""
     devices: int | None = None
     """CPU cores (or accelerators) to spread the trainings over; by default all"""
     layout: str = "auto"
@@ -118,6 +121,10 @@ def check(setting: Setting) -> None:
         raise ValueError(f"dropout: {setting.dropout}; allowed: 0 to below 1")
     if not (math.isfinite(setting.lr) and setting.lr > 0):
         raise ValueError(f"lr: {setting.lr}; allowed: above 0 and finite")
+    if not setting.save_every >= 0:
+        raise ValueError(
+            f"save_every: {setting.save_every}; allowed: 0 (each chunk of epochs) or more seconds"
+        )
     check_every("every", setting.every, setting.epochs)
 
 

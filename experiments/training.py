@@ -1,11 +1,13 @@
-"""The host's side of a training: progress with time left, raw curves to disk, checkpoints, a stop at the next chunk."""
+"""The host's side of a training: raw curves to disk, checkpoints, a stop at the next chunk, and its command line."""
 
-import contextlib
 import dataclasses
+import errno
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +15,10 @@ import jax
 import numpy as np
 import tyro
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
-from experiments import record
+from experiments import lock, record
+from experiments.bar import bar
+from experiments.signals import EXIT, Interrupted, Stopped, raise_stopped, stop_signals
 from lstm_sched import checkpoint, population
 from lstm_sched.data import Data
 from lstm_sched.learner import Learner
@@ -30,39 +26,17 @@ from lstm_sched.member import Member
 from lstm_sched.member import Progress as State
 from lstm_sched.population import Layout
 
-SAVE_EVERY = 30.0  # seconds between checkpoints
 CHUNK_SECONDS = 3.0  # between signs of life, and so until a signal is obeyed
-EXIT = {signal.SIGINT: 130, signal.SIGTERM: 75}
+IO_ERROR = 74  # exit code of what could not be written
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-class Interrupted(Exception):
-    """A signal arrived; everything is saved in `folder`."""
+class Refused(Exception):
+    """The run cannot go on for a reason that is the user's to mend, as its message says; `code` is to exit with."""
 
-    def __init__(self, signum: int, folder: Path):
-        super().__init__(signum, folder)
-        self.signum, self.folder = signum, folder
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """A list that receives SIGINT and SIGTERM; the second of them ends the process at once."""
-    received: list[int] = []
-
-    def note(signum: int, frame: Any) -> None:
-        received.append(signum)
-        for s in previous:
-            signal.signal(s, signal.SIG_DFL)
-
-    try:
-        previous = {s: signal.signal(s, note) for s in EXIT}
-    except ValueError:  # not the main thread, which alone may set handlers
-        yield received
-        return
-    try:
-        yield received
-    finally:
-        for s, handler in previous.items():
-            signal.signal(s, handler)
+    def __init__(self, message: str, code: int = 2):
+        super().__init__(message)
+        self.code = code
 
 
 def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tuple[float, float]:
@@ -103,57 +77,65 @@ def train(
     epochs: int,
     chunk: int,
     console: Console,
+    save_every: float,
 ) -> State:
     """Run the population to its end, from the folder's checkpoint where there is one.
 
-    Raises Interrupted after the chunk in which a signal arrived, with everything saved.
+    Saves at the first chunk's end after each `save_every` seconds. Raises Interrupted after the chunk in which a
+    signal arrived, with everything saved; Refused where nothing sound can be read, or nothing more written.
     """
     store = folder / "checkpoint"
-    state_M, clock = None, 0
-    if checkpoint.latest(store) is not None:
-        like = population.fetch(population.begin_all(learner, member_M.origin))
-        state_M = population.fetch(checkpoint.restore(store, like)[0])
-        clock = int(state_M.clock[0])
-    if (folder / "metrics.jsonl").exists():
-        record.cut_metrics(folder, clock)
-    last_saved = time.monotonic()
-    chunks = population.train(learner, layout, member_M, data, epochs, state_M, chunk)
-    with stop_signals() as received, bar(console, epochs, clock) as show:
-        for now_M, log_M in chunks:
-            record.append_metrics(folder, labels, clock, log_M)
-            state_M, clock = now_M, clock + log_M.loss.shape[1]
-            show(clock)
-            record.write_status(folder, "running", epochs=clock, of=epochs)
-            if clock == epochs or received or time.monotonic() - last_saved > SAVE_EVERY:
-                checkpoint.save(store, state_M, {"labels": [list(label) for label in labels]})
-                last_saved = time.monotonic()
-            if received and clock < epochs:
-                record.write_status(folder, "interrupted", epochs=clock, of=epochs)
-                raise Interrupted(received[0], folder)
+    clock = saved = 0
+    saving = 0.0
+    try:
+        state_M = _resumed(folder, learner, member_M, console)
+        clock = saved = 0 if state_M is None else int(state_M.clock[0])
+        if (folder / "metrics.jsonl").exists():
+            record.cut_metrics(folder, clock)
+        last_saved = time.monotonic()
+        chunks = population.train(learner, layout, member_M, data, epochs, state_M, chunk)
+        with stop_signals() as received, bar(console, epochs, clock) as show:
+            for now_M, log_M in chunks:
+                record.append_metrics(folder, labels, clock, log_M)
+                state_M, clock = now_M, clock + log_M.loss.shape[1]
+                show(clock)
+                if clock == epochs or received or time.monotonic() - last_saved > save_every:
+                    began = time.monotonic()
+                    checkpoint.save(store, state_M, {"labels": [list(label) for label in labels]})
+                    last_saved, saved = time.monotonic(), clock
+                    saving += last_saved - began
+                stopped = bool(received) and saved == clock
+                facts = {"epochs": clock, "saved": saved, "of": epochs, "seconds_saving": round(saving, 3)}
+                record.write_status(folder, "interrupted" if stopped else "running", **facts)
+                if stopped:
+                    raise Interrupted(received[0], folder)
+    except OSError as e:
+        if e.errno not in FULL:
+            raise
+        mend = f"make room, or copy {folder} to where there is some, and go on with --resume"
+        raise Refused(f"{e.strerror}: of {clock} epochs trained {saved} are saved; {mend}", IO_ERROR) from e
     assert state_M is not None
     return state_M
 
 
-@contextlib.contextmanager
-def bar(console: Console, epochs: int, done: int) -> Iterator[Callable[[int], None]]:
-    """A bar with time left on a terminal; elsewhere a plain line at each tenth."""
-    if console.is_terminal:
-        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
-        clocks = (TimeElapsedColumn(), TextColumn("elapsed,"), TimeRemainingColumn(), TextColumn("left"))
-        with Progress(*columns, *clocks, console=console) as progress:
-            task = progress.add_task("training", total=epochs, completed=done)
-            yield lambda clock: progress.update(task, completed=clock)
-        return
-    began, start, printed = time.monotonic(), done, [done * 10 // epochs]
-
-    def line(clock: int) -> None:
-        if clock * 10 // epochs > printed[0]:
-            printed[0] = clock * 10 // epochs
-            elapsed = time.monotonic() - began
-            left = elapsed / (clock - start) * (epochs - clock)
-            console.print(f"epoch {clock}/{epochs}, {elapsed:.0f} s elapsed, about {left:.0f} s left")
-
-    yield line
+def _resumed(folder: Path, learner: Learner, member_M: Member, console: Console) -> State | None:
+    """The folder's newest sound progress; what is to be said of it is printed and recorded."""
+    store = folder / "checkpoint"
+    if checkpoint.latest(store) is None:
+        return None
+    like = population.fetch(population.begin_all(learner, member_M.origin))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", checkpoint.CheckpointWarning)
+        try:
+            state_M = population.fetch(checkpoint.restore(store, like)[0])
+        except ValueError as e:
+            raise Refused(str(e)) from e
+    told = [str(warning.message) for warning in caught]
+    told += [f"set aside: {path}" for path in checkpoint.set_aside(store, state_M)]
+    for line in told:
+        console.print(line, markup=False, soft_wrap=True)
+    record.append_resumed(folder, int(state_M.clock[0]), told)
+    return state_M
 
 
 def command_line(
@@ -166,21 +148,34 @@ def command_line(
     """Parse the flags and run. What `prepare` refuses is the user's to mend: one sentence and exit code 2."""
     asked = tyro.cli(config, prog=f"python -m experiments.{experiment}", description=description)
     try:
-        plan = prepare(asked)
-    except (ValueError, TypeError, OSError) as e:
+        with raise_stopped():
+            try:
+                plan = prepare(asked)
+            except (ValueError, TypeError, OSError) as e:
+                raise Refused(str(e)) from e
+            execute(plan)
+    except (Refused, lock.InUse) as e:
         print(f"{experiment}: {e}", file=sys.stderr)
-        sys.exit(2)
-    try:
-        execute(plan)
+        sys.exit(e.code if isinstance(e, Refused) else 2)
+    except OSError as e:
+        if e.errno not in FULL:
+            raise
+        print(
+            f"{experiment}: {e}; what was trained is saved, and --resume with the folder goes on",
+            file=sys.stderr,
+        )
+        sys.exit(IO_ERROR)
     except Interrupted as e:
         resume = f"python -m experiments.{experiment} --resume {e.folder}"
         print(
             f"stopped by {signal.Signals(e.signum).name}; all is saved. To go on: {resume}", file=sys.stderr
         )
-        sys.exit(EXIT[signal.Signals(e.signum)])
-    except KeyboardInterrupt:  # before or after the training, where there is nothing to finish first
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT[signal.Signals(e.signum)])  # the interpreter would take a second more to end
+    except KeyboardInterrupt as e:  # before or after the training, where there is nothing to finish first
         print("stopped; what was trained is saved, and --resume with the folder goes on", file=sys.stderr)
-        sys.exit(EXIT[signal.SIGINT])
+        sys.exit(EXIT[signal.Signals(e.signum) if isinstance(e, Stopped) else signal.SIGINT])
 
 
 def from_dict(config: type, fields: dict[str, Any]) -> Any:

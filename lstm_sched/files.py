@@ -22,6 +22,8 @@ from lstm_sched.names import check_name
 
 ENDINGS = (".csv", ".csv.gz", ".parquet", ".npz")
 MAX_HEADER = 2**20  # characters of a CSV's first line
+BLOCK = 2**24  # bytes read at a time
+NUL = "it holds NUL characters: not text, or not in UTF-8"
 LARGEST = 3e38  # float32 ends at 3.4e38
 RANGE = f"allowed: finite numbers from -{LARGEST:g} to {LARGEST:g} (float32)"
 
@@ -135,7 +137,7 @@ def _csv_names(path: Path) -> tuple[list[str], int]:
         names = next(csv.reader(buffer), [])
         start = len(head[: buffer.tell()].encode())
         if "\0" in head:
-            raise ValueError("it holds NUL characters: not text, or not in UTF-8")
+            raise ValueError(NUL)
         if len(head) == MAX_HEADER and buffer.tell() == MAX_HEADER:
             raise ValueError(f"its first line is longer than {MAX_HEADER} characters")
         if not any(names):
@@ -159,8 +161,13 @@ def _csv(path: Path, names: list[str], start: int, wanted: Sequence[str]) -> dic
 
 
 def _renamed(path: Path, header: bytes, start: int) -> bytes:
-    """The file under another header."""
-    data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
+    """The file under another header, in blocks: the nothing in a sparse file is refused, not held in memory."""
+    data = bytearray()
+    with (gzip.open if path.suffix.lower() == ".gz" else open)(path, "rb") as file:
+        while block := file.read(BLOCK):
+            if b"\0" in block:
+                raise ValueError(NUL)
+            data += block
     end = len(data.rstrip(b"\r\n"))  # blank lines at the end are no rows
     return b"\n".join((header, memoryview(data)[start:end]))
 
@@ -186,11 +193,8 @@ def _npz(path: Path, wanted: Sequence[str]) -> dict[str, pl.Series]:
 
 def _npz_array(path: Path, name: str) -> np.ndarray:
     with _reading(path):
-        with (
-            path.open("rb") as raw,
-            np.load(raw, allow_pickle=False) as file,
-        ):  # refuses arrays of pickled objects
-            array = file[name]
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            array = file[name]  # refuses arrays of pickled objects
         if not isinstance(array, np.ndarray):
             raise ValueError(f"{name!r} is no array")
     return array

@@ -1,8 +1,11 @@
 """Law 3 in its simple form, and what a checkpoint refuses."""
 
+import functools
 import json
+import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import jax
@@ -10,13 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from lstm_sched import keras_rules, rules
-from lstm_sched.checkpoint import digest, latest, read, restore, resume, save
+from lstm_sched import keras_rules, rules, steps
+from lstm_sched.checkpoint import latest, read, restore, resume, save, set_aside
+from lstm_sched.contents import digest
 from lstm_sched.member import start
 from lstm_sched.policies import CONTINUE, DROP_M, KERAS_LOOP, KERAS_RECOMPILE, SCRATCH, WEIGHTS_ONLY
 from lstm_sched.population import layout, stack, train
 from lstm_sched.state import TrainState, restart
+from lstm_sched.steps import CheckpointWarning, Damaged
 from lstm_sched.train import run
 
 EPOCHS = 6
@@ -134,18 +141,24 @@ def test_every_component_is_saved_restored_and_continued_bitwise(policy, tmp_pat
     assert small.bits(resumed.state) == small.bits(want)
 
 
+def tamper(step, change):
+    """Change the record of a step, and seal it again: what a fault between memory and disk would look like."""
+    stored = json.loads((step / steps.RECORD).read_text())
+    change(stored["record"])
+    (step / steps.RECORD).write_text(json.dumps(stored | {"sha256": steps.seal(stored["record"])}))
+
+
 def test_bytes_of_any_component_that_are_not_those_saved_are_refused_by_name(tmp_path):
     member = with_every_component()
     save(tmp_path, full_until(member, 3), {})
-    file = tmp_path / "3" / "_CHECKPOINT_METADATA"
-    true = file.read_text()
+    true = (tmp_path / "3" / steps.RECORD).read_text()
     for component in (*TrainState._fields, "clock", "log", "selected"):
-        record = json.loads(true)
-        digests = record["custom_metadata"]["digest"]
-        digests[component] = digests[component][::-1]
-        file.write_text(json.dumps(record))
-        with pytest.raises(ValueError, match=f"{component} in .* is damaged"):
+        tamper(tmp_path / "3", lambda record, c=component: record["digest"].update({c: "0"}))
+        with pytest.raises(Damaged, match=f"step 3: {component} is not what was saved"):
             restore(tmp_path, start(FULL, member.origin))
+        with pytest.raises(Damaged, match=f"step 3: {component} is not what was saved"):
+            read(tmp_path)
+        (tmp_path / "3" / steps.RECORD).write_text(true)
 
 
 def test_only_what_is_kept_is_read(tmp_path):
@@ -172,13 +185,19 @@ def test_another_configuration_is_refused_by_component(tmp_path):
     quiet = like._replace(state=like.state._replace(noise=()))
     with pytest.raises(ValueError, match="checkpoint: noise holds 1 arrays; this configuration has 0"):
         restore(tmp_path, quiet)
+    tamper(tmp_path / "3", lambda record: record.update(format=0))
+    for look in (lambda: restore(tmp_path, like), lambda: read(tmp_path)):
+        with pytest.raises(ValueError, match="checkpoint: its format is 0; allowed: 1"):
+            look()
 
 
 def test_no_step_is_overwritten(tmp_path):
     progress = until(a_member(), 3)
     save(tmp_path, progress, {"first": True})
-    with pytest.raises(FileExistsError, match="step 3"):
+    with pytest.raises(FileExistsError, match="step 3 is already saved"):
         save(tmp_path, progress, {"first": False})
+    with pytest.raises(FileExistsError, match=r"step 3 is already saved in .*; step 2 is not"):
+        save(tmp_path, until(a_member(), 2), {"first": False})
     assert restore(tmp_path, progress)[1] == {"first": True}
 
 
@@ -196,13 +215,6 @@ def test_an_empty_or_missing_folder_has_no_checkpoint(tmp_path):
         restore(tmp_path, start(LEARNER, a_member().origin))
 
 
-def test_a_digest_tells_every_bit():
-    tree = {"a": jnp.asarray([1.0, -0.0]), "k": jax.random.key(1)}
-    assert digest(tree) == digest({"a": np.array([1.0, -0.0], np.float32), "k": jax.random.key(1)})
-    assert digest(tree) != digest(tree | {"a": jnp.asarray([1.0, 0.0])})
-    assert digest(tree) != digest(tree | {"k": jax.random.key(2)})
-
-
 def test_everything_is_read_without_the_configuration(tmp_path):
     half = until(a_member(), 3)
     save(tmp_path, half, {"end": 3})
@@ -215,11 +227,187 @@ def test_everything_is_read_without_the_configuration(tmp_path):
         read(tmp_path / "nowhere")
 
 
-def test_damage_is_seen_when_everything_is_read(tmp_path):
-    save(tmp_path, until(a_member(), 3), {"end": 3})
-    file = tmp_path / "3" / "_CHECKPOINT_METADATA"
-    saved = json.loads(file.read_text())
-    saved["custom_metadata"]["digest"]["order"] = "0"
-    file.write_text(json.dumps(saved))
-    with pytest.raises(ValueError, match=r"order in .* is damaged"):
-        read(tmp_path)
+# ---- faults
+
+
+def saved_twice(folder):
+    """Steps 2 and 4 of one run; its progress before the first epoch."""
+    for end in (2, 4):
+        save(folder, until(a_member(), end), {"end": end})
+    return start(LEARNER, a_member().origin)
+
+
+def files_of(step):
+    return sorted(file for file in step.rglob("*") if file.is_file())
+
+
+def flip(file, bit):
+    data = bytearray(file.read_bytes())
+    data[bit // 8] ^= 1 << bit % 8
+    file.write_bytes(data)
+
+
+def warned_by(f):
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        return f(), warned
+
+
+DAMAGES = {
+    "deleted": Path.unlink,
+    "cut": lambda file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "emptied": lambda file: file.write_bytes(b""),
+    "a bit": lambda file: flip(file, 8 * (file.stat().st_size // 3) + 5),
+    "grown": lambda file: file.write_bytes(file.read_bytes() + b"\0"),
+}
+
+
+@pytest.mark.fault
+def test_damage_to_any_file_of_the_newest_step_is_walked_over_with_one_warning(tmp_path):
+    like = saved_twice(tmp_path)
+    want = small.bits(until(a_member(), 2))
+    for file in files_of(tmp_path / "4"):
+        true = file.read_bytes()
+        name = file.relative_to(tmp_path / "4").as_posix()
+        for damage in DAMAGES.values() if true else (Path.unlink,):  # nothing else happens to an empty file
+            damage(file)
+            (progress, meta), (warned,) = warned_by(lambda: restore(tmp_path, like))
+            assert (small.bits(progress), meta) == (want, {"end": 2})
+            assert warned.category is CheckpointWarning
+            assert "step 4: " in str(warned.message)
+            assert name in str(warned.message)
+            assert str(warned.message).endswith("Step 2 is read instead")
+            file.write_bytes(true)
+    (_, meta), warned = warned_by(lambda: restore(tmp_path, like))
+    assert (meta, warned) == ({"end": 4}, [])
+
+
+@pytest.mark.fault
+def test_the_component_of_a_damaged_value_is_named_and_no_other(tmp_path):
+    rng = np.random.default_rng(0)
+    for end in (2, 4):
+        like = until(a_member(), end)
+        many = [{"w": jnp.asarray(rng.normal(size=(64, 64)), float)} for _ in range(2)]
+        like = like._replace(
+            state=like.state._replace(params=many[0]), selected=like.selected._replace(params=many[1])
+        )
+        save(tmp_path, like, {})
+    values = max((tmp_path / "4" / "state").rglob("d/*"), key=lambda file: file.stat().st_size)
+    named = set()
+    for bit in range(8_000, 8 * values.stat().st_size - 20_000, 40_007):
+        flip(values, bit)
+        for look in (lambda: restore(tmp_path, like), lambda: read(tmp_path)):
+            _, (warned,) = warned_by(look)
+            found = re.search(r"step 4: .*its SHA-256 differs\): ([a-z, ]+)\. Step 2", str(warned.message))
+            assert found, warned.message
+            named.add(found[1])
+        flip(values, bit)
+    assert named == {"params", "selected"}
+
+
+@pytest.mark.fault
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 2**40))
+def test_no_flipped_bit_is_restored(at, tmp_path):
+    folder = tmp_path / "run"
+    if not folder.exists():
+        saved_twice(folder)
+    like = start(LEARNER, a_member().origin)
+    files = files_of(folder / "4")
+    sizes = np.cumsum([8 * file.stat().st_size for file in files])
+    bit = at % int(sizes[-1])
+    which = int(np.searchsorted(sizes, bit, side="right"))
+    flip(files[which], bit % (8 * files[which].stat().st_size))
+    (_, meta), warned = warned_by(lambda: restore(folder, like))
+    flip(files[which], bit % (8 * files[which].stat().st_size))
+    assert (meta, len(warned)) == ({"end": 2}, 1)
+
+
+@pytest.mark.fault
+def test_where_every_step_is_damaged_each_reason_is_told_and_nothing_changes(tmp_path):
+    like = saved_twice(tmp_path)
+    (tmp_path / "2" / steps.RECORD).unlink()
+    flip(tmp_path / "4" / "state" / "_METADATA", 9)
+    before = {file: file.read_bytes() for file in files_of(tmp_path)}
+    for look in (lambda: restore(tmp_path, like), lambda: read(tmp_path)):
+        with pytest.raises(
+            Damaged,
+            match=r"every step in .*: step 4: state/_METADATA is not as .*; step 2: record.json is missing",
+        ):
+            look()
+    assert {file: file.read_bytes() for file in files_of(tmp_path)} == before
+
+
+@pytest.mark.fault
+def test_a_run_that_walked_back_saves_again_and_the_damaged_step_stays_aside(tmp_path):
+    like = saved_twice(tmp_path)
+    file = tmp_path / "4" / "state" / "_METADATA"
+    flip(file, 9)
+    true = file.read_bytes()
+    with pytest.warns(CheckpointWarning):
+        progress = restore(tmp_path, like)[0]
+    with pytest.raises(FileExistsError, match="step 4 is already saved"):
+        save(tmp_path, until(a_member(), 4, progress), {})
+    (aside,) = set_aside(tmp_path, progress)
+    assert (aside.name, (aside / "state" / "_METADATA").read_bytes()) == ("damaged-4", true)
+    save(tmp_path, until(a_member(), 4, progress), {"again": True})
+    again, meta = restore(tmp_path, like)
+    assert meta == {"again": True}
+    assert small.bits(again) == small.bits(until(a_member(), 4))
+    assert latest(tmp_path) == 4
+    assert set_aside(tmp_path, again) == []
+
+
+@pytest.mark.fault
+def test_another_version_of_jax_is_one_warning(tmp_path, recwarn):
+    like = saved_twice(tmp_path)
+    tamper(tmp_path / "4", lambda record: record.update(jax="0.0.1"))
+    assert restore(tmp_path, like)[1] == {"end": 4}
+    (warned,) = recwarn
+    assert f"under jax 0.0.1, and this is {jax.__version__}" in str(warned.message)
+
+
+@pytest.mark.fault
+def test_another_configuration_is_refused_and_no_older_step_is_tried(tmp_path, recwarn):
+    saved_twice(tmp_path)
+    other = start(small.learner("lion", noisy=True), a_member().origin)
+    with pytest.raises(ValueError, match=r"moments holds .*; this configuration has") as refused:
+        restore(tmp_path, other)
+    assert not isinstance(refused.value, Damaged)
+    assert not recwarn.list
+
+
+@pytest.mark.fault
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(1, EPOCHS - 1), first=st.integers(1, 7), second=st.integers(1, 7))
+def test_a_resume_at_any_epoch_and_any_chunks_differ_by_no_bit(cut, first, second, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cut")
+    *_, (half, _) = train(LEARNER, LAYOUT, MEMBERS, DATA, cut, None, first)
+    save(folder, half, {})
+    progress, _ = restore(folder, half)
+    *_, (last, _) = train(LEARNER, LAYOUT, MEMBERS, DATA, EPOCHS, progress, second)
+    assert small.bits(last) == small.bits(whole())
+
+
+LAYOUT = layout()
+MEMBERS = stack([small.a_member(LEARNER, DATA, seed=s, policy=KERAS_RECOMPILE) for s in range(2)])
+
+
+@functools.cache
+def whole():
+    *_, (last, _) = train(LEARNER, LAYOUT, MEMBERS, DATA, EPOCHS)
+    return last
+
+
+@pytest.mark.fault
+def test_arrays_whose_names_lead_elsewhere_are_saved_in_the_folder(tmp_path):
+    progress = until(a_member(), 2)
+    names = ["../../out", "/etc/x", "a/b", "a.b", "<b>", "a\nb", "", "ünï", "]['"]
+    odd = {name: jnp.full((2,), i, float) for i, name in enumerate(names)} | {"a": {"b": jnp.ones(1)}}
+    odd = progress._replace(state=progress.state._replace(params=odd))
+    save(tmp_path / "in" / "run", odd, {})
+    assert [file.relative_to(tmp_path).parts[:3] for file in tmp_path.rglob("x")] == []
+    assert sorted(path.name for path in (tmp_path / "in").iterdir()) == ["run"]
+    assert sorted(path.name for path in (tmp_path / "in" / "run").iterdir()) == ["2"]
+    assert small.bits(restore(tmp_path / "in" / "run", odd)[0]) == small.bits(odd)
+    assert len(read(tmp_path / "in" / "run")["params"]) == len(names) + 1

@@ -1,5 +1,6 @@
 """The README says what the code does: its examples run, its tables are generated, its map is whole."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -42,6 +43,15 @@ def test_the_answer_is_that_of_the_run_whose_raw_numbers_are_beside_it():
         assert f"{run.relative_to(ROOT).as_posix()}/figure.svg" in between("answer")
         assert (run / "results.csv").exists()
         assert (run / "effects.csv").exists()
+
+
+def test_the_faults_are_those_of_the_rows_beside_it():
+    told = (ROOT / "docs" / "faults" / "table.md").read_text(encoding="utf-8")
+    assert told.strip() == between("faults")
+    with (ROOT / "docs" / "faults" / "results.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            assert f"| {row['fault']} | {row['expected']} | " in told
+            assert row["seen"] in told
 
 
 def test_the_examples_run(capsys):

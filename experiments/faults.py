@@ -1,0 +1,149 @@
+"""Is a run ever lost?
+
+    python -m experiments.faults           each fault a few times
+    python -m experiments.faults --full    25 kills, 40 flipped bits, every chunk length, and the default run of refit
+
+Real trainings on sunspots are killed, signalled, starved of disk and doubled; their checkpoints are damaged in every
+file, and read as what they are not; files that mean harm are read. Runtime: about a minute on two quiet cores, 15 with
+--full. Expected: every figure of the table is reached; where one is not, it says so and the exit code is 1.
+"""
+
+import random
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from experiments import faults_disk, faults_input, faults_run, faults_saves, page, record, report, training
+from experiments import faults_files as files
+from experiments import faults_processes as processes
+from experiments.faults_processes import Row
+from experiments.plan import Plan as RunPlan
+
+EXPERIMENT = "faults"
+COLUMNS = ("fault", "expected", "seen")
+TITLE = "faults, and what became of the runs"
+FILES = (
+    ("results.csv", "a row a fault: what was expected, what was seen, whether it held"),
+    ("table.md", "the same as Markdown"),
+    ("config.json", "what was asked for"),
+    ("env.json", "versions, devices, flags and the state of the source"),
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """How much is tried."""
+
+    full: bool = False
+    """25 kills, 40 flipped bits, every length of chunk, and what saving costs in refit's default run"""
+    seed: int | None = None
+    """of the moments of kills and the places of flipped bits; by default another each time, and recorded"""
+    out: str | None = None
+    """folder for the results, new or empty; by default a new one under runs/"""
+
+
+class Plan(NamedTuple):
+    """What is tried, and where."""
+
+    config: Config
+    seed: int
+    folder: Path
+    run: RunPlan  # the training that is not disturbed
+
+
+def prepare(config: Config) -> Plan:
+    """Make the folder, and plan the training. ValueError before anything runs."""
+    folder = record.new_folder(config.out, EXPERIMENT).absolute()
+    seed = random.randrange(2**31) if config.seed is None else config.seed
+    (folder / "runs").mkdir()
+    (run,) = faults_run.prepare(faults_run.Config(out=str(folder / "runs" / "plan")))
+    stored = {"experiment": EXPERIMENT, "command": record.command(EXPERIMENT), "seed": seed}
+    record.write_json(folder / "config.json", stored | {"config": asdict(config), "run": asdict(run.config)})
+    record.write_json(folder / "env.json", record.environment())
+    return Plan(config, seed, folder, run)
+
+
+def execute(plan: Plan) -> list[Row]:
+    """Do every fault, then write and print. RuntimeError where an expectation did not hold."""
+    began, out = time.monotonic(), report.console()
+    record.write_status(plan.folder, "running")
+    out.print(
+        f"seed {plan.seed}; {'about 15 minutes' if plan.config.full else 'about a minute'} on two cores."
+    )
+    out.print(f"Results: {plan.folder}", markup=False, soft_wrap=True)
+    rows = _rows(plan)
+    record.write_csv(plan.folder / "results.csv", [row._asdict() for row in rows])
+    (plan.folder / "table.md").write_text(markdown(rows), encoding="utf-8")
+    page.write(plan.folder, sections(rows))
+    out.print(table(rows))
+    seconds = time.monotonic() - began
+    record.write_status(plan.folder, "finished", seconds=round(seconds, 1))
+    out.print(f"{seconds:.0f} s. Table, logs and runs: {plan.folder}", markup=False, soft_wrap=True)
+    broken = [row.fault for row in rows if not row.held]
+    if broken:
+        raise RuntimeError(f"not as expected: {'; '.join(broken)}")
+    return rows
+
+
+def _rows(plan: Plan) -> list[Row]:
+    base, full = plan.folder / "runs", plan.config.full
+    whole = base / "whole"
+    if processes.finish(whole, "--out", str(whole)):
+        raise RuntimeError(f"the undisturbed run failed: see {whole.with_suffix('.log')}")
+    with ThreadPoolExecutor(1) as pool:  # the other core
+        beside = [
+            pool.submit(processes.kills, base, whole, 25 if full else 2, plan.seed),
+            pool.submit(faults_disk.full_disk, base, whole),
+        ]
+        rows = processes.signals(base, whole)
+        rows += files.damage(base, whole, plan.run, 40 if full else 8, plan.seed)
+        rows += files.others(base, whole, plan.run)
+        rows += faults_saves.resumes(base, plan.run, full)
+        rows += faults_input.hostile(base)
+        rows = [row for each in beside for row in each.result()] + rows
+    return rows + (faults_saves.default_run(base) if full else faults_saves.cost(base))
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """All faults for a terminal."""
+    made = Table(title=TITLE, box=box.SIMPLE)
+    for column in (*COLUMNS, ""):
+        made.add_column(column, overflow="fold")
+    for row in rows:
+        made.add_row(*map(escape, row[:3]), "" if row.held else "NOT AS EXPECTED")
+    return made
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table for a page."""
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    lines += [
+        f"| {row.fault} | {row.expected} | {'' if row.held else '**Not reached:** '}{row.seen} |"
+        for row in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def sections(rows: Sequence[Row]) -> list[page.Section]:
+    """The page."""
+    held = sum(row.held for row in rows)
+    cells = [(*row[:3], "yes" if row.held else "NO") for row in rows]
+    return [
+        page.Section(
+            "Is a run ever lost?", page.paragraph(f"{held} of {len(rows)} figures are reached.", lead=True)
+        ),
+        page.Section("Fault by fault", page.table((*COLUMNS, "reached"), cells, TITLE)),
+        page.Section("How to get this again", page.commands([record.command(EXPERIMENT)])),
+        page.Section("Raw files", page.files(FILES)),
+    ]
+
+
+if __name__ == "__main__":
+    training.command_line(EXPERIMENT, Config, prepare, execute, __doc__ or "")

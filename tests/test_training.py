@@ -1,0 +1,103 @@
+"""The host's side of a training meets damage, another version and a full disk."""
+
+import dataclasses
+import errno
+import json
+import shutil
+
+import jax
+import pytest
+
+from experiments import arms as A
+from experiments import faults_files, faults_run, training
+from lstm_sched import checkpoint, steps
+
+pytestmark = pytest.mark.fault
+SMALL = faults_run.Config(data=("ar",), epochs=12, seeds=1, arms=("one_fit",), window=4)
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The folder of a finished run, saved at two steps."""
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    run(dataclasses.replace(SMALL, out=str(folder)))
+    return folder
+
+
+def run(config):
+    faults_run.execute(faults_run.prepare(config))
+
+
+@pytest.fixture
+def folder(done, tmp_path):
+    return shutil.copytree(done, tmp_path / "run")
+
+
+def told(folder):
+    return [json.loads(line) for line in (folder / "resumed.jsonl").read_text().splitlines()]
+
+
+def last(folder):
+    return checkpoint.read(folder / "checkpoint")
+
+
+def test_a_run_whose_newest_step_is_damaged_goes_on_from_the_older_one(done, folder, capsys):
+    older, newest = steps.steps(folder / "checkpoint")
+    faults_files.flip(folder / "checkpoint" / str(newest) / steps.RECORD, 99)
+    run(faults_run.Config(resume=str(folder)))
+    (row,) = told(folder)
+    assert (row["epoch"], row["packages"]["jax"]) == (older, jax.__version__)
+    assert f"step {newest}: record.json" in row["told"][0]
+    assert row["told"][1].endswith(f"damaged-{newest}")
+    said = capsys.readouterr().out
+    assert all(line in said for line in row["told"])
+    assert steps.steps(folder / "checkpoint") == [older, newest]
+    assert A.differing(last(folder), last(done)) == 0
+    assert (folder / "metrics.jsonl").read_text() == (done / "metrics.jsonl").read_text()
+
+
+def test_another_version_of_jax_is_told_and_recorded(folder, capsys):
+    newest = max(steps.steps(folder / "checkpoint"))
+    faults_files.tamper(folder / "checkpoint" / str(newest), jax="0.0.1")
+    run(faults_run.Config(resume=str(folder)))
+    (row,) = told(folder)
+    assert len(row["told"]) == 1
+    assert "written under jax 0.0.1" in row["told"][0]
+    assert row["told"][0] in capsys.readouterr().out
+
+
+def test_where_every_step_is_damaged_the_run_is_refused_and_stays_as_it_is(folder):
+    for step in steps.steps(folder / "checkpoint"):
+        faults_files.flip(folder / "checkpoint" / str(step) / steps.RECORD, 99)
+    before = {file: file.read_bytes() for file in (folder / "checkpoint").rglob("*") if file.is_file()}
+    metrics = (folder / "metrics.jsonl").read_text()
+    with pytest.raises(
+        training.Refused, match=r"every step in .* is damaged: step \d+: .*; step \d+: "
+    ) as refused:
+        run(faults_run.Config(resume=str(folder)))
+    assert refused.value.code == 2
+    assert before == {
+        file: file.read_bytes() for file in (folder / "checkpoint").rglob("*") if file.is_file()
+    }
+    assert (folder / "metrics.jsonl").read_text() == metrics
+
+
+def test_a_writer_that_fails_for_want_of_room_is_a_sentence_and_any_other_is_not(tmp_path, monkeypatch):
+    for code in (errno.ENOSPC, errno.EACCES):
+        save = checkpoint.save
+
+        def full(folder, progress, meta, code=code, save=save):
+            if int(progress.clock[0]) > 10:
+                raise OSError(code, "no")
+            save(folder, progress, meta)
+
+        out = tmp_path / str(code)
+        with monkeypatch.context() as patch:
+            patch.setattr(training.checkpoint, "save", full)
+            expected = training.Refused if code == errno.ENOSPC else PermissionError
+            with pytest.raises(expected) as raised:
+                run(dataclasses.replace(SMALL, out=str(out)))
+        if isinstance(raised.value, training.Refused):
+            assert "of 12 epochs trained 10 are saved; make room, or copy" in str(raised.value)
+            assert raised.value.code == training.IO_ERROR
+        assert int(last(out)["clock"][""][0]) == 10
