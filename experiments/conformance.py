@@ -4,9 +4,10 @@
     python -m experiments.conformance --python PYTHON      those of another Python
 
 Keras, on JAX and on TensorFlow, and PyTorch train the same network from the same weights on the same batches as the
-presets here, each in a process of its own; nothing recorded is read. Losses are compared epoch by epoch. A package that
-is not installed is named, row by row. Runtime: two to three minutes on two cores. Expected: losses agree to 1e-6 and
-weights to 5e-5, in float32. Ends with exit code 1 if a row disagrees.
+presets here, scikit-learn and skorch a dense one, each in a process of its own; nothing recorded is read. Losses are
+compared epoch by epoch. A package that is not installed is named, row by row. Runtime: two to three minutes on two
+cores. Expected: in float32 losses agree to 1e-6 and weights to 5e-5, in float64 both to 1e-9. Ends with exit code 1
+if a row disagrees.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments import conformance_dense as D
 from experiments import conformance_ours, conformance_report, record, report, training
 from experiments import conformance_rows as R
 from experiments.conformance_report import Finding
@@ -34,6 +36,8 @@ PEERS = {
     "jax": ("keras", "Keras on JAX"),
     "tensorflow": ("keras", "Keras on TensorFlow"),
     "torch": ("torch", "PyTorch"),
+    "sklearn": ("sklearn", "scikit-learn"),
+    "skorch": ("skorch", "skorch"),
 }
 
 
@@ -68,7 +72,7 @@ def prepare(config: Config) -> Plan:
     }
     record.write_json(plan.folder / "config.json", stored)
     record.write_json(plan.folder / "env.json", record.environment())
-    np.savez(plan.folder / DATA, allow_pickle=False, **R.ARRAYS)
+    np.savez(plan.folder / DATA, allow_pickle=False, **R.ARRAYS, **D.arrays())
     return plan
 
 
@@ -77,12 +81,12 @@ def execute(plan: Plan) -> list[Finding]:
     began, out = time.monotonic(), report.console()
     record.write_status(plan.folder, "running")
     out.print(
-        f"{len(R.ROWS)} rows; two to three minutes on two cores. Ctrl-C stops it. Results: {plan.folder}"
+        f"{len(D.ROWS)} rows; two to three minutes on two cores. Ctrl-C stops it. Results: {plan.folder}"
     )
     findings = []
     with ThreadPoolExecutor(len(PEERS)) as pool:
         asked = {backend: pool.submit(ask, plan, backend) for backend in PEERS}
-        own = {name: conformance_ours.ours(row) for name, row in R.ROWS.items() if row.learner is not None}
+        own = {name: conformance_ours.ours(row) for name, row in D.ROWS.items() if row.learner is not None}
         for backend, answer in asked.items():
             said = answer.result()
             what = next(said[key] for key in ("version", "why_not", "failed") if key in said)
@@ -100,7 +104,7 @@ def ask(plan: Plan, backend: str) -> dict[str, Any]:
     """What one package says of its rows, in a process of its own; `why_not` where it is missing, `failed` where that
     process ended otherwise than it should."""
     data, told, said = (plan.folder / name for name in (DATA, f"{backend}.told.json", f"{backend}.json"))
-    rows = {name: row.told for name, row in R.ROWS.items() if backend in row.backends}
+    rows = {name: row.told for name, row in D.ROWS.items() if backend in row.backends}
     common = {"epochs": R.EPOCHS, "batch": R.BATCH, "hidden": R.HIDDEN, "rate": R.RATE}
     record.write_json(told, {"common": common, "rows": rows})
     script = Path(__file__).with_name(f"{EXPERIMENT}_{PEERS[backend][0]}.py")
@@ -121,9 +125,9 @@ def ask(plan: Plan, backend: str) -> dict[str, Any]:
 def compare(backend: str, said: dict[str, Any], own: dict[str, Any]) -> list[Finding]:
     """A finding for every row of this backend, from what was said and trained alone."""
     return [
-        _finding(name, R.ROWS[name], PEERS[backend][1], said, own.get(name))
-        for name in R.ROWS
-        if backend in R.ROWS[name].backends and name in said.get("rows", R.ROWS)
+        _finding(name, D.ROWS[name], PEERS[backend][1], said, own.get(name))
+        for name in D.ROWS
+        if backend in D.ROWS[name].backends and name in said.get("rows", D.ROWS)
     ]
 
 

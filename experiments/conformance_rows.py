@@ -1,4 +1,5 @@
 """What `conformance` runs side by side: each row once as the package is told it, and once as it is said here.
+Those of a dense network are in conformance_dense.py.
 
 What the package is told is JSON, which the scripts conformance_keras.py and conformance_torch.py carry out.
 Letters: N samples, E epochs.
@@ -196,4 +197,3 @@ TORCH = {
     "SGD kept": _torch("one fit", _sgd, _torch_sgd),
     "SGD rebuilt": _torch("momentum dropped", _sgd | {"every": 3}, _torch_sgd, **_rebuilt),
 }
-ROWS = KERAS | TORCH

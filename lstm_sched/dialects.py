@@ -7,14 +7,14 @@ object that it would live in. Read in the sources of the versions named, unless 
 from lstm_sched.fractions import keep
 from lstm_sched.state import Moments
 
-# scikit-learn 1.9, MLP `fit` with warm_start=True and an int random_state: a new optimizer at each fit, the same
-# permutations; the count of epochs without improvement and the best coefficients stay.
+# scikit-learn 1.9, MLP `fit` with warm_start=True and an int random_state: a new optimizer at each fit; the same
+# permutations in all but the first, which follow the draws of the weights. What stopping remembers stays.
 SKLEARN_WARM_START = keep(
     params=1, moments=0, step=0, epoch=0, order=0, noise=0,
     carry=0, average=0, rate=0, position=0, monitor=1, best=1,
 )  # fmt: skip
 
-# scikit-learn 1.9, MLP `partial_fit` with an int random_state: the optimizer stays, the permutation is the first again.
+# scikit-learn 1.9, MLP `partial_fit` with an int random_state: the optimizer stays, the permutations are as above.
 SKLEARN_PARTIAL_FIT = keep(
     params=1, moments=1, step=1, epoch=1, order=0, noise=0,
     carry=0, average=1, rate=1, position=0, monitor=1, best=1,

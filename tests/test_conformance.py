@@ -10,10 +10,17 @@ import pytest
 
 from experiments import conformance as C
 from experiments import conformance_ours, conformance_report, record
-from experiments.conformance_rows import BOTH, EPOCHS, KERAS, ROWS, TORCH
+from experiments.conformance_dense import ROWS
+from experiments.conformance_rows import BOTH, EPOCHS, KERAS, TORCH
 from lstm_sched.interop import from_keras, to_torch
 
-NEEDS = {"jax": ("keras", "jax"), "tensorflow": ("keras", "tensorflow"), "torch": ("torch",)}
+NEEDS = {
+    "jax": ("keras", "jax"),
+    "tensorflow": ("keras", "tensorflow"),
+    "torch": ("torch",),
+    "sklearn": ("sklearn",),
+    "skorch": ("skorch", "torch"),
+}
 SAME = {"fit loop", ".keras reload", "EMA"}  # their losses are those of one fit
 SIZES = [(2, 32), (8, 32), (32,), (8, 1), (1,)]  # of the weights
 

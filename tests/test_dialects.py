@@ -186,7 +186,7 @@ def test_a_table_is_the_rate_of_every_step_by_hand(name, x64):
 
 
 @given(name=st.sampled_from([*TABLES, "one_fit"]), fit=st.integers(4, 30), fits=st.integers(1, 5))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_a_table_has_a_finite_rate_for_every_step_and_never_exceeds_the_peak(name, fit, fits):
     rates_S = np.asarray(rates(name, "cosine", LR, fit * fits, fit))
     assert rates_S.shape == (fit * fits,)

@@ -60,7 +60,7 @@ def test_a_draw_changes_as_often_as_it_is_said_to(drawn):
 
 
 @given(one=st.sampled_from([*J.DRAWN]), other=st.sampled_from([*J.DRAWN]), seed=st.integers(0, 5))
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=6)
 def test_no_noise_is_none_to_the_last_bit_however_often_it_is_drawn(one, other, seed):
     plain, log = finish(J.noise(0.0, "once"), J.noise(0.0, "once"), seed=seed)
     got, got_log = finish(J.noise(0.0, one), J.noise(0.0, other), seed=seed)

@@ -95,14 +95,14 @@ noises = st.builds(noise, st.sampled_from([0.0, 0.1]), st.sampled_from([*DRAWN])
 
 @pytest.mark.parametrize("order", ORDERS)
 @given(each=st.integers(1, EPOCHS), sizes=chunks, inputs=noises, grads=noises)
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=6)
 def test_nothing_dropped_is_nothing_different_under_every_order_and_noise(order, each, sizes, inputs, grads):
     same_in_fits_and_chunks(NOISY[order], small.data(SIZE), each, sizes, jitter=Jitter(inputs, grads))
 
 
 @pytest.mark.parametrize("name", LEARNERS)
 @given(each=st.integers(1, EPOCHS), sizes=chunks)
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 def test_nothing_dropped_is_nothing_different_whatever_is_trained(name, each, sizes):
     same_in_fits_and_chunks(LEARNERS[name], data_of(name), each, sizes)
 

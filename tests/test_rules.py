@@ -18,11 +18,13 @@ def falls(rule, epochs, first=0):
 
 
 @given(n=st.integers(1, 30), epochs=st.integers(1, 60))
+@settings(max_examples=25)
 def test_every_n_epochs_a_fit_begins(n, epochs):
     assert falls(rules.every(n, epochs), epochs) == [e for e in range(1, epochs) if e % n == 0]
 
 
 @given(epochs=st.integers(2, 30), data=st.data())
+@settings(max_examples=25)
 def test_listed_boundaries_are_the_list(epochs, data):
     listed = data.draw(st.sets(st.integers(1, epochs - 1)))
     assert falls(rules.at(listed, epochs), epochs) == sorted(listed)

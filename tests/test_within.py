@@ -31,7 +31,7 @@ def without_log(progress):
 
 
 @given(n=st.integers(1, EPOCHS * STEPS), uphill=st.booleans(), each=st.integers(1, EPOCHS))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 def test_continue_under_any_boundaries_is_one_run_bitwise(n, uphill, each):
     one = partial(small.a_member, MOMENTUM, DATA)
     whole, log = finish(MOMENTUM, one(within=rules.no_steps()))
@@ -52,7 +52,7 @@ def test_a_boundary_after_the_last_step_of_every_epoch_is_a_boundary_before_ever
 
 
 @given(sizes=st.lists(st.integers(1, EPOCHS), min_size=1, max_size=EPOCHS), n=st.sampled_from([2, 3, 5]))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=8)
 def test_any_split_into_chunks_is_one_run_bitwise(sizes, n):
     member = small.a_member(MOMENTUM, DATA, policy=DROP_MOMENTS, within=rules.every_steps(n))
     whole, _ = finish(MOMENTUM, member)
