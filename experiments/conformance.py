@@ -5,7 +5,7 @@
 
 Keras, on JAX and on TensorFlow, and PyTorch train the same network from the same weights on the same batches as the
 presets here, scikit-learn and skorch a dense one, each in a process of its own; nothing recorded is read. Losses are
-compared epoch by epoch. A package that is not installed is named, row by row. Runtime: two to three minutes on two
+compared epoch by epoch. A package that is not installed is named, row by row. Runtime: four to five minutes on two
 cores. Expected: in float32 losses agree to 1e-6 and weights to 5e-5, in float64 both to 1e-9. Ends with exit code 1
 if a row disagrees.
 """
@@ -81,7 +81,7 @@ def execute(plan: Plan) -> list[Finding]:
     began, out = time.monotonic(), report.console()
     record.write_status(plan.folder, "running")
     out.print(
-        f"{len(D.ROWS)} rows; two to three minutes on two cores. Ctrl-C stops it. Results: {plan.folder}"
+        f"{len(D.ROWS)} rows; four to five minutes on two cores. Ctrl-C stops it. Results: {plan.folder}"
     )
     findings = []
     with ThreadPoolExecutor(len(PEERS)) as pool:
