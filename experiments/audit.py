@@ -16,7 +16,7 @@ from typing import Annotated, NamedTuple
 import tyro
 from rich.markup import escape
 
-from experiments import page, record, report, training
+from experiments import command_line, page, record, report
 from lstm_sched.audit import Audit, audit, describe, seen
 from lstm_sched.fate import Row
 
@@ -98,4 +98,4 @@ def sections(answer: Answer, rows: list[tuple[str, ...]], words: str) -> list[pa
 
 
 if __name__ == "__main__":
-    training.command_line("audit", Config, prepare, execute, __doc__ or "")
+    command_line.run("audit", Config, prepare, execute, __doc__ or "")

@@ -11,7 +11,6 @@ Runtime: under a minute on two cores. Expected: whatever speaks of the loop as i
 loop is one fit, bit for bit; examples 2 and 3 do not do what is said of them; of loops that drop state the sign varies.
 """
 
-import sys
 import time
 from collections.abc import Sequence
 
@@ -24,10 +23,10 @@ from experiments import (
     claims_page,
     claims_rules,
     claims_runs,
+    command_line,
     page,
     record,
     report,
-    training,
 )
 from experiments.claims_list import CLAIMS, Finding
 from experiments.claims_plan import EXPERIMENT, Config, Plan, command, prepare
@@ -41,18 +40,6 @@ Row = dict[str, str]  # id, claim, verdict, evidence, command
 
 def execute(plan: Plan) -> list[Row]:
     """Train, ask, read, decide, write and print: the rows of claims.csv."""
-    try:
-        return _execute(plan)
-    except KeyboardInterrupt:
-        record.write_status(plan.folder, "interrupted")
-        print(
-            f"stopped; {plan.folder} holds no results. To go on: {record.command(EXPERIMENT)}",
-            file=sys.stderr,
-        )
-        sys.exit(training.EXIT[training.signal.SIGINT])
-
-
-def _execute(plan: Plan) -> list[Row]:
     began, out = time.monotonic(), report.console()
     record.write_status(plan.folder, "running")
     seeds = plan.config.seeds
@@ -123,4 +110,4 @@ def main(config: Config | None = None) -> list[Row]:
 
 
 if __name__ == "__main__":
-    training.command_line(EXPERIMENT, Config, prepare, execute, __doc__ or "")
+    command_line.run(EXPERIMENT, Config, prepare, execute, __doc__ or "", resumable=False)

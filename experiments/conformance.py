@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from experiments import command_line, conformance_ours, conformance_report, record, report
 from experiments import conformance_dense as D
-from experiments import conformance_ours, conformance_report, record, report, training
 from experiments import conformance_rows as R
 from experiments.conformance_report import Finding
 
@@ -163,16 +163,10 @@ def main(config: Config | None = None) -> list[Finding]:
     return execute(prepare(Config() if config is None else config))
 
 
-def _or_exit(plan: Plan) -> None:
-    try:
-        found = execute(plan)
-    except KeyboardInterrupt:
-        record.write_status(plan.folder, "interrupted")
-        print(f"stopped; {plan.folder} holds no results", file=sys.stderr)
-        sys.exit(training.EXIT[training.signal.SIGINT])
-    if any(finding.verdict == "disagrees" for finding in found):
-        sys.exit(1)
+def held(found: list[Finding]) -> bool:
+    """Whether every expectation was met."""
+    return all(finding.verdict != "disagrees" for finding in found)
 
 
 if __name__ == "__main__":
-    training.command_line(EXPERIMENT, Config, prepare, _or_exit, __doc__ or "")
+    command_line.run(EXPERIMENT, Config, prepare, execute, __doc__ or "", held, resumable=False)

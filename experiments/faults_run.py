@@ -7,7 +7,7 @@ python -m experiments.faults_run --resume DIR
 from dataclasses import dataclass
 
 from experiments import arms as A
-from experiments import job, plan, record, report, training
+from experiments import command_line, job, plan, record, report
 from experiments.plan import Experiment, Plan
 from experiments.setting import Built, Setting
 from lstm_sched import population
@@ -62,4 +62,4 @@ def begin(plan: Plan) -> Progress:
 
 
 if __name__ == "__main__":
-    training.command_line(RUN.name, Config, prepare, execute, __doc__ or "")
+    command_line.run(RUN.name, Config, prepare, execute, __doc__ or "")

@@ -10,15 +10,14 @@ Ends with exit code 1 if an expectation did not hold.
 """
 
 import multiprocessing
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from rich.console import Console
 
+from experiments import command_line, identity_report, record, report
 from experiments import identity_away as away
-from experiments import identity_report, record, report, training
 from experiments.identity_compare import First, Result, difference, everything, first_apart, first_seen
 from experiments.identity_compare import trained as of_first
 from experiments.identity_plan import EXPERIMENT, Cell, Config, Plan, bound, prepare
@@ -92,16 +91,10 @@ def main(config: Config | None = None) -> list[Result]:
     return execute(prepare(Config() if config is None else config))
 
 
-def _or_exit(plan: Plan) -> None:
-    try:
-        found = execute(plan)
-    except KeyboardInterrupt:
-        record.write_status(plan.folder, "interrupted")
-        print(f"stopped; {plan.folder} holds no results", file=sys.stderr)
-        sys.exit(training.EXIT[training.signal.SIGINT])
-    if not all(result.held for result in found):
-        sys.exit(1)
+def held(found: list[Result]) -> bool:
+    """Whether every expectation was met."""
+    return all(result.held for result in found)
 
 
 if __name__ == "__main__":
-    training.command_line(EXPERIMENT, Config, prepare, _or_exit, __doc__ or "")
+    command_line.run(EXPERIMENT, Config, prepare, execute, __doc__ or "", held, resumable=False)

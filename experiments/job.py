@@ -9,7 +9,7 @@ from typing import TypeVar
 from rich.console import Console
 
 from experiments import arms as A
-from experiments import lock, record, report, training
+from experiments import lock, record, report, signals, training
 from experiments.plan import Plan, job_folder
 from lstm_sched import population
 from lstm_sched.member import Progress
@@ -29,8 +29,8 @@ def each(plans: list[Plan], execute_one: Callable[[Plan], T]) -> list[T]:
                 print(said, file=sys.stderr)
         try:
             return [execute_one(plan) for plan in plans]
-        except training.Interrupted as e:
-            raise training.Interrupted(e.signum, job_folder(plans)) from e
+        except signals.Interrupted as e:
+            raise signals.Interrupted(e.signum, job_folder(plans)) from e
 
 
 def train(plan: Plan, console: Console) -> tuple[Progress, float]:

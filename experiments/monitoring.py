@@ -11,7 +11,7 @@ saves in epochs and costs in loss is a matter of the patience, not of the loop.
 
 import time
 
-from experiments import job, monitoring_page, monitoring_report, outcome, page, record, report, training
+from experiments import command_line, job, monitoring_page, monitoring_report, outcome, page, record, report
 from experiments.monitoring_plan import MONITORING, Config, prepare
 from experiments.plan import Plan
 from lstm_sched.series import Series
@@ -45,4 +45,4 @@ def main(config: Config | None = None, series: Series | None = None) -> list[out
 
 
 if __name__ == "__main__":
-    training.command_line(MONITORING.name, Config, prepare, execute, __doc__ or "")
+    command_line.run(MONITORING.name, Config, prepare, execute, __doc__ or "")

@@ -9,7 +9,7 @@ re-building the optimizer, or dropping its moments, is not, and whether it helps
 
 import time
 
-from experiments import beside, figure, job, outcome, page, pooled, record, refit_page, report, training
+from experiments import beside, command_line, figure, job, outcome, page, pooled, record, refit_page, report
 from experiments.plan import Plan, job_folder
 from experiments.refit_plan import REFIT, Config, prepare
 from lstm_sched.series import Series
@@ -56,4 +56,4 @@ def main(config: Config | None = None, series: Series | None = None) -> list[out
 
 
 if __name__ == "__main__":
-    training.command_line(REFIT.name, Config, prepare, execute, __doc__ or "")
+    command_line.run(REFIT.name, Config, prepare, execute, __doc__ or "")

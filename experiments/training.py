@@ -1,24 +1,20 @@
-"""The host's side of a training: raw curves to disk, checkpoints, a stop at the next chunk, and its command line."""
+"""The host's side of a training: raw curves to disk, checkpoints, and a stop at the next chunk."""
 
 import dataclasses
 import errno
-import os
-import signal
-import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import tyro
 from rich.console import Console
 
-from experiments import lock, record
+from experiments import record
 from experiments.bar import bar
-from experiments.signals import EXIT, Interrupted, Stopped, raise_stopped, stop_signals
+from experiments.signals import Interrupted, stop_signals
 from lstm_sched import checkpoint, population
 from lstm_sched.data import Data
 from lstm_sched.learner import Learner
@@ -136,46 +132,6 @@ def _resumed(folder: Path, learner: Learner, member_M: Member, console: Console)
         console.print(line, markup=False, soft_wrap=True)
     record.append_resumed(folder, int(state_M.clock[0]), told)
     return state_M
-
-
-def command_line(
-    experiment: str,
-    config: type,
-    prepare: Callable[[Any], Any],
-    execute: Callable[[Any], Any],
-    description: str,
-) -> None:
-    """Parse the flags and run. What `prepare` refuses is the user's to mend: one sentence and exit code 2."""
-    asked = tyro.cli(config, prog=f"python -m experiments.{experiment}", description=description)
-    try:
-        with raise_stopped():
-            try:
-                plan = prepare(asked)
-            except (ValueError, TypeError, OSError) as e:
-                raise Refused(str(e)) from e
-            execute(plan)
-    except (Refused, lock.InUse) as e:
-        print(f"{experiment}: {e}", file=sys.stderr)
-        sys.exit(e.code if isinstance(e, Refused) else 2)
-    except OSError as e:
-        if e.errno not in FULL:
-            raise
-        print(
-            f"{experiment}: {e}; what was trained is saved, and --resume with the folder goes on",
-            file=sys.stderr,
-        )
-        sys.exit(IO_ERROR)
-    except Interrupted as e:
-        resume = f"python -m experiments.{experiment} --resume {e.folder}"
-        print(
-            f"stopped by {signal.Signals(e.signum).name}; all is saved. To go on: {resume}", file=sys.stderr
-        )
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(EXIT[signal.Signals(e.signum)])  # the interpreter would take a second more to end
-    except KeyboardInterrupt as e:  # before or after the training, where there is nothing to finish first
-        print("stopped; what was trained is saved, and --resume with the folder goes on", file=sys.stderr)
-        sys.exit(EXIT[signal.Signals(e.signum) if isinstance(e, Stopped) else signal.SIGINT])
 
 
 def from_dict(config: type, fields: dict[str, Any]) -> Any:

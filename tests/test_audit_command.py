@@ -11,7 +11,7 @@ import optax
 import pytest
 import small
 
-from experiments import audit, training
+from experiments import audit, command_line
 from lstm_sched import checkpoint
 from lstm_sched.member import start
 
@@ -35,7 +35,7 @@ def states(tmp_path):
 
 def typed(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["audit", *map(str, words)])
-    training.command_line("audit", audit.Config, audit.prepare, audit.execute, "")
+    command_line.run("audit", audit.Config, audit.prepare, audit.execute, "")
 
 
 def test_it_prints_what_became_of_each_component_and_its_name(monkeypatch, capsys, states):

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import claims, claims_keras, claims_rules, claims_runs, record, report, training
+from experiments import claims, claims_keras, claims_rules, claims_runs, command_line, record, report
 from experiments.claims_list import CLAIMS, MEANING
 from experiments.claims_plan import Config
 from experiments.setting import Setting
@@ -71,7 +71,7 @@ def test_the_folder_holds_the_table_the_raw_numbers_and_the_page(done):
     assert record.read_json(plan.folder / "status.json")["state"] == "finished"
     stored = record.read_json(plan.folder / "config.json")
     assert stored["experiment"] == "claims"
-    assert stored["read"] == ["docs/refit/sunspots", "docs/refit/weather"]
+    assert stored["read"] == ["docs/monitoring", "docs/refit/sunspots", "docs/refit/weather"]
 
 
 def test_each_claim_has_a_row_with_a_verdict_that_is_explained(done):
@@ -246,18 +246,6 @@ def test_a_void_claim_ends_the_command_after_everything_is_written(
     assert (tmp_path / "report.html").exists()
 
 
-def test_ctrl_c_ends_it_with_a_sentence(done, tmp_path, monkeypatch, capsys):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(claims.claims_runs, "train", interrupted)
-    with pytest.raises(SystemExit) as exit_:
-        claims.execute(done[0]._replace(folder=tmp_path))
-    assert exit_.value.code == 130
-    assert "holds no results" in capsys.readouterr().err
-    assert record.read_json(tmp_path / "status.json")["state"] == "interrupted"
-
-
 @pytest.mark.parametrize(
     ("rates", "words"),
     [
@@ -287,7 +275,7 @@ def test_bad_flags_are_refused_before_anything_is_made(message, monkeypatch, cap
     out = tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["claims", *BAD[message], "--out", str(out)])
     with pytest.raises(SystemExit) as exit_:
-        training.command_line("claims", Config, claims.prepare, claims.execute, "")
+        command_line.run("claims", Config, claims.prepare, claims.execute, "")
     assert exit_.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not out.exists()

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from experiments import monitoring, outcome, training
+from experiments import command_line, monitoring, outcome
 from experiments.monitoring_plan import Config, prepare
 
 SMALL = Config(data=("ar",), window=4, hidden=4, batch=256, epochs=12, seeds=6, lr=0.05, patience=(1, 3))
@@ -79,7 +79,7 @@ def test_fits_of_several_epochs_are_measured_since_a_rule_can_act_inside_one(tmp
 def test_bad_input_is_one_sentence_and_exit_code_2(flags, said, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["monitoring", *flags])
     with pytest.raises(SystemExit) as stopped:
-        training.command_line("monitoring", Config, prepare, monitoring.execute, "")
+        command_line.run("monitoring", Config, prepare, monitoring.execute, "")
     assert stopped.value.code == 2
     assert said in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from experiments import arms as A
-from experiments import outcome, record, refit, training
+from experiments import command_line, outcome, record, refit
 from experiments.refit import Config
 from experiments.setting import build
 from experiments.source import open_source
@@ -291,7 +291,7 @@ def test_bad_flags_are_refused_before_any_compilation(message, monkeypatch, caps
     out = tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["refit", *BAD[message], "--out", str(out)])
     with pytest.raises(SystemExit) as exit_, jax.log_compiles():
-        training.command_line("refit", Config, refit.prepare, refit.execute, "")
+        command_line.run("refit", Config, refit.prepare, refit.execute, "")
     assert exit_.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not out.exists()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments import refit, source, training
+from experiments import command_line, refit, source
 from experiments.refit import Config
 from experiments.source import open_source, outline
 from lstm_sched import from_arrays, load
@@ -163,7 +163,7 @@ def test_a_bad_file_is_refused_with_exit_code_2_and_writes_nothing(
     path, out = broken(frame, tmp_path, kind), tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["refit", "--data", str(path), *flags, "--out", str(out)])
     with pytest.raises(SystemExit) as exit_:
-        training.command_line("refit", Config, refit.prepare, refit.execute, "")
+        command_line.run("refit", Config, refit.prepare, refit.execute, "")
     assert exit_.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not out.exists()
