@@ -22,6 +22,7 @@ from lstm_sched import stats
 
 # Okabe and Ito's colours, told apart by colour-blind readers too
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("-", "--", "-.", (0, (1, 1)))  # where there are more arms than colours
 WORDS = {"undecided": "too wide to call", "equivalent": "within ±1 %"}
 
 
@@ -57,6 +58,7 @@ def level(results: Results) -> str:
 def _curves(
     axes: Axes, setting: Setting, arms: Sequence[A.Arm], results: Results, colours: dict[str, str]
 ) -> None:
+    banded = len(colours) <= len(COLOURS)  # more would hide one another
     for arm in arms:
         if arm.control:
             continue
@@ -82,16 +84,19 @@ def _curves(
             )
         else:
             colour = colours[arm.name]
-            axes.plot(epochs, mean_E, color=colour, lw=1.6, label=f"{arm.name} (n = {arm.seeds})", zorder=3)
-            axes.fill_between(
-                epochs, mean_E * np.exp(-sd_E), mean_E * np.exp(sd_E), color=colour, alpha=0.15, lw=0
-            )
+            style = DASHES[list(colours).index(arm.name) // len(COLOURS) % len(DASHES)]
+            label = f"{arm.name} (n = {arm.seeds})"
+            axes.plot(epochs, mean_E, color=colour, lw=1.6, ls=style, label=label, zorder=3)
+            if banded:
+                band = (mean_E * np.exp(-sd_E), mean_E * np.exp(sd_E))
+                axes.fill_between(epochs, *band, color=colour, alpha=0.15, lw=0)
             axes.plot(epochs[best], mean_E[best], "o", color=colour, ms=6, zorder=5)
     for name, style in (("persistence", ":"), ("AR", (0, (1, 3)))):
         if name in results.baselines:
             label, val = forecast(name, setting.window), results.baselines[name]["val"]
             axes.axhline(val, color="0.25", lw=1, ls=style, label=label)
-    axes.set(xlabel="epoch", ylabel="validation loss (standardised; mean and sd over seeds)", yscale="log")
+    what = "mean and sd over seeds" if banded else "mean over seeds, for one_fit with sd"
+    axes.set(xlabel="epoch", ylabel=f"validation loss (standardised; {what})", yscale="log")
     axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
     axes.yaxis.set_minor_formatter(FormatStrFormatter("%.3g"))
     axes.tick_params(axis="y", which="minor", labelsize=7)

@@ -14,7 +14,7 @@ from experiments.setting import Setting
 from experiments.source import Source
 from experiments.words import answer, change, drops, forecast, verdict
 from lstm_sched import stats
-from lstm_sched.policies import fates, mark
+from lstm_sched.policies import fates
 from lstm_sched.population import Layout
 
 NARROWEST = 120  # columns of a table that is not on a terminal
@@ -140,9 +140,11 @@ def baseline_table(setting: Setting, results: Results) -> Table:
 
 
 def fate_table(arms: Sequence[A.Arm]) -> Table:
-    """Component × arm: ✓ kept at a boundary, ✗ dropped."""
-    shown = [arm for arm in arms if not arm.control]
-    columns = [fates(arm.policy) for arm in shown]
-    rows = [(component, *(mark(column[component]) for column in columns)) for component in columns[0]]
-    heads = ("component", *(Column(arm.name, justify="center") for arm in shown))
-    return table("what survives a boundary", heads, rows)
+    """What each arm drops, in words: there may be more arms than fit side by side."""
+
+    def dropped(arm: A.Arm) -> str:
+        lost = {name: fraction for name, fraction in fates(arm.policy).items() if fraction != 1}
+        return ", ".join(f"{name} (keeps {f:g})" if f else name for name, f in lost.items()) or "nothing"
+
+    rows = [(arm.name, dropped(arm)) for arm in arms if not arm.control]
+    return table("what survives a boundary: all but", ("arm", "dropped"), rows)
