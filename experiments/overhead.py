@@ -32,7 +32,7 @@ from lstm_sched.names import check_name
 
 EXPERIMENT = "overhead"
 ASKED = ("Keras on TensorFlow", "Keras on JAX", "PyTorch, one thread")
-QUICK_STEPS = (1, 64)
+QUICK = {"steps": (1, 64), "repetitions": 5}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Config:
     python: str | None = None
     """the Python that has the packages, if it is not this one"""
     quick: bool = False
-    """ours alone, in epochs of 1 and 64 steps"""
+    """ours alone, in epochs of 1 and 64 steps, 5 repetitions, unless said otherwise"""
     out: str | None = None
     """folder for the results, new or empty; by default a new one under runs/"""
 
@@ -76,8 +76,8 @@ def prepare(config: Config) -> Plan:
     if config.python is not None and not Path(config.python).is_file():
         raise ValueError(f"python: {config.python} is no file; allowed: the path of a Python")
     if config.quick:
-        asked = config.steps if config.steps != Config.steps else QUICK_STEPS
-        config = dataclasses.replace(config, steps=asked, peers=())
+        fewer = {k: v for k, v in QUICK.items() if getattr(config, k) == getattr(Config, k)}
+        config = dataclasses.replace(config, peers=(), **fewer)
     config = dataclasses.replace(config, steps=tuple(sorted(set(config.steps))))
     jax.config.update("jax_platforms", "cpu")
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT))
@@ -169,6 +169,10 @@ def _or_exit(plan: Plan) -> None:
         record.write_status(plan.folder, "interrupted")
         print(f"stopped; {plan.folder} holds no results", file=sys.stderr)
         sys.exit(training.EXIT[training.signal.SIGINT])
+    except peers.Lost as e:
+        record.write_status(plan.folder, "failed")
+        print(f"{EXPERIMENT}: {e}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -138,7 +138,11 @@ def verdict(rows: Sequence[Row], missing: dict[str, str]) -> list[str]:
 def say(out: Console, rows: Sequence[Row], missing: dict[str, str]) -> None:
     """The table, what is missing, and the one figure."""
     found = costs(rows)
-    out.print(report.table("What a call, or a boundary, adds: median [quartiles]", COLUMNS, cells(found)))
+    out.print(
+        report.table(
+            "What a call, or a boundary, adds: the median, and the quartiles around it", COLUMNS, cells(found)
+        )
+    )
     for line in verdict(rows, missing):
         out.print(line, markup=False)
     out.print(last_line(found), style="bold", markup=False)

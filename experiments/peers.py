@@ -22,8 +22,15 @@ class Peer(NamedTuple):
     script: str
     words: tuple[str, ...] = ()  # after the script
     backend: str = ""  # of Keras
+    own: bool = False  # it is run by this Python, which has it
 
 
+OURS, STEP, EPOCH = "ours", "Flax, jitted step", "Flax, scanned epoch"
+OWN = {
+    OURS: Peer("ours", own=True),
+    STEP: Peer("flax", ("step",), own=True),
+    EPOCH: Peer("flax", ("epoch",), own=True),
+}
 PEERS = {
     "Keras on TensorFlow": Peer("keras", backend="tensorflow"),
     "Keras on JAX": Peer("keras", backend="jax"),
@@ -53,11 +60,19 @@ def opened(
 ) -> Iterator[Process]:
     """The package of that name while the block lasts, on these cores, by default on all. What it prints goes to the
     file `errors`. Raises Lost where it does not start."""
-    peer = PEERS[name]
+    peer = (OWN | PEERS)[name]
     script = Path(__file__).with_name(f"peers_{peer.script}.py")
-    command = [python or sys.executable, "-W", "ignore", str(script), *peer.words]
+    command = [
+        sys.executable if peer.own or python is None else python,
+        "-W",
+        "ignore",
+        str(script),
+        *peer.words,
+    ]
     mine = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": peer.backend}
     mine |= {"PEER_CORES": ",".join(map(str, cores or ()))}
+    if peer.own:
+        mine |= {"PYTHONPATH": str(script.parent.parent)}
     with errors.open("a", encoding="utf-8") as said:
         popen = subprocess.Popen(
             command,

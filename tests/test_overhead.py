@@ -104,7 +104,7 @@ def test_the_last_line_is_the_boundary_that_drops_everything_beside_an_epoch_of_
 
 
 def test_the_quick_form_runs_without_packages_and_says_which_are_missing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(O, "QUICK_STEPS", (1, 2))
+    monkeypatch.setitem(O.QUICK, "steps", (1, 2))
     monkeypatch.setattr(O, "epochs_of", lambda steps, ours: 3)
     found = O.main(O.Config(quick=True, repetitions=2, out=str(tmp_path / "run")))
     said = capsys.readouterr().out
@@ -142,3 +142,16 @@ def test_the_real_package_trains_what_ours_does(name, package, tmp_path):
     found = O.main(O.Config(steps=(2,), repetitions=1, peers=(name,), out=str(tmp_path / "run")))
     assert {r.arm for r in found if r.package == name} == {"one_call", "calls", "recompile", "scratch"}
     assert overhead_report.disagreeing(found) == []
+
+
+def test_a_package_that_does_not_answer_ends_the_command_in_a_sentence(tmp_path, monkeypatch, capsys):
+    def lost(plan):
+        raise O.peers.Lost("PyTorch: no answer; killed")
+
+    monkeypatch.setattr(O, "execute", lost)
+    plan = O.prepare(O.Config(out=str(tmp_path / "run")))
+    with pytest.raises(SystemExit) as e:
+        O._or_exit(plan)
+    assert e.value.code == 1
+    assert "overhead: PyTorch: no answer; killed" in capsys.readouterr().err
+    assert record.read_json(plan.folder / "status.json")["state"] == "failed"
