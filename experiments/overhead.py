@@ -32,7 +32,7 @@ from lstm_sched.names import check_name
 
 EXPERIMENT = "overhead"
 ASKED = ("Keras on TensorFlow", "Keras on JAX", "PyTorch, one thread")
-QUICK = {"steps": (1, 64), "repetitions": 5}
+QUICK = {"steps": (1, 64), "repetitions": 5, "peers": ()}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def prepare(config: Config) -> Plan:
         raise ValueError(f"python: {config.python} is no file; allowed: the path of a Python")
     if config.quick:
         fewer = {k: v for k, v in QUICK.items() if getattr(config, k) == getattr(Config, k)}
-        config = dataclasses.replace(config, peers=(), **fewer)
+        config = dataclasses.replace(config, **fewer)
     config = dataclasses.replace(config, steps=tuple(sorted(set(config.steps))))
     jax.config.update("jax_platforms", "cpu")
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT))

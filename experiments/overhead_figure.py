@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from experiments import figure
+from experiments import figure, figure_axes
 from experiments.curves import STYLE
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def draw(folder: Path, costs: Sequence["Cost"], matters: float, command: str) ->
         for axes in (left, right):
             axes.set_xscale("log")
             axes.set_yscale("log")
+            figure_axes.plain(axes)
             axes.set_xlabel("steps in an epoch")
         left.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(1.05, -0.14), ncols=4)
         caption = "Medians; bands: quartiles. calls: a call for each epoch; keep, recompile, scratch: what a boundary "

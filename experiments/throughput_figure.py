@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments import figure
+from experiments import figure, figure_axes
 from experiments.curves import STYLE
 from experiments.throughput_plan import GROWTH, Timed
 
@@ -46,6 +46,7 @@ def _packages(axes: Axes, rows: Sequence[Timed]) -> None:
     axes.set_yticks(range(len(names)), labels, fontsize=7.5)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xscale("log")
+    figure_axes.plain(axes)
     axes.set_xlabel("ms a member and epoch")
 
 
@@ -68,6 +69,7 @@ def _growth(axes: Axes, rows: Sequence[Timed]) -> None:
     axes.axline((1, 1), slope=1, color="0.6", lw=0.8, ls="--")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    figure_axes.plain(axes)
     axes.set_xlabel("times the smallest (dashed: in proportion)")
     axes.set_ylabel("time, times that of the smallest")
     axes.legend(fontsize=8, frameon=False)

@@ -27,7 +27,7 @@ GROWTH = {  # of ours: what varies, and over what
     "hidden": (16, 50, 128),
     "cores": (1, 2, 4, 8, 16),
 }
-QUICK = {"members": 4, "repetitions": 3}
+QUICK = {"members": 4, "repetitions": 3, "peers": ()}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def prepare(config: Config) -> Plan:
         config = dataclasses.replace(config, shapes=tuple(SHAPES))
     if config.quick:
         fewer = {k: v for k, v in QUICK.items() if getattr(config, k) == getattr(Config, k)}
-        config = dataclasses.replace(config, peers=(), **fewer)
+        config = dataclasses.replace(config, **fewer)
     jax.config.update("jax_platforms", "cpu")
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT), tuple(cores))
