@@ -5,6 +5,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from experiments import cache
 from lstm_sched import cell, population, schedules
 from lstm_sched.learner import Learner, lstm, steps_per_epoch
 from lstm_sched.losses import POINT
@@ -139,6 +140,7 @@ def check_every(field: str, every: int, epochs: int) -> None:
 
 def build(setting: Setting, split: Split, watched: bool = False) -> Built:
     """Learner (with per-epoch rules or without) and layout for the data. Raises ValueError before any compilation."""
+    cache.use()
     features = split.scale.mean_F.size
     learner = lstm(
         OPTIMIZERS[setting.optimizer],

@@ -1,9 +1,12 @@
 """Every test runs with warnings as errors, strict dtype and rank promotion, and two host devices."""
 
+import os
+
 import hypothesis
 import jax
 import pytest
 
+os.environ["LSTM_SCHED_CACHE"] = "off"  # what a test compiles is compiled here and now, also in its processes
 jax.config.update("jax_num_cpu_devices", 2)  # must precede the first use of JAX
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_numpy_dtype_promotion", "strict")

@@ -74,7 +74,7 @@ def data_of(name):
 
 
 def finish(learner, member, data):
-    return run_jit(learner, member, data, ls.start(learner, member.origin), EPOCHS)
+    return run_jit(learner, member, data, ls.start(learner, member.origin), EPOCHS, EPOCHS)
 
 
 def same_in_fits_and_chunks(learner, data, each, sizes, **member):

@@ -1,0 +1,183 @@
+"""What does a call of fit cost, beside the epoch that it trains?
+
+    python -m experiments.overhead                     ours, and the packages that this Python has (extra `peers`)
+    python -m experiments.overhead --python PYTHON     those of another Python
+    python -m experiments.overhead --quick             ours alone, in under a minute
+
+LSTM(50), batch 32, 30 steps of 4 features, in epochs of 1 to 1,000 steps: a call for each epoch, an optimizer made anew
+at each, and everything made anew, against all epochs in one call. Ours has its boundaries within one compiled run; a
+call for each epoch is there too. All train the same windows from the same weights, and must reach the same loss.
+Runtime: about 10 minutes on two cores. Expected: a boundary of ours costs tens of µs whatever it drops; a call of Keras
+milliseconds, and seconds where compile is called again.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from rich.console import Console
+
+from experiments import (
+    command_line,
+    overhead_ours,
+    overhead_report,
+    peers,
+    peers_loop,
+    record,
+    report,
+    timing,
+    training,
+)
+from experiments import workload as W
+from experiments.overhead_ours import Timed
+from experiments.overhead_report import OURS, Row
+from lstm_sched.names import check_name
+
+EXPERIMENT = "overhead"
+ASKED = ("Keras on TensorFlow", "Keras on JAX", "PyTorch, one thread")
+QUICK = {"steps": (1, 64), "repetitions": 5, "peers": ()}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What can be asked for."""
+
+    steps: tuple[int, ...] = (1, 10, 64, 1000)
+    """steps in an epoch"""
+    repetitions: int = 7
+    """of everything, one after another"""
+    peers: tuple[str, ...] = ASKED
+    """packages beside ours, of those that experiments/peers.py names"""
+    python: str | None = None
+    """the Python that has the packages, if it is not this one"""
+    quick: bool = False
+    """ours alone, in epochs of 1 and 64 steps, 5 repetitions, unless said otherwise"""
+    out: str | None = None
+    """folder for the results, new or empty; by default a new one under runs/"""
+
+
+class Plan(NamedTuple):
+    """What is decided before the first step."""
+
+    config: Config
+    folder: Path
+
+
+def epochs_of(steps: int, ours: bool) -> int:
+    """In one call: enough to tell a call from noise, few enough to wait for."""
+    return min(100, max(4, 320 // steps)) if ours else min(20, max(2, 320 // steps))
+
+
+def prepare(config: Config) -> Plan:
+    """Check and make the folder. ValueError before anything is run."""
+    for name in config.peers:
+        check_name("peers", name, peers.PEERS)
+    if not config.steps or min(config.steps) < 1:
+        raise ValueError(f"steps: {config.steps}; allowed: one number or more, each 1 or more")
+    if config.repetitions < 1:
+        raise ValueError(f"repetitions: {config.repetitions}; allowed: 1 or more")
+    if config.python is not None and not Path(config.python).is_file():
+        raise ValueError(f"python: {config.python} is no file; allowed: the path of a Python")
+    if config.quick:
+        fewer = {k: v for k, v in QUICK.items() if getattr(config, k) == getattr(Config, k)}
+        config = dataclasses.replace(config, **fewer)
+    config = dataclasses.replace(config, steps=tuple(sorted(set(config.steps))))
+    jax.config.update("jax_platforms", "cpu")
+    plan = Plan(config, record.new_folder(config.out, EXPERIMENT))
+    stored = {
+        "experiment": EXPERIMENT,
+        "command": record.command(EXPERIMENT),
+        "config": dataclasses.asdict(config),
+        "shape": W.Shape()._asdict(),
+        "epochs in one call": {s: [epochs_of(s, True), epochs_of(s, False)] for s in config.steps},
+    }
+    record.write_json(plan.folder / "config.json", stored)
+    record.write_json(plan.folder / "env.json", record.environment())
+    return plan
+
+
+def execute(plan: Plan) -> list[Row]:
+    """Measure, compare, write and print."""
+    began, out = time.monotonic(), report.console()
+    record.write_status(plan.folder, "running")
+    out.print(f"epochs of {', '.join(map(str, plan.config.steps))} steps. Ctrl-C stops it.", markup=False)
+    rows, missing = measure(plan, out)
+    overhead_report.write(plan.folder, rows, missing)
+    seconds = time.monotonic() - began
+    record.write_status(plan.folder, "finished", seconds=round(seconds, 1))
+    out.print(f"{seconds:.0f} s. Table, figure and page: {plan.folder}", markup=False)
+    overhead_report.say(out, rows, missing)
+    return rows
+
+
+def measure(plan: Plan, out: Console) -> tuple[list[Row], dict[str, str]]:
+    """A row a repetition of an arm; and the packages that are not among them, with the reason."""
+    rows: list[Row] = []
+    missing = {name: "not asked" for name in ASKED if name not in plan.config.peers}
+    with ExitStack() as running:
+        processes: dict[str, peers.Process] = {}
+        for name in plan.config.peers:
+            process = running.enter_context(peers.opened(plan.config.python, name, _errors(plan)))
+            out.print(f"{name}: {process.version or process.why_not}", markup=False)
+            if process.why_not:
+                missing[name] = process.why_not
+            else:
+                processes[name] = process
+        for steps in plan.config.steps:
+            shape = W.Shape(windows=steps * W.Shape().batch)
+            told = W.arrays(shape)
+            path = W.save(plan.folder / f"{steps}.npz", told)
+            each = overhead_ours.arms(shape, told, epochs_of(steps, ours=True))
+            arms: dict[tuple[str, str], Callable[[], Timed]] = {(OURS, arm): f for arm, f in each.items()}
+            for name, process in processes.items():
+                asks = partial(_peer, plan, name, process, shape, path)
+                arms |= {(name, arm): partial(asks, arm) for arm in peers_loop.ARMS}
+            for arm in arms.values():
+                arm()  # compile
+            found = timing.interleaved(arms, plan.config.repetitions)
+            path.unlink()
+            rows += [
+                Row(package, arm, steps, r, *timed)
+                for (package, arm), all_ in found.items()
+                for r, timed in enumerate(all_)
+            ]
+            out.print(f"epochs of {steps} steps: done", markup=False)
+    return rows, missing
+
+
+def _errors(plan: Plan) -> Path:
+    return plan.folder / "peers.log"
+
+
+def _peer(plan: Plan, name: str, process: peers.Process, shape: W.Shape, path: Path, arm: str) -> Timed:
+    """One repetition. What makes things anew takes seconds in some packages: twice is enough."""
+    anew = arm in ("recompile", "scratch")
+    epochs = 2 if anew else epochs_of(shape.steps, ours=False)
+    asked = {"data": str(path.resolve()), "arm": arm, "epochs": epochs, "members": [[0, W.RATE]]}
+    sizes = {"hidden": shape.hidden, "batch": shape.batch, "rate": W.RATE}
+    said = peers.ask(process, name, _errors(plan), asked | sizes)
+    events = 0 if arm == "one_call" else epochs if anew else epochs - 1
+    return Timed(said["seconds"], events, epochs, said["loss"][0])
+
+
+def main(config: Config | None = None) -> list[Row]:
+    """The whole command, for Python. ValueError for what the command line would refuse."""
+    return execute(prepare(Config() if config is None else config))
+
+
+def _execute(plan: Plan) -> None:
+    try:
+        execute(plan)
+    except peers.Lost as e:
+        record.write_status(plan.folder, "failed")
+        raise training.Refused(str(e), code=1) from e
+
+
+if __name__ == "__main__":
+    command_line.run(EXPERIMENT, Config, prepare, _execute, __doc__ or "", resumable=False)

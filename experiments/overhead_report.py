@@ -1,0 +1,180 @@
+"""What `overhead` says: what a call costs in µs and in parts of an epoch, and from which epoch on it does not matter.
+
+Letters: R repetitions.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+
+from experiments import overhead_figure, page, provenance, record, report, timing
+from experiments.page import Section
+from experiments.timing import Spread
+
+OURS = "ours"
+WHOLE = "one_call"  # what the others are set against
+MATTERS = 0.01  # of an epoch
+SAME = 1e-3  # relative difference of losses that rounding, and each package's form of Adam, may make
+SETTING = 64  # steps in an epoch of the question's setting
+COLUMNS = ("package", "arm", "steps", "epoch, ms", "a call, µs", "share of an epoch, %", "below 1 % from")
+
+
+class Row(NamedTuple):
+    """One repetition of one arm."""
+
+    package: str
+    arm: str
+    steps: int  # in an epoch
+    repetition: int
+    seconds: float
+    events: int  # calls or boundaries that one_call has not
+    epochs: int
+    loss: float  # of the last epoch
+
+
+class Cost(NamedTuple):
+    """What an arm adds at this length of an epoch."""
+
+    package: str
+    arm: str
+    steps: int
+    epoch: Spread  # seconds, in one call
+    call: Spread  # seconds beyond the epochs, for each call or boundary
+    share: Spread  # of an epoch
+
+
+def costs(rows: Sequence[Row]) -> list[Cost]:
+    """Each repetition against one_call of the same repetition."""
+    found, whole = [], {(r.package, r.steps, r.repetition): r for r in rows if r.arm == WHOLE}
+    groups: dict[tuple[str, str, int], list[Row]] = {}
+    for r in rows:
+        if r.arm != WHOLE:
+            groups.setdefault((r.package, r.arm, r.steps), []).append(r)
+    for (package, arm, steps), mine in groups.items():
+        base = [whole[package, steps, r.repetition] for r in mine]
+        epoch_R = np.array([w.seconds / w.epochs for w in base])
+        call_R = np.array([(r.seconds - r.epochs * e) / r.events for r, e in zip(mine, epoch_R, strict=True)])
+        spreads = (timing.spread(values) for values in (epoch_R, call_R, call_R / epoch_R))
+        found.append(Cost(package, arm, steps, *spreads))
+    return found
+
+
+def break_even(same: Sequence[Cost]) -> float:
+    """Steps in an epoch from which a call costs less than MATTERS of it, for one package and arm.
+
+    NaN where only one length was measured. The cost is that beside the shortest epochs, where it is told best; an
+    epoch is a straight line through the shortest and the longest. 1 where no epoch is too short, a cost that is lost in
+    noise included.
+    """
+    first, last = min(same, key=lambda c: c.steps), max(same, key=lambda c: c.steps)
+    if first.steps == last.steps:
+        return math.nan
+    step = (last.epoch.median - first.epoch.median) / (last.steps - first.steps)
+    beside = first.epoch.median - step * first.steps
+    return max(1.0, (first.call.median / MATTERS - beside) / step)
+
+
+def disagreeing(rows: Sequence[Row]) -> list[str]:
+    """Arms that did not reach the loss that they must: one_call's of ours at as many epochs for what drops nothing, and
+    for what drops everything that of one epoch."""
+    told = {}
+    for r in rows:
+        kind = "scratch" if r.arm == "scratch" else "recompile" if r.arm == "recompile" else "whole"
+        told.setdefault((r.steps, kind, 1 if kind == "scratch" else r.epochs), []).append(r)
+    wrong = []
+    for same in told.values():
+        loss_R = np.array([r.loss for r in same])
+        far = np.abs(loss_R - np.median(loss_R)) > SAME * abs(np.median(loss_R))
+        wrong += [
+            f"{r.package} {r.arm} at {r.steps} steps: {r.loss:.6g}"
+            for r, f in zip(same, far, strict=True)
+            if f
+        ]
+    return list(dict.fromkeys(wrong))
+
+
+def cells(found: Sequence[Cost]) -> list[tuple[str, ...]]:
+    """Rows of COLUMNS."""
+    made = []
+    for c in found:
+        n = break_even([o for o in found if (o.package, o.arm) == (c.package, c.arm)])
+        made.append(
+            (
+                c.package,
+                c.arm,
+                str(c.steps),
+                timing.number(1e3 * c.epoch.median),
+                timing.told(Spread(*(1e6 * x for x in c.call)), "").strip(),
+                timing.told(Spread(*(100 * x for x in c.share)), "").strip(),
+                "–" if math.isnan(n) else f"{timing.number(math.ceil(n))} steps",
+            )
+        )
+    return made
+
+
+def last_line(found: Sequence[Cost]) -> str:
+    """The one figure: what a boundary of ours that drops everything costs, beside the epoch nearest the question's.
+
+    Its time does not depend on the epoch's length, so that it is taken where it is told best, beside the shortest.
+    """
+    own = [c for c in found if (c.package, c.arm) == (OURS, "scratch")]
+    near = min(own, key=lambda c: abs(c.steps - SETTING))
+    call = min(own, key=lambda c: c.steps).call
+    percent = timing.told(Spread(*(100 * x / near.epoch.median for x in call)), "%")
+    return f"ours: a boundary that drops everything, as a share of an epoch of {near.steps} steps: {percent}"
+
+
+def verdict(rows: Sequence[Row], missing: dict[str, str]) -> list[str]:
+    """What is not there, and whether all trained the same."""
+    wrong = disagreeing(rows)
+    told = [f"{name}: not measured ({why})" for name, why in missing.items()]
+    return [*told, f"OTHER LOSSES: {'; '.join(wrong)}" if wrong else f"All reach the same loss, to {SAME:g}."]
+
+
+def say(out: Console, rows: Sequence[Row], missing: dict[str, str]) -> None:
+    """The table, what is missing, and the one figure."""
+    found = costs(rows)
+    out.print(
+        report.table(
+            "What a call, or a boundary, adds: the median, and the quartiles around it", COLUMNS, cells(found)
+        )
+    )
+    for line in verdict(rows, missing):
+        out.print(line, markup=False)
+    out.print(last_line(found), style="bold", markup=False)
+
+
+def write(folder: Path, rows: Sequence[Row], missing: dict[str, str]) -> None:
+    """results.csv, table.md, figure and page."""
+    found, stored = costs(rows), record.read_json(folder / "config.json")
+    record.write_csv(folder / "results.csv", [r._asdict() for r in rows])
+    told = cells(found)
+    lines = [last_line(found), "", *verdict(rows, missing), "", f"| {' | '.join(COLUMNS)} |"]
+    lines += ["|---" * len(COLUMNS) + "|", *(f"| {' | '.join(row)} |" for row in told)]
+    (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    overhead_figure.draw(folder, found, MATTERS, stored["command"])
+    files = {"results.csv": "a row a repetition of an arm", "table.md": "the table as Markdown"}
+    picture = page.figure(
+        (folder / "figure.svg").read_text(encoding="utf-8"),
+        "Left: what a call adds against the steps of an epoch. Right: the same as a share of the epoch.",
+    )
+    sections = [
+        Section(
+            "What does a call of fit cost, beside the epoch that it trains?",
+            page.paragraph(last_line(found), lead=True)
+            + "".join(map(page.paragraph, verdict(rows, missing))),
+        ),
+        Section("The picture", picture),
+        Section("Every length of an epoch", page.table(COLUMNS, told, "Median [quartiles] over repetitions")),
+        Section(
+            "Configuration and versions",
+            provenance.configuration(stored, record.read_json(folder / "env.json")),
+        ),
+        Section("How to get this again", page.commands([stored["command"]])),
+        Section("Raw files", page.files(files.items())),
+    ]
+    page.write(folder, sections)

@@ -1,0 +1,80 @@
+"""This package, told by lines what to train (peers_loop.py): `python peers_ours.py`
+
+One member is a run, several are a population over the cores that the process may use. The arm `product` is no training:
+it times a large matrix product, and answers with its rate.
+"""
+
+import time
+from collections import deque
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from experiments import workload
+from lstm_sched import population, rules
+from lstm_sched.data import Data
+from lstm_sched.member import Hyper, Member, member, start
+from lstm_sched.policies import CONTINUE
+from lstm_sched.schedules import tabulate
+from lstm_sched.train import run
+
+SIZE = 1024  # of the matrices whose product is timed
+
+_run = jax.jit(run, static_argnames=("learner", "epochs"))
+
+
+@cache
+def arrays(path: str) -> tuple[dict[str, np.ndarray], Data]:
+    told = dict(np.load(path))
+    return told, workload.data(told)
+
+
+def train(told: dict[str, Any]) -> dict[str, Any]:
+    """Losses of the last epoch, and the seconds; for a product, {"seconds", "flops", "loss": []}."""
+    if told["arm"] == "product":
+        return product()
+    given, data = arrays(told["data"])
+    n, window, features = given["X"].shape
+    shape = workload.Shape(told["hidden"], told["batch"], window, features, n)
+    own, epochs = workload.learner(shape), told["epochs"]
+
+    def one(m: int, rate: float) -> Member:
+        hp = Hyper(tabulate(rate, epochs * shape.steps))
+        return member(own, hp, CONTINUE, rules.never(epochs), workload.origin(given, m))
+
+    members = [one(*pair) for pair in told["members"]]
+    if len(members) == 1:
+        began = time.perf_counter()
+        _, log = jax.block_until_ready(_run(own, members[0], data, start(own, members[0].origin), epochs))
+        return {"seconds": time.perf_counter() - began, "loss": [float(log.loss[-1])]}
+    member_M = population.stack(members)
+    began = time.perf_counter()
+    chunks = population.train(own, population.layout(), member_M, data, epochs)
+    _, log_M = deque(chunks, maxlen=1).pop()
+    return {"seconds": time.perf_counter() - began, "loss": log_M.loss[:, -1].tolist()}
+
+
+def product() -> dict[str, Any]:
+    """The best of ten products of two large matrices, compiled beforehand."""
+    a = jnp.ones((SIZE, SIZE), jnp.float32)
+    jax.block_until_ready(a @ a)
+    seconds = []
+    for _ in range(10):
+        began = time.perf_counter()
+        jax.block_until_ready(a @ a)
+        seconds.append(time.perf_counter() - began)
+    return {"seconds": min(seconds), "flops": 2 * SIZE**3, "loss": []}
+
+
+def main() -> None:
+    from peers_loop import serve  # beside this file; keeps the process to its cores, before JAX is used  # pyright: ignore[reportMissingImports]
+
+    population.use_cores()
+    serve({"version": f"jax {jax.__version__}, {jax.device_count()} devices"}, train)
+
+
+if __name__ == "__main__":
+    main()

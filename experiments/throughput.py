@@ -1,0 +1,48 @@
+"""How fast is a training, and how fast are many?
+
+    python -m experiments.throughput                   ours, Flax, and the packages that this Python has (extra `peers`)
+    python -m experiments.throughput --python PYTHON   those of another Python
+    python -m experiments.throughput --quick           ours and Flax alone, in about a minute
+
+LSTM(50), batch 32, 30 steps of 4 features, 2,048 windows, Adam: one training; 64 of them in one program against one
+after another in one process a core; how time grows with members, epochs, time steps, hidden units and cores; and the
+time that the matrix products alone would take at the rate measured in the same run. Each package has a process of its
+own, all train the same windows from the same weights and must reach the same loss, and they take turns.
+Runtime: about 15 minutes on two cores. Expected: ours takes 0.6 to 0.8 of the time of Flax's own cell scanned.
+"""
+
+import time
+
+from experiments import command_line, record, report, throughput_report, throughput_runs
+from experiments import throughput_plan as P
+from experiments.throughput_plan import EXPERIMENT, Config, Plan, Timed, prepare
+
+
+def execute(plan: Plan) -> list[Timed]:
+    """Measure, compare, write and print."""
+    began, out, config = time.monotonic(), report.console(), plan.config
+    record.write_status(plan.folder, "running")
+    out.print(f"{len(plan.cores)} cores. Ctrl-C stops it. Results: {plan.folder}", markup=False)
+    missing = {name: "not asked" for name in P.ASKED if name not in config.peers}
+    rows: list[Timed] = []
+    for name in config.shapes:
+        rows += throughput_runs.timed(plan, P.ones(plan, name), out, missing)
+    rows += throughput_runs.timed(plan, P.many(plan, throughput_report.fastest(rows)), out, missing)
+    for axis in () if config.quick else P.GROWTH:
+        rows += throughput_runs.timed(plan, P.growth(plan, axis), out, missing)
+    rows += throughput_runs.timed(plan, P.limit(plan), out, missing)
+    throughput_report.write(plan.folder, rows, missing)
+    seconds = time.monotonic() - began
+    record.write_status(plan.folder, "finished", seconds=round(seconds, 1))
+    out.print(f"{seconds:.0f} s. Table, figure and page: {plan.folder}", markup=False)
+    throughput_report.say(out, rows, missing)
+    return rows
+
+
+def main(config: Config | None = None) -> list[Timed]:
+    """The whole command, for Python. ValueError for what the command line would refuse."""
+    return execute(prepare(Config() if config is None else config))
+
+
+if __name__ == "__main__":
+    command_line.run(EXPERIMENT, Config, prepare, execute, __doc__ or "", resumable=False)

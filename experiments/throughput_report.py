@@ -1,0 +1,161 @@
+"""What `throughput` says: times, ratios to Flax's own cell scanned, and the distance to the limit.
+
+Letters: R repetitions.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from experiments import page, provenance, record, report, throughput_figure, timing
+from experiments.page import Section
+from experiments.peers import EPOCH, OURS, OWN
+from experiments.throughput_plan import SHAPES, Timed, operations
+from experiments.timing import Spread
+
+SAME = 2e-3  # relative difference of losses that rounding, and each package's form of Adam, may make
+COLUMNS = ("what", "package", "cores", "seconds", "ms a member and epoch", "to ours", "first, s")
+TITLE = (
+    "The median, and the quartiles around it; to ours: repetition by repetition; first: compilation included"
+)
+
+Key = tuple[str, str, int, str, int, int]  # part, axis, value, package, processes, cores
+
+
+def key(row: Timed) -> Key:
+    """What the repetitions of one job share."""
+    return row.part, row.axis, row.value, row.package, row.processes, row.cores
+
+
+def seconds(rows: Sequence[Timed]) -> dict[Key, np.ndarray]:
+    """seconds_R of every job, the first left out."""
+    found: dict[Key, list[float]] = {}
+    for row in rows:
+        if row.repetition:
+            found.setdefault(key(row), []).append(row.seconds)
+    return {name: np.array(all_) for name, all_ in found.items()}
+
+
+def fastest(rows: Sequence[Timed]) -> str:
+    """The package beside ours and Flax that trains once in the least time; Flax where there is none."""
+    known = {k: np.median(s_R) for k, s_R in seconds(rows).items() if k[0] == "one"}
+    sizes = next(iter(known))[1]
+    others = {k[3]: s for k, s in known.items() if k[3] not in OWN and k[1] == sizes}
+    return min(others, key=lambda name: others[name]) if others else EPOCH
+
+
+def _ours(found: dict[Key, np.ndarray], k: Key) -> np.ndarray | None:
+    """seconds_R of ours at the same task, on the most cores."""
+    same = [other for other in found if other[:3] == k[:3] and other[3] == OURS]
+    return found[max(same, key=lambda other: other[5])] if same else None
+
+
+def cells(rows: Sequence[Timed]) -> list[tuple[str, ...]]:
+    """Rows of COLUMNS."""
+    found, first = seconds(rows), {key(row): row for row in rows if not row.repetition}
+    made = []
+    for k, s_R in found.items():
+        part, axis, value, package, processes, cores = k
+        if axis == "product":
+            continue
+        own, row = _ours(found, k), first[k]
+        each_R = 1e3 * s_R / (row.members * row.epochs)
+        ratio = "–" if own is None or package == OURS else timing.told(timing.ratio(s_R, own), "×")
+        made.append(
+            (
+                f"{part}: {axis}" + f" {value}" * (part in ("many", "growth")),
+                package + f" in {processes} processes" * (processes > 1),
+                str(cores),
+                timing.told(timing.spread(s_R), "").strip(),
+                timing.told(timing.spread(each_R), "").strip(),
+                ratio,
+                timing.number(row.seconds),
+            )
+        )
+    return made
+
+
+def disagreeing(rows: Sequence[Timed]) -> list[str]:
+    """Jobs that did not reach the loss of ours at the same task."""
+    own = {(r.axis, r.value, r.members, r.epochs): r.loss for r in rows if r.package == OURS}
+    wrong = {}
+    for r in rows:
+        loss = own.get((r.axis, r.value, r.members, r.epochs))
+        if loss is not None and not abs(r.loss - loss) <= SAME * abs(loss):
+            wrong[key(r)] = f"{r.package}, {r.members} × {r.axis}: {r.loss:.6g}, ours {loss:.6g}"
+    return list(wrong.values())
+
+
+def limits(rows: Sequence[Timed]) -> list[str]:
+    """For each size, the time on one core over that of the matrix products alone."""
+    found = {k[1]: s_R for k, s_R in seconds(rows).items() if k[0] == "limit"}
+    flops = {r.axis: r.loss for r in rows if r.part == "limit"}["product"]
+    epochs = {r.axis: r.epochs for r in rows if r.part == "limit"}
+    rate_R = flops / found["product"]
+    told = [
+        f"{timing.told(Spread(*(x / 1e9 for x in timing.spread(rate_R))), 'GFLOP/s')} in a large matrix product"
+    ]
+    for name in (name for name in found if name != "product"):
+        count = operations(SHAPES[name])
+        over_R = found[name] / epochs[name] / (count / rate_R)
+        told.append(
+            f"{name}: {count / 1e9:.3g} GFLOP an epoch, {timing.told(timing.spread(over_R), '×')} the time of "
+            "the products alone at that rate"
+        )
+    return [f"One core: {line}." for line in told]
+
+
+def notes(rows: Sequence[Timed], missing: dict[str, str]) -> list[str]:
+    """What is not there, whether all trained the same, and the limit."""
+    wrong = disagreeing(rows)
+    same = f"OTHER LOSSES: {'; '.join(wrong)}" if wrong else f"All reach the same loss, to {SAME:g}."
+    return [*(f"{name}: not measured ({why})" for name, why in missing.items()), same, *limits(rows)]
+
+
+def last_line(rows: Sequence[Timed]) -> str:
+    """The one figure: the ratio to Flax's own cell scanned."""
+    found = seconds(rows)
+    one = {k[3]: s_R for k, s_R in reversed(found.items()) if k[0] == "one"}  # the first of the sizes
+    ratio = timing.told(timing.ratio(one[EPOCH], one[OURS]), "×")
+    return f"One training, Flax's own cell scanned against ours: {ratio} the time"
+
+
+def say(out: Console, rows: Sequence[Timed], missing: dict[str, str]) -> None:
+    """The table, the notes, and the one figure."""
+    out.print(report.table(TITLE, COLUMNS, cells(rows)))
+    for line in notes(rows, missing):
+        out.print(line, markup=False)
+    out.print(last_line(rows), style="bold", markup=False)
+
+
+def write(folder: Path, rows: Sequence[Timed], missing: dict[str, str]) -> None:
+    """results.csv, table.md, figure and page."""
+    stored, told = record.read_json(folder / "config.json"), cells(rows)
+    record.write_csv(folder / "results.csv", [row._asdict() for row in rows])
+    lines = [last_line(rows), "", *(f"- {note}" for note in notes(rows, missing)), ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
+    lines += [f"| {' | '.join(row)} |" for row in told]
+    (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    throughput_figure.draw(folder, rows, stored["command"])
+    files = {"results.csv": "a row a repetition of a job", "table.md": "the table as Markdown"}
+    picture = page.figure(
+        (folder / "figure.svg").read_text(encoding="utf-8"),
+        "Left: the time of one training and of many, by package. Right: the time of ours as one size grows.",
+    )
+    sections = [
+        Section(
+            "How fast is a training, and how fast are many?",
+            page.paragraph(last_line(rows), lead=True) + "".join(map(page.paragraph, notes(rows, missing))),
+        ),
+        Section("The picture", picture),
+        Section("Everything that was timed", page.table(COLUMNS, told, TITLE)),
+        Section(
+            "Configuration and versions",
+            provenance.configuration(stored, record.read_json(folder / "env.json")),
+        ),
+        Section("How to get this again", page.commands([stored["command"]])),
+        Section("Raw files", page.files(files.items())),
+    ]
+    page.write(folder, sections)

@@ -1,0 +1,105 @@
+"""Jobs carried out, each in processes of its own that are asked in turn.
+
+Letters: R repetitions.
+"""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from experiments import peers, report, timing
+from experiments import workload as W
+from experiments.throughput_plan import RATES, Job, Plan, Timed
+
+Processes = list[peers.Process]
+
+
+def timed(plan: Plan, jobs: list[Job], out: Console, missing: dict[str, str]) -> list[Timed]:
+    """A row for the first, and for each repetition, of each job. A package that is not there, or ends, is noted in
+    `missing` and left out."""
+    files = _data(plan.folder, jobs)
+    rows, going, opened = [], {}, {}
+    with ExitStack() as running:
+        for job in jobs:
+            if job.package in missing:
+                continue
+            try:
+                processes = [_open(plan, running, opened, job.package, cores) for cores in job.cores]
+                if processes[0].why_not:
+                    missing[job.package] = processes[0].why_not
+                    continue
+                going[job] = partial(_once, plan, job, processes, files[job.shape])
+                first = going[job](repetition=0)
+            except peers.Lost as e:
+                missing[job.package] = str(e)
+                going.pop(job, None)
+                continue
+            rows.append(first)
+            version = f"{processes[0].version}, first in {report.duration(first.seconds)}"
+            out.print(f"{in_words(first)}: {version}", markup=False)
+        for all_ in timing.interleaved(going, plan.config.repetitions).values():
+            rows += [row._replace(repetition=r) for r, row in enumerate(all_, 1)]
+    for path in files.values():
+        path.unlink()
+    return rows
+
+
+def in_words(row: Timed) -> str:
+    """What was timed, in a few words."""
+    what = "a matrix product" if row.axis == "product" else f"{row.members} × {row.epochs} epochs"
+    along = f", {row.axis} {row.value}" if row.part == "growth" else ""
+    processes = f" in {row.processes} processes" if row.processes > 1 else ""
+    return f"{row.package}, {what}{along}, {row.cores} core{'s' * (row.cores > 1)}{processes}"
+
+
+def _data(folder: Path, jobs: list[Job]) -> dict[W.Shape, Path]:
+    """A file for each shape, with weights for the most members that any job trains."""
+    most = {
+        shape: max(job.members for job in jobs if job.shape == shape) for shape in {j.shape for j in jobs}
+    }
+    return {
+        shape: W.save(folder / f"data-{'-'.join(map(str, (*shape, members)))}.npz", W.arrays(shape, members))
+        for shape, members in most.items()
+    }
+
+
+def _open(
+    plan: Plan, running: ExitStack, opened: dict, package: str, cores: tuple[int, ...]
+) -> peers.Process:
+    """One process for all jobs of a package on these cores: no two of them train with the same program."""
+    if (package, cores) not in opened:
+        process = running.enter_context(peers.opened(plan.config.python, package, _errors(plan), cores))
+        opened[package, cores] = process
+    return opened[package, cores]
+
+
+def _errors(plan: Plan) -> Path:
+    return plan.folder / "peers.log"
+
+
+def _once(plan: Plan, job: Job, processes: Processes, path: Path, repetition: int = 0) -> Timed:
+    """Every process trains its share at the same time; the seconds are those until the last has answered."""
+    members = [(m, RATES[m % len(RATES)] if job.members > 1 else W.RATE) for m in range(job.members)]
+    sizes = {"hidden": job.shape.hidden, "batch": job.shape.batch, "rate": W.RATE}
+    asked = {"data": str(path.resolve()), "arm": job.arm, "epochs": job.epochs} | sizes
+
+    def ask(n: int) -> dict[str, Any]:
+        mine = asked | {"members": members[n :: len(processes)]}
+        return peers.ask(processes[n], job.package, _errors(plan), mine)
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(len(processes)) as pool:
+        said = list(pool.map(ask, range(len(processes))))
+    seconds = time.perf_counter() - began
+    if job.arm == "product":
+        seconds, loss = said[0]["seconds"], said[0]["flops"]
+    else:
+        loss = sum(sum(answer["loss"]) for answer in said) / job.members
+    cores = len({core for some in job.cores for core in some})
+    what = (job.part, job.package, job.axis, job.value, len(processes), cores, job.members, job.epochs)
+    return Timed(*what, repetition, seconds, loss)

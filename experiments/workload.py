@@ -1,0 +1,76 @@
+"""What everybody trains when speed is measured: the same windows in the same order, weights, rates and optimizer.
+
+Letters: N windows, T time steps, F features, M members, E epochs, S steps of the run.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_sched.data import Data, Samples
+from lstm_sched.interop import from_keras, to_keras
+from lstm_sched.learner import SEQUENTIAL, Learner, Params, lstm
+from lstm_sched.member import originate
+from lstm_sched.optimizers import keras_adam
+from lstm_sched.state import Origin
+
+RATE = 1e-3
+ARRAYS = 5  # of the weights, in Keras' form
+
+
+class Shape(NamedTuple):
+    """Sizes of a training; the defaults are the question's setting."""
+
+    hidden: int = 50
+    batch: int = 32
+    window: int = 30
+    features: int = 4
+    windows: int = 2048
+
+    @property
+    def steps(self) -> int:
+        """In an epoch."""
+        return self.windows // self.batch
+
+
+def learner(shape: Shape) -> Learner:
+    """Ours: Keras' Adam, batches in the order of the windows."""
+    return lstm(keras_adam, features=shape.features, hidden=shape.hidden, batch=shape.batch, order=SEQUENTIAL)
+
+
+def arrays(shape: Shape, members: int = 1) -> dict[str, np.ndarray]:
+    """X (N, T, F) and y (N, 1), and `weights_0` … `weights_4` of all members, (M, …), in Keras' form."""
+    rng = np.random.default_rng(0)
+    x_NTF = rng.normal(size=(shape.windows, shape.window, shape.features)).astype(np.float32)
+    y_NO = np.tanh(x_NTF[:, -5:].sum(axis=(1, 2)))[:, None].astype(np.float32)
+    own = learner(shape)
+    each = [to_keras(originate(own, seed).params) for seed in range(members)]
+    weights = {f"weights_{n}": np.stack([member[n] for member in each]) for n in range(ARRAYS)}
+    return {"X": x_NTF, "y": y_NO} | weights
+
+
+def data(told: dict[str, np.ndarray]) -> Data:
+    """Of `arrays`, for ours: it validates in every epoch, here on one window."""
+    x_NTF, y_NO = jnp.asarray(told["X"]), jnp.asarray(told["y"])
+    one = Samples(x_NTF[:1], y_NO[:1])
+    return Data(Samples(x_NTF, y_NO), one, one)
+
+
+def params(told: dict[str, np.ndarray], member: int = 0) -> Params:
+    """A member's weights, of `arrays`, in our form."""
+    return from_keras([told[f"weights_{n}"][member] for n in range(ARRAYS)])
+
+
+def origin(told: dict[str, np.ndarray], member: int = 0) -> Origin:
+    """A run from those weights, which a boundary returns to."""
+    no = jnp.zeros((), bool)
+    return Origin(jax.random.key(member), params(told, member), redraw=no, reseed=no)
+
+
+def save(path: Path, told: dict[str, np.ndarray]) -> Path:
+    """For the other packages, which run in processes of their own."""
+    np.savez(path, allow_pickle=False, **told)
+    return path

@@ -1,0 +1,98 @@
+"""Where compiled programs are kept, that they are read back, and that no bit depends on it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import pytest
+
+from experiments import cache
+
+HOME = {"HOME": "/home/me"}
+RUN = """
+import sys
+from collections import Counter
+import jax
+from experiments import refit
+seen = Counter()
+jax.monitoring.register_event_listener(lambda event, **_: seen.update([event.rpartition("/")[2]]))
+small = {"data": ("ar",), "epochs": 2, "seeds": 2, "hidden": 2, "window": 4, "devices": 1}
+refit.main(refit.Config(**small, arms=("one_fit", "keras_recompile"), out=sys.argv[1]))
+print("hits", seen["cache_hits"], "misses", seen["cache_misses"])
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "system", "place"),
+    [
+        (HOME, "linux", "/home/me/.cache/lstm_sched/jax"),
+        (HOME | {"XDG_CACHE_HOME": "/fast"}, "linux", "/fast/lstm_sched/jax"),
+        (HOME | {"XDG_CACHE_HOME": "fast"}, "linux", "/home/me/.cache/lstm_sched/jax"),
+        (HOME | {"XDG_CACHE_HOME": ""}, "linux", "/home/me/.cache/lstm_sched/jax"),
+        (HOME, "darwin", "/home/me/Library/Caches/lstm_sched/jax"),
+        (HOME | {"LOCALAPPDATA": "/local"}, "win32", "/local/lstm_sched/jax"),
+        (HOME | {cache.SWITCH: "/mine", "XDG_CACHE_HOME": "/fast"}, "linux", "/mine"),
+    ],
+)
+def test_programs_lie_in_the_cache_folder_of_the_platform_unless_told_otherwise(told, system, place):
+    where = cache.folder(told, system)
+    assert where is not None
+    assert where.parent == Path(place)
+
+
+def test_each_version_and_kind_of_machine_has_its_own_folder(monkeypatch):
+    here = cache.folder(HOME, "linux")
+    assert cache.folder(HOME, "linux") == here
+    monkeypatch.setattr(cache.platform, "machine", lambda: "another")
+    other = cache.folder(HOME, "linux")
+    monkeypatch.setattr(cache.jaxlib.version, "__version__", "0.0.1")
+    newer = cache.folder(HOME, "linux")
+    assert len({here, other, newer}) == 3
+
+
+def test_the_switch_turns_it_off_and_a_relative_folder_is_refused():
+    assert cache.folder(HOME | {cache.SWITCH: "off"}) is None
+    with pytest.raises(ValueError, match="LSTM_SCHED_CACHE: 'no'; allowed: off, or a folder's absolute path"):
+        cache.folder(HOME | {cache.SWITCH: "no"})
+
+
+def test_in_tests_nothing_is_kept():
+    cache.use()
+    assert os.environ[cache.SWITCH] == cache.OFF
+    assert jax.config.values["jax_compilation_cache_dir"] is None
+
+
+def test_a_folder_that_cannot_be_made_is_told_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(cache.SWITCH, str(tmp_path / "file"))
+    cache.use()
+    assert "compiled programs are not kept" in capsys.readouterr().err
+    assert jax.config.values["jax_compilation_cache_dir"] is None
+
+
+def test_a_warm_start_compiles_nothing_and_no_bit_differs_from_a_run_without(tmp_path):
+    """Three processes: without, the first that keeps, and one that reads."""
+    kept, counts = [], []
+    for name, switch in (("without", "off"), ("cold", tmp_path / "kept"), ("warm", tmp_path / "kept")):
+        told = os.environ | {cache.SWITCH: str(switch), "JAX_PLATFORMS": "cpu"}
+        command = [sys.executable, "-c", RUN, str(tmp_path / name)]
+        done = subprocess.run(
+            command, env=told, capture_output=True, text=True, cwd=Path(__file__).parents[1]
+        )
+        assert done.returncode == 0, done.stderr
+        counts.append(done.stdout.splitlines()[-1].split()[1::2])
+        kept.append({path: path.read_bytes() for path in (tmp_path / "kept").rglob("*-cache")})
+    without, cold, warm = kept
+    assert counts[0] == ["0", "0"]
+    assert int(counts[1][1]) >= len(cold) > 0
+    assert counts[2][1] == "0"
+    assert int(counts[2][0]) >= len(cold)
+    assert not without
+    assert any("jit_advance" in path.name for path in cold)
+    assert warm == cold
+    for name in ("metrics.jsonl", "results.csv", "effects.csv"):
+        files = [(tmp_path / run / name).read_bytes() for run in ("without", "cold", "warm")]
+        assert files[0]
+        assert files[0] == files[1] == files[2], name

@@ -1,0 +1,182 @@
+"""Everybody trains the same; times, ratios and operations are counted right; what is missing is named."""
+
+import contextlib
+import csv
+import functools
+import importlib.util
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from jax.extend.core import jaxprs_in_params
+
+from experiments import peers, peers_flax, peers_ours, record, throughput_report, throughput_runs
+from experiments import throughput as T
+from experiments import throughput_plan as P
+from experiments import workload as W
+from lstm_sched import population
+from lstm_sched.population import Layout
+
+SHAPE = W.Shape(hidden=3, batch=2, window=4, features=2, windows=4)
+TRAINERS = {
+    peers.OURS: peers_ours.train,
+    peers.STEP: functools.partial(peers_flax.train, "step"),
+    peers.EPOCH: functools.partial(peers_flax.train, "epoch"),
+}
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Processes that are none: whoever is asked trains here."""
+
+    nobody: Any = None
+
+    @contextlib.contextmanager
+    def opened(python, name, errors, cores=None):
+        yield (
+            peers.Process(nobody, version="here") if name in TRAINERS else peers.Process(nobody, why_not="no")
+        )
+
+    monkeypatch.setattr(peers, "opened", opened)
+    monkeypatch.setattr(peers, "ask", lambda process, name, errors, told: TRAINERS[name](told))
+    monkeypatch.setattr(peers_ours, "SIZE", 8)
+    monkeypatch.setattr(population, "layout", lambda: Layout(2, mapped=True))
+    monkeypatch.setitem(P.SHAPES, "question", SHAPE)
+
+
+def asked(path, members, epochs=3):
+    sizes = {"hidden": SHAPE.hidden, "batch": SHAPE.batch, "rate": W.RATE}
+    return {"data": str(path), "arm": "one_call", "epochs": epochs, "members": members} | sizes
+
+
+def test_ours_and_both_forms_of_flax_reach_the_same_losses_alone_and_as_many(tmp_path):
+    path = W.save(tmp_path / "data.npz", W.arrays(SHAPE, 3))
+    members = [[0, 1e-3], [2, 5e-2]]
+    told = {name: train(asked(path, members)) for name, train in TRAINERS.items()}
+    alone = [peers_ours.train(asked(path, [member]))["loss"][0] for member in members]
+    for answer in told.values():
+        np.testing.assert_allclose(answer["loss"], alone, rtol=1e-3)
+        assert answer["seconds"] > 0
+    more = peers_ours.train(asked(path, members[1:], epochs=4))["loss"][0]
+    assert abs(more - alone[1]) > 2e-3 * alone[1]
+    assert abs(alone[0] - alone[1]) > 2e-3 * alone[1]
+
+
+def _products(jaxpr) -> int:
+    """Floating-point operations of all dot_generals, those of a scan as often as it turns."""
+    total = 0
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            size = np.prod([eqn.invars[0].aval.shape[i] for i in contracted], dtype=int)
+            total += 2 * size * int(np.prod(eqn.outvars[0].aval.shape))
+        turns = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
+        for inner in jaxprs_in_params(eqn.params):
+            total += turns * _products(inner)
+    return total
+
+
+@pytest.mark.parametrize("shape", [SHAPE, W.Shape(hidden=5, batch=6, window=7, features=3, windows=12)])
+def test_the_operations_are_those_of_flax_s_gradient(shape):
+    told = W.arrays(shape)
+    params = peers_flax.weights(told, 0)
+    x, y = (told[name][: shape.batch] for name in ("X", "y"))
+    gradient = jax.make_jaxpr(jax.grad(functools.partial(peers_flax.loss_of, shape.hidden)))(params, x, y)
+    head = 3 * 2 * shape.batch * shape.hidden
+    assert P.operations(shape) == shape.steps * (_products(gradient.jaxpr) - head)
+
+
+def plan_of(tmp_path, **config):
+    return P.prepare(P.Config(out=str(tmp_path / "run"), **config))._replace(cores=(0, 1))
+
+
+def test_many_are_shared_out_to_one_process_a_core_and_no_member_is_lost(here, tmp_path):
+    plan = plan_of(tmp_path, quick=True, members=3, repetitions=1)
+    jobs = P.many(plan, peers.EPOCH)
+    assert [(job.package, job.cores) for job in jobs] == [
+        (peers.OURS, ((0,),)),
+        (peers.OURS, ((0, 1),)),
+        (peers.EPOCH, ((0, 1),)),
+        (peers.EPOCH, ((0,), (1,))),
+    ]
+    missing: dict[str, str] = {}
+    rows = throughput_runs.timed(plan, jobs, throughput_runs.report.console(), missing)
+    assert [r.processes for r in rows if not r.repetition] == [1, 1, 1, 2]
+    assert throughput_report.disagreeing(rows) == []
+    assert len({r.loss for r in rows if r.package == peers.EPOCH}) <= 2
+    assert not missing
+
+
+def test_what_grows_is_the_axis_alone(tmp_path):
+    plan = plan_of(tmp_path)
+    hidden = P.growth(plan, "hidden")
+    assert [job.shape.hidden for job in hidden] == list(P.GROWTH["hidden"])
+    assert {job.shape._replace(hidden=50) for job in hidden} == {W.Shape()}
+    assert [job.members for job in P.growth(plan, "members")] == list(P.GROWTH["members"])
+    assert [job.cores for job in P.growth(plan, "cores")] == [((0,),), ((0, 1),)]
+    assert {job.members for job in P.growth(plan, "cores")} == {64}
+
+
+def test_the_quick_form_says_what_is_missing_and_ends_with_the_ratio(here, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(P.os, "sched_getaffinity", lambda pid: {0, 1}, raising=False)
+    found = T.main(P.Config(quick=True, members=2, repetitions=2, out=str(tmp_path / "run")))
+    said = capsys.readouterr().out
+    assert all(f"{name}: not measured (not asked)" in said for name in P.ASKED)
+    assert said.rstrip().splitlines()[-1] == throughput_report.last_line(found)
+    assert {r.part for r in found} == {"one", "many", "limit"}
+    assert {r.repetition for r in found} == {0, 1, 2}
+    names = {p.name for p in (tmp_path / "run").iterdir()}
+    assert {"results.csv", "table.md", "figure.svg", "figure.png", "report.html", "config.json"} <= names
+    assert not [name for name in names if name.endswith((".npz", ".part"))]
+    with (tmp_path / "run" / "results.csv").open(newline="", encoding="utf-8") as file:
+        assert len(list(csv.DictReader(file))) == len(found)
+    assert record.read_json(tmp_path / "run" / "status.json")["state"] == "finished"
+
+
+def test_the_whole_form_grows_too_and_notes_packages_that_are_not_there(here, tmp_path, monkeypatch, capsys):
+    small = {"members": (1, 2), "epochs": (1,), "window": (2, 3), "hidden": (2,), "cores": (1,)}
+    monkeypatch.setattr(P, "GROWTH", small)
+    asks = P.Config(members=2, repetitions=1, peers=("PyTorch",), out=str(tmp_path / "run"))
+    found = T.main(asks)
+    assert "PyTorch: not measured (no)" in capsys.readouterr().out
+    grown = {(r.axis, r.value) for r in found if r.part == "growth"}
+    assert grown == {(axis, value) for axis, values in small.items() for value in values}
+
+
+def test_our_process_answers_from_a_python_of_its_own(tmp_path):
+    path = W.save(tmp_path / "data.npz", W.arrays(SHAPE))
+    with peers.opened(None, peers.OURS, tmp_path / "log", cores=[0]) as process:
+        assert "1 devices" in process.version
+        answer = peers.ask(process, peers.OURS, tmp_path / "log", asked(path.resolve(), [[0, 1e-3]]))
+    assert answer["loss"] == pytest.approx(peers_ours.train(asked(path, [[0, 1e-3]]))["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (P.Config(shapes=("tiny",)), "shapes"),
+        (P.Config(peers=("Torch",)), "peers"),
+        (P.Config(members=1), "members: 1; allowed: 2 or more"),
+        (P.Config(repetitions=0), "repetitions: 0"),
+        (P.Config(python="nowhere"), "python: nowhere is no file"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(config, message):
+    with pytest.raises(ValueError, match=message):
+        P.prepare(config)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", P.ASKED)
+def test_the_real_package_reaches_our_loss(name, tmp_path):
+    needed = {"keras", (peers.PEERS[name].backend or "torch")} - ({"keras"} if "PyTorch" in name else set())
+    missing = [package for package in sorted(needed) if importlib.util.find_spec(package) is None]
+    if missing:
+        pytest.skip(f"{', '.join(missing)}: not installed (extra `peers`)")
+    path = W.save(tmp_path / "data.npz", W.arrays(SHAPE, 2)).resolve()
+    with peers.opened(sys.executable, name, tmp_path / "log") as process:
+        theirs = peers.ask(process, name, tmp_path / "log", asked(path, [[0, 1e-3], [1, 5e-3]]))
+    ours = peers_ours.train(asked(path, [[0, 1e-3], [1, 5e-3]]))
+    np.testing.assert_allclose(theirs["loss"], ours["loss"], rtol=1e-3)

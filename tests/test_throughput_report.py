@@ -1,0 +1,60 @@
+"""Ratios, limits and differences in loss are told from the right rows."""
+
+from experiments import peers, throughput_report
+from experiments import throughput_plan as P
+from experiments import workload as W
+from experiments.throughput_plan import Timed
+
+
+def row(package, seconds, repetition=1, part="one", axis="question", value=1, processes=1, loss=0.5, **more):
+    facts = {"cores": 2, "members": value if part == "many" else 1, "epochs": 3} | more
+    return Timed(
+        part, package, axis, value, processes, repetition=repetition, seconds=seconds, loss=loss, **facts
+    )
+
+
+def told(**seconds):
+    """Rows of one training, the first of each ten times as long."""
+    return [
+        row(package, s, r) for package, all_ in seconds.items() for r, s in enumerate([10 * all_[0], *all_])
+    ]
+
+
+def test_ratios_are_taken_within_repetitions_and_the_first_is_left_out():
+    rows = told(ours=[1, 10, 1]) + told(**{peers.EPOCH: [2, 20, 2]})
+    assert "2 [2, 2] ×" in throughput_report.last_line(rows)
+    ours, flax = throughput_report.cells(rows)
+    assert (ours[5], ours[6]) == ("–", "10")
+    assert (flax[5], flax[6]) == ("2 [2, 2] ×", "20")
+
+
+def test_the_last_line_is_of_the_first_sizes():
+    rows = told(ours=[1], **{peers.EPOCH: [2]})
+    rows += [r._replace(axis="large", seconds=9.0) for r in rows if r.package == peers.EPOCH]
+    rows += [r._replace(axis="large") for r in rows if r.package == peers.OURS]
+    assert "2 [2, 2] ×" in throughput_report.last_line(rows)
+
+
+def test_the_fastest_package_is_neither_ours_nor_flax_s():
+    rows = told(ours=[1], PyTorch=[4], Keras=[3], **{peers.EPOCH: [2]})
+    assert throughput_report.fastest(rows) == "Keras"
+    assert throughput_report.fastest(told(ours=[1], **{peers.EPOCH: [2]})) == peers.EPOCH
+
+
+def test_a_package_that_trains_something_else_is_named():
+    rows = told(ours=[1], PyTorch=[4])
+    assert throughput_report.disagreeing(rows) == []
+    assert throughput_report.disagreeing([*rows, row("Keras", 1.0, loss=0.502)]) == [
+        "Keras, 1 × question: 0.502, ours 0.5"
+    ]
+    assert throughput_report.disagreeing([*rows, row("Keras", 1.0, loss=float("nan"))])
+
+
+def test_the_distance_to_the_limit_is_time_over_that_of_the_products():
+    per_epoch = P.operations(W.Shape())
+    product = {"part": "limit", "axis": "product", "loss": 2e9}
+    rows = [row("ours", 0.02, r, **product) for r in (0, 1)]  # 100 GFLOP/s
+    rows += [row("ours", 3 * 2.5 * per_epoch / 1e11, r, part="limit") for r in (0, 1)]
+    rate, times = throughput_report.limits(rows)
+    assert "100 [100, 100] GFLOP/s" in rate
+    assert "2.5 [2.5, 2.5] × the time" in times
