@@ -14,6 +14,7 @@ from lstm_sched.fractions import moment_of, spread
 from lstm_sched.member import Hyper, Member, member, originate
 from lstm_sched.names import check_name
 from lstm_sched.policies import ALIASES, CONTINUE, FATE_OF_MOMENT, POLICIES, fates
+from lstm_sched.schedules import TABLES
 from lstm_sched.snapshot import leaves
 from lstm_sched.state import TrainState, begin
 
@@ -114,12 +115,16 @@ def _arm(name: str, stem: str, every: int, setting: S.Setting, built: S.Built) -
     policy = POLICIES[stem]
     dropped = _dropped(policy, setting, built) if every < setting.epochs else ()
     redraw = stem in REDRAWN and any(leaf.fate == "weights" for leaf in dropped)
-    own, plain = S.rates(setting, built.steps, 1.0, stem, every), S.rates(setting, built.steps)
-    rescheduled = "" if np.array_equal(own, plain) else stem
+    rescheduled = stem if stem in TABLES and _own_rates(stem, every, setting, built) else ""
     seeds = n if dropped or rescheduled or name == REFERENCE else min(n, IDENTITY_SEEDS)
     same = None if dropped or rescheduled else REFERENCE
     every = 0 if name == REFERENCE else every
     return Arm(name, policy, every, seeds, dropped, same, redraw=redraw, rescheduled=rescheduled)
+
+
+def _own_rates(policy: str, every: int, setting: S.Setting, built: S.Built) -> bool:
+    own, plain = S.rates(setting, built.steps, 1.0, policy, every), S.rates(setting, built.steps)
+    return not np.array_equal(own, plain)
 
 
 def reads(setting: S.Setting) -> list[str]:

@@ -64,8 +64,12 @@ def each_fit(make: Schedules, lr: float, steps: int, fit: int) -> Array:
 
 def growing(make: Schedules, lr: float, steps: int, fit: int) -> Array:
     """rates_S where fit number i reads a schedule that ends with it: the horizon grows with each fit."""
-    ends = range(fit, steps + fit, fit)
-    return jnp.concatenate([tabulate(make(lr, end), end)[end - fit :] for end in ends])[:steps]
+
+    def last(end: int) -> Array:
+        schedule = make(lr, end)
+        return tabulate(lambda step: schedule(step + end - fit), fit)  # of one shape, so compiled once
+
+    return jnp.concatenate([last(end) for end in range(fit, steps + fit, fit)])[:steps]
 
 
 def _rewarmed(make: Schedules, lr: float, steps: int, fit: int, factor: Callable, share: float) -> Array:
