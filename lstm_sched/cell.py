@@ -1,29 +1,25 @@
-"""The LSTM: its parameters, its two forms over time, the network around it and what that minimises.
+"""The LSTM: its parameters, the network around its layers (layer.py) and what that minimises.
 
-No other file knows what an LSTM is, but fused.py, its gradient, and joint.py and interop.py, its weights as others
-hold them. Parameters are Flax's: a network is
+No other file knows what an LSTM is, but layer.py and fused.py, a layer over time and its gradient, and joint.py and
+interop.py, its weights as others hold them. Parameters are Flax's: a network is
 `{"lstm_0": cell, "lstm_1": cell, …, "head": {"kernel": (H, O), "bias": (O,)}}`, and a cell is the parameters
 of `flax.linen.OptimizedLSTMCell`, one kernel a gate.
 Letters: B batch, T time, F features, H hidden units, G = 4H columns: gates i, f, g, o; O outputs.
 """
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import Array, lax
+from jax import Array
 
-from lstm_sched.fused import fused_lstm
 from lstm_sched.joint import Params, from_joint, to_joint
+from lstm_sched.layer import CellCarry, Layer, lstm
 from lstm_sched.losses import LOSSES, sample_losses
 from lstm_sched.names import check_name
 
-CellCarry = tuple[Array, Array]  # Flax's (c_BH, h_BH)
 Carry = tuple[CellCarry, ...]  # one a layer
-Layer = Callable[[Params, Array, CellCarry | None], tuple[CellCarry, Array]]
 
 
 def _keras_cell(key: Array, features: int, hidden: int) -> Params:
@@ -83,36 +79,10 @@ def init(
     return cells | {"head": {"kernel": init_head(head_key, (hidden, outputs)), "bias": jnp.zeros((outputs,))}}
 
 
-def _begin(cell_params: Params, x_BTF: Array, carry: CellCarry | None) -> CellCarry:
-    features, hidden = cell_params["ii"]["kernel"].shape
-    if x_BTF.ndim != 3 or x_BTF.shape[-1] != features:
-        raise ValueError(f"x_BTF: shape {x_BTF.shape}; allowed: (batch, time, {features})")
-    zeros_BH = jnp.zeros((x_BTF.shape[0], hidden), x_BTF.dtype)
-    return (zeros_BH, zeros_BH) if carry is None else carry
-
-
 def rest(params: Params, batch: int) -> Carry:
     """The states of all layers before the first step: zeros."""
     first = [params[f"lstm_{n}"]["hi"]["bias"] for n in range(len(params) - 1)]
     return tuple((z_BH := jnp.zeros((batch, b.shape[0]), b.dtype), z_BH) for b in first)
-
-
-def lstm(cell_params: Params, x_BTF: Array, carry: CellCarry | None = None) -> tuple[CellCarry, Array]:
-    """The state after the last step and every step's output h_BTH; no carry starts from zeros.
-
-    Its gradient is written by hand, so that JAX refuses forward mode (TypeError: "can't apply forward-mode
-    differentiation (jvp) to a custom_vjp function"); `scan_lstm` has it. In `shard_map`: `check_vma=False`.
-    """
-    return fused_lstm(*to_joint(cell_params), x_BTF, _begin(cell_params, x_BTF, carry))
-
-
-def scan_lstm(cell_params: Params, x_BTF: Array, carry: CellCarry | None = None) -> tuple[CellCarry, Array]:
-    """`lstm` as a plain scan of Flax's cell: the reference, and differentiable in forward mode too."""
-    begin = _begin(cell_params, x_BTF, carry)
-    cell: Any = nn.OptimizedLSTMCell(begin[1].shape[-1])
-    step = functools.partial(cell.apply, {"params": cell_params})
-    after, h_TBH = lax.scan(step, begin, jnp.swapaxes(x_BTF, 0, 1))
-    return after, jnp.swapaxes(h_TBH, 0, 1)
 
 
 def _drop(h: Array, rate: float, key: Array | None) -> Array:
@@ -128,12 +98,13 @@ def apply(
     *,
     dropout: float = 0.0,
     key: Array | None = None,
+    mask_BT: Array | None = None,
     layer: Layer = lstm,
 ) -> tuple[Array, Carry]:
     """The prediction y_BO from the last step, and each layer's state after it; no carry starts from zeros.
 
     Dropout is inverted and falls on each layer's output, a mask each; without a key nothing is dropped.
-    `layer` is `lstm` or `scan_lstm`.
+    `layer` is `lstm` or `scan_lstm`. Steps where `mask_BT` is False are left out in every layer.
     """
     check(dropout=dropout)
     layers = len(params) - 1
@@ -143,7 +114,7 @@ def apply(
     keys = (None,) * layers if key is None else jax.random.split(key, layers)
     states = []
     for n in range(layers):
-        state, h_BTH = layer(params[f"lstm_{n}"], x_BTF, begin[n])
+        state, h_BTH = layer(params[f"lstm_{n}"], x_BTF, begin[n], mask_BT)
         states.append(state)
         if n < layers - 1:
             x_BTF = _drop(h_BTH, dropout, keys[n])

@@ -13,7 +13,7 @@ import optax
 from jax import Array
 from jax.typing import ArrayLike
 
-from lstm_sched import cell
+from lstm_sched import cell, layer
 
 Params = Any
 
@@ -159,9 +159,11 @@ def lstm(
     averaged: bool = False,
     watched: bool = False,
     stateful: bool = False,
+    recompute: bool = False,
 ) -> Learner:
     """An LSTM forecaster: `layers` × `hidden` units, then a dense head. Keywords as in `cell.init`, `cell.loss` and
-    `Learner`; `stateful` carries each lane's state from batch to batch, for which the order must be SEQUENTIAL."""
+    `Learner`; `stateful` carries each lane's state from batch to batch, for which the order must be SEQUENTIAL;
+    `recompute` makes the gradient keep less memory (`layer.lstm`)."""
     for name, count in (("steps", steps), ("accumulate", accumulate)):
         if count is not None and count < 1:
             raise ValueError(f"{name}: {count}; allowed: 1 and more")
@@ -176,11 +178,12 @@ def lstm(
         init=init,
         loss=loss,
     )
+    form = functools.partial(layer.lstm, recompute=True) if recompute else layer.lstm
     return Learner(
         init=functools.partial(
             cell.init, features=features, hidden=hidden, layers=layers, outputs=outputs, scheme=init
         ),
-        loss=functools.partial(cell.loss, kind=loss, dropout=dropout),
+        loss=functools.partial(cell.loss, kind=loss, dropout=dropout, layer=form),
         optimizer=optimizer,
         order=order,
         batch=batch,

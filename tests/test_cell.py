@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from lstm_sched import cell
+from lstm_sched import cell, layer
 from lstm_sched.losses import POINT
 
 KEY = jax.random.key(8)
@@ -81,11 +81,11 @@ def test_every_array_is_drawn_anew_and_from_the_key_alone(scheme):
 
 def test_a_prediction_is_the_head_on_the_last_step_of_the_stacked_layers(x64):
     params, x_BTF, _ = network()
-    first, h_BTH = cell.scan_lstm(params["lstm_0"], x_BTF)
-    second, h_BTH = cell.scan_lstm(params["lstm_1"], h_BTH)
+    first, h_BTH = layer.scan_lstm(params["lstm_0"], x_BTF)
+    second, h_BTH = layer.scan_lstm(params["lstm_1"], h_BTH)
     expected = np.einsum("bh,ho->bo", h_BTH[:, -1], params["head"]["kernel"]) + params["head"]["bias"][None]
-    for layer in (cell.lstm, cell.scan_lstm):
-        y_BO, carry = cell.apply(params, x_BTF, layer=layer)
+    for form in (layer.lstm, layer.scan_lstm):
+        y_BO, carry = cell.apply(params, x_BTF, layer=form)
         np.testing.assert_allclose(y_BO, expected, rtol=0, atol=1e-12)
         np.testing.assert_allclose(ravel_pytree(carry)[0], ravel_pytree((first, second))[0], atol=1e-12)
 
@@ -93,13 +93,29 @@ def test_a_prediction_is_the_head_on_the_last_step_of_the_stacked_layers(x64):
 def test_gradients_of_a_loss_are_those_of_the_plain_scan(x64):
     params, x_BTF, y_BO = network()
 
-    def gradient(layer):
+    def gradient(form):
         def total(params, x_BTF):
-            return cell.loss(params, (), x_BTF, y_BO, KEY, dropout=0.5, layer=layer)[0].sum()
+            return cell.loss(params, (), x_BTF, y_BO, KEY, dropout=0.5, layer=form)[0].sum()
 
         return ravel_pytree(jax.jit(jax.grad(total, (0, 1)))(params, x_BTF))[0]
 
-    np.testing.assert_allclose(gradient(cell.lstm), gradient(cell.scan_lstm), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(gradient(layer.lstm), gradient(layer.scan_lstm), rtol=0, atol=1e-12)
+
+
+def test_steps_masked_at_the_end_are_a_shorter_sequence(x64):
+    params, x_BTF, _ = network()
+    mask_BT = jnp.arange(5)[None] < jnp.array([5, 3, 1, 4])[:, None]
+    y_BO, _ = cell.apply(params, x_BTF, mask_BT=mask_BT)
+    for b, length in enumerate((5, 3, 1, 4)):
+        alone, _ = cell.apply(params, x_BTF[b : b + 1, :length])
+        np.testing.assert_allclose(y_BO[b], alone[0], rtol=0, atol=1e-12)
+
+
+def test_a_mask_of_another_shape_or_type_is_refused():
+    params, x_BTF, _ = network()
+    for mask_BT in (jnp.ones((4, 4), bool), jnp.ones((4, 5))):
+        with pytest.raises(ValueError, match=r"mask_BT: .*; allowed: bool\(4, 5\)"):
+            cell.apply(params, x_BTF, mask_BT=mask_BT)
 
 
 def test_a_network_run_in_two_parts_with_its_carry_is_one_run(x64):
@@ -134,7 +150,7 @@ def test_a_network_that_carries_nothing_starts_from_zeros_and_returns_nothing():
 def record(seen):
     """A layer that notes its input and gives ones for output."""
 
-    def layer(cell_params, x_BTF, carry):
+    def layer(cell_params, x_BTF, carry, mask_BT):
         seen.append(x_BTF)
         ones_BTH = jnp.ones((*x_BTF.shape[:2], cell_params["hi"]["bias"].shape[0]))
         return (ones_BTH[:, -1], ones_BTH[:, -1]), ones_BTH

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import small
 
-from lstm_sched import cell
+from lstm_sched import cell, layer
 from lstm_sched.data import Samples, as_samples, lanes
 from lstm_sched.evaluation import evaluate, losses, losses_from
 from lstm_sched.learner import SEQUENTIAL, lstm
@@ -49,8 +49,8 @@ def weights():
 def test_a_state_carried_over_windows_sees_each_lane_as_one_long_sequence(x64):
     params, part = weights(), lanes(ROWS, LANES, WINDOW, 1)
     x_LRF = jnp.asarray(ROWS[:-1].reshape(LANES, -1, 2))
-    _, h_LRH = cell.lstm(params["lstm_0"], x_LRF)
-    _, h_LRH = cell.lstm(params["lstm_1"], h_LRH)
+    _, h_LRH = layer.lstm(params["lstm_0"], x_LRF)
+    _, h_LRH = layer.lstm(params["lstm_1"], h_LRH)
     kernel, bias = (np.asarray(params["head"][name]) for name in ("kernel", "bias"))
     prediction_LR = np.asarray(h_LRH) @ kernel[:, 0] + bias
     want_LR = (prediction_LR - ROWS[1:, 0].reshape(LANES, -1)) ** 2

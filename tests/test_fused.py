@@ -3,6 +3,8 @@
 Differences are relative to the largest entry of the array they fall in. Letters as in cell.py; M members.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,10 +14,11 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, PartitionSpec
 from jax.test_util import check_grads
 
-from lstm_sched import cell
-from lstm_sched.cell import from_joint, to_joint
+from lstm_sched import layer
+from lstm_sched.joint import from_joint, to_joint
 
-lstm, scan_lstm = jax.jit(cell.lstm), jax.jit(cell.scan_lstm)
+lstm, scan_lstm = jax.jit(layer.lstm), jax.jit(layer.scan_lstm)
+recomputed = jax.jit(functools.partial(layer.lstm, recompute=True))
 
 SIZES = [(1, 1, 1, 1), (4, 12, 1, 16), (2, 5, 6, 20)]  # batch, time, features, hidden
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
@@ -48,13 +51,16 @@ def assert_close(tree, reference, tolerance):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max(initial=1e-300))
 
 
-def numpy_lstm(cell_params, x_BTF, carry):
+def numpy_lstm(cell_params, x_BTF, carry, mask_BT=None):
     kernel, recurrent, bias = (np.asarray(a) for a in to_joint(cell_params))
     (c, h), outputs = (np.asarray(a) for a in carry), []
+    live_BT = np.ones(x_BTF.shape[:2], bool) if mask_BT is None else np.asarray(mask_BT)
     for t in range(x_BTF.shape[1]):
+        live_B1, before = live_BT[:, t, None], (c, h)
         i, f, g, o = np.split(np.asarray(x_BTF)[:, t] @ kernel + h @ recurrent + bias, 4, axis=1)
         c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
         h = np.tanh(c) / (1 + np.exp(-o))
+        c, h = (np.where(live_B1, new, old) for new, old in zip((c, h), before, strict=True))
         outputs.append(h)
     return (c, h), np.stack(outputs, axis=1)
 
@@ -74,10 +80,16 @@ def random_like(tree, seed=1):
     return jax.tree.map(lambda a: jnp.asarray(rng.normal(size=a.shape), a.dtype), tree)
 
 
-def both_gradients(arguments):
+def both_gradients(arguments, by_hand=lstm):
     """With respect to weights, input and carry, by hand and by autodiff."""
     weights = random_like(jax.eval_shape(lstm, *arguments))
-    return (jax.jit(jax.grad(weighted(f, weights), (0, 1, 2)))(*arguments) for f in (lstm, scan_lstm))
+    return (jax.jit(jax.grad(weighted(f, weights), (0, 1, 2)))(*arguments) for f in (by_hand, scan_lstm))
+
+
+def masked(arguments, seed=3):
+    """A mask in which every step of some sequence is left out, the first and the last among them."""
+    batch, time, _ = arguments[1].shape
+    return (*arguments, jnp.asarray(np.random.default_rng(seed).random((batch, time)) < 0.6))
 
 
 @pytest.mark.parametrize("sizes", SIZES)
@@ -94,6 +106,47 @@ def test_values_equal_flax_and_a_numpy_loop(dtype, sizes):
 @pytest.mark.parametrize("sizes", SIZES)
 def test_gradients_of_weights_input_and_carry_equal_autodiff(dtype, sizes):
     fused, plain = both_gradients(problem(dtype, *sizes))
+    assert_close(fused, plain, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_gradients_that_compute_the_gates_again_equal_autodiff(dtype, sizes):
+    arguments = problem(dtype, *sizes)
+    fused, plain = both_gradients(arguments, recomputed)
+    assert_close(fused, plain, TOLERANCE[dtype])
+    assert_close(recomputed(*arguments), lstm(*arguments), TOLERANCE[dtype])
+
+
+def test_to_recompute_keeps_two_states_and_the_input_of_each_step():
+    arguments = problem("float32", batch=4, time=12, features=1, hidden=16)
+
+    def kept(form):
+        """Numbers that the gradient keeps for a sample and time step."""
+        saved = jax.tree.leaves(jax.eval_shape(lambda *a: jax.vjp(form, *a)[1], *arguments))
+        return sum(a.size for a in saved if a.ndim == 3 and a.shape[:2] == (12, 4)) / (12 * 4)
+
+    assert kept(lstm) == 7 * 16 + 1 + 1
+    assert kept(recomputed) == 2 * 16 + 1 + 1
+
+
+def test_a_masked_step_leaves_state_and_output_as_they_were(dtype):
+    arguments = masked(problem(dtype, batch=6))
+    for form in (lstm, recomputed, scan_lstm):
+        assert_close(form(*arguments), numpy_lstm(*arguments), TOLERANCE[dtype])
+
+
+def test_sequences_of_several_lengths_end_in_the_state_that_flax_returns(dtype):
+    cell_params, x_BTF, carry = problem(dtype, batch=4)
+    lengths_B = jnp.array([7, 1, 4, 2])
+    rnn = nn.RNN(nn.OptimizedLSTMCell(5), return_carry=True)
+    flax, _ = rnn.apply({"params": {"cell": cell_params}}, x_BTF, initial_carry=carry, seq_lengths=lengths_B)
+    ours, _ = lstm(cell_params, x_BTF, carry, jnp.arange(7)[None] < lengths_B[:, None])
+    assert_close(ours, flax, TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("by_hand", [lstm, recomputed])
+def test_gradients_through_a_mask_equal_autodiff(dtype, by_hand):
+    fused, plain = both_gradients(masked(problem(dtype, batch=6)), by_hand)
     assert_close(fused, plain, TOLERANCE[dtype])
 
 
@@ -158,14 +211,14 @@ def test_a_sequence_cut_in_two_with_its_carry_handed_on_is_one_sequence(dtype, c
 
 def test_no_carry_is_a_carry_of_zeros():
     cell_params, x_BTF, (c_BH, h_BH) = problem("float32")
-    for layer in (lstm, scan_lstm):
-        zeros = layer(cell_params, x_BTF, (0 * c_BH, 0 * h_BH))
-        assert_close(layer(cell_params, x_BTF), zeros, 0)
+    for form in (lstm, scan_lstm):
+        zeros = form(cell_params, x_BTF, (0 * c_BH, 0 * h_BH))
+        assert_close(form(cell_params, x_BTF), zeros, 0)
 
 
 @jax.jit
-def value_and_gradient(cell_params, x_BTF, carry):
-    return jax.value_and_grad(lambda *a: jnp.sum(lstm(*a)[1] ** 2), (0, 1, 2))(cell_params, x_BTF, carry)
+def value_and_gradient(*arguments):
+    return jax.value_and_grad(lambda *a: jnp.sum(lstm(*a)[1] ** 2), (0, 1, 2))(*arguments)
 
 
 def mapped(arguments):
