@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command_line, conformance_ours, conformance_report, record, report
+from experiments import command_line, conformance_ours, conformance_report, peers, record, report
 from experiments import conformance_dense as D
 from experiments import conformance_rows as R
 from experiments.conformance_report import Finding
@@ -60,8 +60,7 @@ class Plan(NamedTuple):
 
 def prepare(config: Config) -> Plan:
     """Check and make the folder. ValueError before anything is run."""
-    if config.python is not None and not Path(config.python).is_file():
-        raise ValueError(f"python: {config.python} is no file; allowed: the path of a Python")
+    peers.check_python("python", config.python)
     jax.config.update("jax_platforms", "cpu")
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT))
     stored = {

@@ -37,6 +37,7 @@ from experiments import (
 from experiments import workload as W
 from experiments.overhead_ours import Timed
 from experiments.overhead_report import OURS, Row
+from experiments.plan import unless_asked
 from lstm_sched.names import check_name
 
 EXPERIMENT = "overhead"
@@ -82,11 +83,9 @@ def prepare(config: Config) -> Plan:
         raise ValueError(f"steps: {config.steps}; allowed: one number or more, each 1 or more")
     if config.repetitions < 1:
         raise ValueError(f"repetitions: {config.repetitions}; allowed: 1 or more")
-    if config.python is not None and not Path(config.python).is_file():
-        raise ValueError(f"python: {config.python} is no file; allowed: the path of a Python")
+    peers.check_python("python", config.python)
     if config.quick:
-        fewer = {k: v for k, v in QUICK.items() if getattr(config, k) == getattr(Config, k)}
-        config = dataclasses.replace(config, **fewer)
+        config = unless_asked(config, QUICK)
     config = dataclasses.replace(config, steps=tuple(sorted(set(config.steps))))
     jax.config.update("jax_platforms", "cpu")
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 
 from experiments import peers, record
+from experiments.plan import unless_asked
 from experiments.workload import Shape
 from lstm_sched.names import check_name
 
@@ -101,13 +102,11 @@ def prepare(config: Config) -> Plan:
     for field, least in (("epochs", 1), ("members", 2), ("repetitions", 1)):
         if getattr(config, field) < least:
             raise ValueError(f"{field}: {getattr(config, field)}; allowed: {least} or more")
-    if config.python is not None and not Path(config.python).is_file():
-        raise ValueError(f"python: {config.python} is no file; allowed: the path of a Python")
+    peers.check_python("python", config.python)
     if config.full:
         config = dataclasses.replace(config, shapes=tuple(SHAPES))
     if config.quick:
-        fewer = {k: v for k, v in QUICK.items() if getattr(config, k) == getattr(Config, k)}
-        config = dataclasses.replace(config, **fewer)
+        config = unless_asked(config, QUICK)
     jax.config.update("jax_platforms", "cpu")
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT), tuple(cores))
