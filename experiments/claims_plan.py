@@ -58,15 +58,11 @@ def prepare(
     ready = [(setting, claims_runs.prepare(setting)) for setting in (question, small)]
     measured = refits(runs), rules(runs)
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT), ready[0], ready[1], *measured)
-    stored = {
-        "experiment": EXPERIMENT,
-        "command": record.command(EXPERIMENT),
-        "config": dataclasses.asdict(config),
+    facts = {
         "read": sorted({x.table.place for x in (*plan.refits, *plan.rules)}),
         **{name: dataclasses.asdict(getattr(plan, name)[0]) for name in ("question", "small")},
     }
-    record.write_json(plan.folder / "config.json", stored)
-    record.write_json(plan.folder / "env.json", record.environment())
+    record.decide(plan.folder, EXPERIMENT, config, facts)
     return plan
 
 

@@ -10,12 +10,10 @@ cores. Expected: in float32 losses agree to 1e-6 and weights to 5e-5, in float64
 if a row disagrees.
 """
 
-import dataclasses
 import json
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,27 +61,22 @@ def prepare(config: Config) -> Plan:
     peers.check_python("python", config.python)
     jax.config.update("jax_platforms", "cpu")
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT))
-    stored = {
-        "experiment": EXPERIMENT,
-        "command": record.command(EXPERIMENT),
-        "config": dataclasses.asdict(config),
-        "allowed": {"losses": R.LOSSES, "weights": R.WEIGHTS, "either in float64": R.WIDE},
-    }
-    record.write_json(plan.folder / "config.json", stored)
-    record.write_json(plan.folder / "env.json", record.environment())
+    allowed = {"losses": R.LOSSES, "weights": R.WEIGHTS, "either in float64": R.WIDE}
+    record.decide(plan.folder, EXPERIMENT, config, {"allowed": allowed})
     np.savez(plan.folder / DATA, allow_pickle=False, **R.ARRAYS, **D.arrays())
     return plan
 
 
 def execute(plan: Plan) -> list[Finding]:
     """Run, compare, write and print."""
-    began, out = time.monotonic(), report.console()
-    record.write_status(plan.folder, "running")
-    out.print(
-        f"{len(D.ROWS)} rows; four to five minutes on two cores. Ctrl-C stops it. Results: {plan.folder}"
-    )
     findings = []
-    with ThreadPoolExecutor(len(PEERS)) as pool:
+    with (
+        report.running(plan.folder, "Table, every epoch and page") as out,
+        ThreadPoolExecutor(len(PEERS)) as pool,
+    ):
+        out.print(
+            f"{len(D.ROWS)} rows; four to five minutes on two cores. Ctrl-C stops it. Results: {plan.folder}"
+        )
         asked = {backend: pool.submit(ask, plan, backend) for backend in PEERS}
         own = {name: conformance_ours.ours(row) for name, row in D.ROWS.items() if row.learner is not None}
         for backend, answer in asked.items():
@@ -91,11 +84,8 @@ def execute(plan: Plan) -> list[Finding]:
             what = next(said[key] for key in ("version", "why_not", "failed") if key in said)
             out.print(f"{PEERS[backend][1]}: {what}", markup=False)
             findings += compare(backend, said, own)
-    conformance_report.write(plan.folder, findings)
-    conformance_report.say(out, findings)
-    seconds = time.monotonic() - began
-    record.write_status(plan.folder, "finished", seconds=round(seconds, 1))
-    out.print(f"{seconds:.0f} s. Table, every epoch and page: {plan.folder}", markup=False)
+        conformance_report.write(plan.folder, findings)
+        conformance_report.say(out, findings)
     return findings
 
 

@@ -123,9 +123,8 @@ def write(plan: Plan, results: Sequence[Result]) -> None:
     """results.csv, table.md, figure and page."""
     stored, environment = (record.read_json(plan.folder / f"{name}.json") for name in ("config", "env"))
     record.write_csv(plan.folder / "results.csv", [_record(plan, stored["hash"], r) for r in results])
-    lines = [answer(results), "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    lines += [f"| {' | '.join(row)} |" for row in rows(plan, results)]
-    (plan.folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = f"{answer(results)}\n\n{report.markdown(COLUMNS, rows(plan, results))}"
+    (plan.folder / "table.md").write_text(text, encoding="utf-8")
     identity_figure.draw(plan, results, stored["command"])
     page.write(plan.folder, _sections(plan, results, stored, environment))
 

@@ -12,7 +12,6 @@ milliseconds, and seconds where compile is called again.
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -89,28 +88,20 @@ def prepare(config: Config) -> Plan:
     config = dataclasses.replace(config, steps=tuple(sorted(set(config.steps))))
     jax.config.update("jax_platforms", "cpu")
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT))
-    stored = {
-        "experiment": EXPERIMENT,
-        "command": record.command(EXPERIMENT),
-        "config": dataclasses.asdict(config),
+    facts = {
         "shape": W.Shape()._asdict(),
         "epochs in one call": {s: [epochs_of(s, True), epochs_of(s, False)] for s in config.steps},
     }
-    record.write_json(plan.folder / "config.json", stored)
-    record.write_json(plan.folder / "env.json", record.environment())
+    record.decide(plan.folder, EXPERIMENT, config, facts)
     return plan
 
 
 def execute(plan: Plan) -> list[Row]:
     """Measure, compare, write and print."""
-    began, out = time.monotonic(), report.console()
-    record.write_status(plan.folder, "running")
-    out.print(f"epochs of {', '.join(map(str, plan.config.steps))} steps. Ctrl-C stops it.", markup=False)
-    rows, missing = measure(plan, out)
-    overhead_report.write(plan.folder, rows, missing)
-    seconds = time.monotonic() - began
-    record.write_status(plan.folder, "finished", seconds=round(seconds, 1))
-    out.print(f"{seconds:.0f} s. Table, figure and page: {plan.folder}", markup=False)
+    with report.running(plan.folder, "Table, figure and page") as out:
+        out.print(f"epochs of {', '.join(map(str, plan.config.steps))} steps. Ctrl-C stops it.", markup=False)
+        rows, missing = measure(plan, out)
+        overhead_report.write(plan.folder, rows, missing)
     overhead_report.say(out, rows, missing)
     return rows
 
@@ -174,7 +165,6 @@ def _execute(plan: Plan) -> None:
     try:
         execute(plan)
     except peers.Lost as e:
-        record.write_status(plan.folder, "failed")
         raise training.Refused(str(e), code=1) from e
 
 

@@ -21,6 +21,7 @@ FILES = {
     "figure.svg": "the first picture of this page",
     "figure.png": "the same in pixels",
     "checkpoint": "what --resume continues from",
+    "resumed.jsonl": "a row for each time that it did: from which epoch, under which versions",
 }
 
 

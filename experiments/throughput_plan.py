@@ -110,16 +110,8 @@ def prepare(config: Config) -> Plan:
     jax.config.update("jax_platforms", "cpu")
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT), tuple(cores))
-    stored = {
-        "experiment": EXPERIMENT,
-        "command": record.command(EXPERIMENT),
-        "config": dataclasses.asdict(config),
-        "sizes": {name: SHAPES[name]._asdict() for name in config.shapes},
-        "rates": RATES,
-        "cores": plan.cores,
-    }
-    record.write_json(plan.folder / "config.json", stored)
-    record.write_json(plan.folder / "env.json", record.environment())
+    sizes = {name: SHAPES[name]._asdict() for name in config.shapes}
+    record.decide(plan.folder, EXPERIMENT, config, {"sizes": sizes, "rates": RATES, "cores": plan.cores})
     return plan
 
 
