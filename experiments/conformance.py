@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command_line, conformance_ours, conformance_report, peers, record, report
+from experiments import command_line, comparison, conformance_ours, conformance_report, peers, record, report
 from experiments import conformance_dense as D
 from experiments import conformance_rows as R
 from experiments.conformance_report import Finding
@@ -84,8 +84,9 @@ def execute(plan: Plan) -> list[Finding]:
             what = next(said[key] for key in ("version", "why_not", "failed") if key in said)
             out.print(f"{PEERS[backend][1]}: {what}", markup=False)
             findings += compare(backend, said, own)
-        conformance_report.write(plan.folder, findings)
-        conformance_report.say(out, findings)
+        told = conformance_report.compared(findings)
+        conformance_report.write(plan.folder, findings, told)
+        comparison.say(out, told)
     return findings
 
 

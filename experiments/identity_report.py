@@ -22,7 +22,7 @@ COLUMNS = (
     "held",
 )
 MANY = 60  # cells beyond which only those that tell something are printed
-FILES = provenance.FILES | {
+FILES = {
     "results.csv": "a row a cell: what was found, and what was expected",
     "table.md": "the table as Markdown",
     "cells": "what each cell saved",
@@ -158,7 +158,6 @@ def _sections(plan: Plan, results: Sequence[Result], stored: dict, environment: 
         "of one fit. Right: the largest difference of a weight from the run scan, with its bound.",
     )
     title = "A row a training. ulp: representable numbers between two. ≤: seen at the end of a fit or an epoch only."
-    files = sorted(p.name for p in plan.folder.iterdir() if p.suffix != ".part" and p.name != "report.html")
     return [
         Section(
             "Is a training the same to the last bit, however it is cut, carried and compiled?",
@@ -175,5 +174,5 @@ def _sections(plan: Plan, results: Sequence[Result], stored: dict, environment: 
             ),
         ),
         Section("How to get this again", page.commands([stored["command"]])),
-        Section("Raw files", page.files((name, FILES.get(name, "")) for name in files)),
+        Section("Raw files", provenance.raw_files(plan.folder, FILES)),
     ]

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from experiments import (
     command_line,
+    comparison,
     overhead_ours,
     overhead_report,
     peers,
@@ -101,8 +102,9 @@ def execute(plan: Plan) -> list[Row]:
     with report.running(plan.folder, "Table, figure and page") as out:
         out.print(f"epochs of {', '.join(map(str, plan.config.steps))} steps. Ctrl-C stops it.", markup=False)
         rows, missing = measure(plan, out)
-        overhead_report.write(plan.folder, rows, missing)
-    overhead_report.say(out, rows, missing)
+        told = overhead_report.compared(rows, missing)
+        overhead_report.write(plan.folder, rows, told)
+    comparison.say(out, told)
     return rows
 
 

@@ -11,7 +11,7 @@ own, all train the same windows from the same weights and must reach the same lo
 Runtime: about 15 minutes on two cores. Expected: ours takes 0.6 to 0.8 of the time of Flax's own cell scanned.
 """
 
-from experiments import command_line, report, throughput_report, throughput_runs
+from experiments import command_line, comparison, report, throughput_report, throughput_runs
 from experiments import throughput_plan as P
 from experiments.throughput_plan import EXPERIMENT, Config, Plan, Timed, prepare
 
@@ -29,8 +29,9 @@ def execute(plan: Plan) -> list[Timed]:
         for axis in () if config.quick else P.GROWTH:
             rows += throughput_runs.timed(plan, P.growth(plan, axis), out, missing)
         rows += throughput_runs.timed(plan, P.limit(plan), out, missing)
-        throughput_report.write(plan.folder, rows, missing)
-    throughput_report.say(out, rows, missing)
+        told = throughput_report.compared(rows, missing)
+        throughput_report.write(plan.folder, rows, told)
+    comparison.say(out, told)
     return rows
 
 
