@@ -11,7 +11,6 @@ Runtime: under a minute on two cores. Expected: whatever speaks of the loop as i
 loop is one fit, bit for bit; examples 2 and 3 do not do what is said of them; of loops that drop state the sign varies.
 """
 
-import time
 from collections.abc import Sequence
 
 from rich.table import Column, Table
@@ -40,31 +39,29 @@ Row = dict[str, str]  # id, claim, verdict, evidence, command
 
 def execute(plan: Plan) -> list[Row]:
     """Train, ask, read, decide, write and print: the rows of claims.csv."""
-    began, out = time.monotonic(), report.console()
-    record.write_status(plan.folder, "running")
     seeds = plan.config.seeds
     ways = (
         claims_runs.of_question(plan.question[0].epochs, seeds),
         claims_runs.of_small(plan.small[0].epochs, seeds),
     )
-    out.print(f"{len(CLAIMS)} claims; under a minute on two cores. Ctrl-C stops it. Results: {plan.folder}")
-    out.print("1 of 3: the loop and example 2, with and without rules (C1 to C5, C7 to C9, C14, C16)")
-    question = claims_runs.train(*plan.question, ways[0], out)
-    out.print("2 of 3: what a loop keeps and repeats, and the rates of example 3 (C13, C15)")
-    small = claims_runs.train(*plan.small, ways[1], out)
-    out.print("3 of 3: real Keras, in a process of its own (C12, C21): about 10 s where it is installed")
-    said = claims_keras.ask(plan.config.keras)
-    found = decide(question, small, said, plan.refits, plan.rules)
-    rows = [
-        {"id": name, "claim": CLAIMS[name].text, **found[name]._asdict(), "command": command(name, plan)}
-        for name in CLAIMS
-    ]
-    write(plan, rows, question, small, said)
-    out.print(table(rows))
-    out.print(claims_page.answer(rows), style="bold")
-    seconds = time.monotonic() - began
-    record.write_status(plan.folder, "finished", seconds=round(seconds, 1))
-    out.print(f"{seconds:.0f} s. Table, raw numbers and page: {plan.folder}")
+    with report.running(plan.folder, "Table, raw numbers and page") as out:
+        out.print(
+            f"{len(CLAIMS)} claims; under a minute on two cores. Ctrl-C stops it. Results: {plan.folder}"
+        )
+        out.print("1 of 3: the loop and example 2, with and without rules (C1 to C5, C7 to C9, C14, C16)")
+        question = claims_runs.train(*plan.question, ways[0], out)
+        out.print("2 of 3: what a loop keeps and repeats, and the rates of example 3 (C13, C15)")
+        small = claims_runs.train(*plan.small, ways[1], out)
+        out.print("3 of 3: real Keras, in a process of its own (C12, C21): about 10 s where it is installed")
+        said = claims_keras.ask(plan.config.keras)
+        found = decide(question, small, said, plan.refits, plan.rules)
+        rows = [
+            {"id": name, "claim": CLAIMS[name].text, **found[name]._asdict(), "command": command(name, plan)}
+            for name in CLAIMS
+        ]
+        write(plan, rows, question, small, said)
+        out.print(table(rows))
+        out.print(claims_page.answer(rows), style="bold")
     void = [row["id"] for row in rows if row["verdict"] == "void"]
     if void:
         raise RuntimeError(f"void: {', '.join(void)}; trainings that must differ did not")

@@ -14,7 +14,7 @@ from experiments.words import change
 from lstm_sched import stats
 
 Row = dict[str, str]
-FILES = provenance.FILES | {
+FILES = {
     "claims.csv": "a row a claim: verdict, evidence and command",
     "trainings.csv": "every epoch of every training made here",
     "keras.json": "what the real Keras did",
@@ -43,9 +43,7 @@ def sections(folder: Path, rows: Sequence[Row], small: Runs, refits: Sequence[Re
         Section("What other loops come to", _effects(refits)),
         Section("Configuration and versions", provenance.configuration(stored, environment)),
         Section("How to get this again", _again(stored["command"])),
-        Section(
-            "Raw files", page.files((name, what) for name, what in FILES.items() if (folder / name).exists())
-        ),
+        Section("Raw files", provenance.raw_files(folder, FILES)),
     ]
 
 

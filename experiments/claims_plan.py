@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments import claims_runs, record
+from experiments import claims_runs, peers, record
 from experiments.claims_list import CLAIMS, HERE
 from experiments.claims_read import Refit, Rule, refits, rules
 from experiments.setting import Built, Setting
@@ -51,23 +51,18 @@ def prepare(
     runs = Path(config.runs)
     if config.runs != Config.runs and not runs.is_dir():
         raise ValueError(f"runs: {runs} is no folder; allowed: one that holds runs of other experiments")
-    if config.keras is not None and not Path(config.keras).is_file():
-        raise ValueError(f"keras: {config.keras} is no file; allowed: the path of a Python")
+    peers.check_python("keras", config.keras)
     population.use_cores(config.devices)
     question = dataclasses.replace(question, devices=config.devices)
     small = dataclasses.replace(small, devices=config.devices)
     ready = [(setting, claims_runs.prepare(setting)) for setting in (question, small)]
     measured = refits(runs), rules(runs)
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT), ready[0], ready[1], *measured)
-    stored = {
-        "experiment": EXPERIMENT,
-        "command": record.command(EXPERIMENT),
-        "config": dataclasses.asdict(config),
+    facts = {
         "read": sorted({x.table.place for x in (*plan.refits, *plan.rules)}),
         **{name: dataclasses.asdict(getattr(plan, name)[0]) for name in ("question", "small")},
     }
-    record.write_json(plan.folder / "config.json", stored)
-    record.write_json(plan.folder / "env.json", record.environment())
+    record.decide(plan.folder, EXPERIMENT, config, facts)
     return plan
 
 

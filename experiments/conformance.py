@@ -10,12 +10,10 @@ cores. Expected: in float32 losses agree to 1e-6 and weights to 5e-5, in float64
 if a row disagrees.
 """
 
-import dataclasses
 import json
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +22,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import command_line, conformance_ours, conformance_report, record, report
+from experiments import command_line, comparison, conformance_ours, conformance_report, peers, record, report
 from experiments import conformance_dense as D
 from experiments import conformance_rows as R
 from experiments.conformance_report import Finding
@@ -60,31 +58,25 @@ class Plan(NamedTuple):
 
 def prepare(config: Config) -> Plan:
     """Check and make the folder. ValueError before anything is run."""
-    if config.python is not None and not Path(config.python).is_file():
-        raise ValueError(f"python: {config.python} is no file; allowed: the path of a Python")
+    peers.check_python("python", config.python)
     jax.config.update("jax_platforms", "cpu")
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT))
-    stored = {
-        "experiment": EXPERIMENT,
-        "command": record.command(EXPERIMENT),
-        "config": dataclasses.asdict(config),
-        "allowed": {"losses": R.LOSSES, "weights": R.WEIGHTS, "either in float64": R.WIDE},
-    }
-    record.write_json(plan.folder / "config.json", stored)
-    record.write_json(plan.folder / "env.json", record.environment())
+    allowed = {"losses": R.LOSSES, "weights": R.WEIGHTS, "either in float64": R.WIDE}
+    record.decide(plan.folder, EXPERIMENT, config, {"allowed": allowed})
     np.savez(plan.folder / DATA, allow_pickle=False, **R.ARRAYS, **D.arrays())
     return plan
 
 
 def execute(plan: Plan) -> list[Finding]:
     """Run, compare, write and print."""
-    began, out = time.monotonic(), report.console()
-    record.write_status(plan.folder, "running")
-    out.print(
-        f"{len(D.ROWS)} rows; four to five minutes on two cores. Ctrl-C stops it. Results: {plan.folder}"
-    )
     findings = []
-    with ThreadPoolExecutor(len(PEERS)) as pool:
+    with (
+        report.running(plan.folder, "Table, every epoch and page") as out,
+        ThreadPoolExecutor(len(PEERS)) as pool,
+    ):
+        out.print(
+            f"{len(D.ROWS)} rows; four to five minutes on two cores. Ctrl-C stops it. Results: {plan.folder}"
+        )
         asked = {backend: pool.submit(ask, plan, backend) for backend in PEERS}
         own = {name: conformance_ours.ours(row) for name, row in D.ROWS.items() if row.learner is not None}
         for backend, answer in asked.items():
@@ -92,11 +84,9 @@ def execute(plan: Plan) -> list[Finding]:
             what = next(said[key] for key in ("version", "why_not", "failed") if key in said)
             out.print(f"{PEERS[backend][1]}: {what}", markup=False)
             findings += compare(backend, said, own)
-    conformance_report.write(plan.folder, findings)
-    conformance_report.say(out, findings)
-    seconds = time.monotonic() - began
-    record.write_status(plan.folder, "finished", seconds=round(seconds, 1))
-    out.print(f"{seconds:.0f} s. Table, every epoch and page: {plan.folder}", markup=False)
+        told = conformance_report.compared(findings)
+        conformance_report.write(plan.folder, findings, told)
+        comparison.say(out, told)
     return findings
 
 

@@ -1,25 +1,13 @@
-"""The real Keras, told what to do by a file: run by a Python that has it, which need not have this package.
+"""The real Keras, told rows by a file: see conformance_loop.py.
 
-    KERAS_BACKEND=jax python conformance_keras.py data.npz told.json said.json
-
-`said.json` holds versions and, for each row, loss and validation loss of each epoch (null where none was trained) and
-the weights when the last fit has returned, or the error that was raised. Nothing is shuffled.
+Nothing is shuffled.
 """
 
-import importlib.util
-import json
 import os
-import sys
 import tempfile
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-
-def missing() -> str:
-    """Which package is not there."""
-    backend = os.environ["KERAS_BACKEND"]
-    return next((name for name in ("keras", backend) if importlib.util.find_spec(name) is None), "")
+from conformance_loop import run
 
 
 def train(told: dict[str, Any], data: Any, common: dict[str, Any]) -> dict[str, Any]:
@@ -96,30 +84,5 @@ def train(told: dict[str, Any], data: Any, common: dict[str, Any]) -> dict[str, 
     return {"log": log, "weights": weights}
 
 
-def main(data: str, told: str, said: str) -> None:
-    """All rows; an error is part of what a row says."""
-    if name := missing():
-        answer: dict[str, Any] = {"why_not": f"{name} is not installed"}
-    else:
-        import keras  # pyright: ignore[reportMissingImports]
-        import numpy as np
-
-        backend = keras.backend.backend()
-        package = "tensorflow_cpu" if backend == "tensorflow" else backend
-        try:
-            version = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            version = metadata.version(backend)
-        asked, rows = json.loads(Path(told).read_text(encoding="utf-8")), {}
-        arrays = dict(np.load(data))
-        for row, what in asked["rows"].items():
-            try:
-                rows[row] = train(what, arrays, asked["common"])
-            except Exception as error:  # to be compared with what is expected
-                rows[row] = {"raised": f"{type(error).__name__}: {error}"}
-        answer = {"version": f"keras {keras.__version__}, {backend} {version}", "rows": rows}
-    Path(said).write_text(json.dumps(answer), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(train, "keras", os.environ["KERAS_BACKEND"], raises=(Exception,))  # compared with what is expected

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-
-from experiments import page, provenance, record, report
-from experiments.page import Section
+from experiments import comparison, record
+from experiments.comparison import Comparison
 
 COLUMNS = ("row", "package", "expected", "seen", "losses", "weights", "verdict")
 TITLE = "The largest difference of a loss, with its epoch, and of a weight"
@@ -25,12 +23,6 @@ class Finding(NamedTuple):
     loss_E: tuple[float, ...]  # largest difference of each epoch's two losses, NaN where none was trained
     weight: float  # largest difference
     verdict: str  # agrees, disagrees, not checked
-
-
-def say(out: Console, findings: Sequence[Finding]) -> None:
-    """The table, and what it came to."""
-    out.print(report.table(TITLE, COLUMNS, map(in_words, findings)))
-    out.print(summary(findings), style="bold", markup=False)
 
 
 def largest(f: Finding) -> tuple[float, int]:
@@ -57,7 +49,15 @@ def summary(findings: Sequence[Finding]) -> str:
     return f"Of {len(findings)} rows: {', '.join(counts)}.{most}" + f" {versions}." * bool(versions)
 
 
-def write(folder: Path, findings: Sequence[Finding]) -> None:
+def compared(findings: Sequence[Finding]) -> Comparison:
+    """The rows, and what they came to."""
+    question = "Do the real packages do what the presets say of them?"
+    return Comparison(
+        question, summary(findings), [], "Row by row", TITLE, COLUMNS, list(map(in_words, findings))
+    )
+
+
+def write(folder: Path, findings: Sequence[Finding], told: Comparison) -> None:
     """results.csv, agreement.csv with every epoch, table.md and the page."""
     rows = []
     for f in findings:
@@ -73,20 +73,5 @@ def write(folder: Path, findings: Sequence[Finding]) -> None:
             for e, difference in enumerate(f.loss_E)
         ],
     )
-    cells = list(map(in_words, findings))
-    lines = [summary(findings), "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    lines += [f"| {' | '.join(row)} |" for row in cells]
-    (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    stored, environment = (record.read_json(folder / f"{name}.json") for name in ("config", "env"))
     files = {"results.csv": "a row a line of the table", "agreement.csv": "every epoch"}
-    sections = [
-        Section(
-            "Do the real packages do what the presets say of them?",
-            page.paragraph(summary(findings), lead=True),
-        ),
-        Section("Row by row", page.table(COLUMNS, cells, TITLE)),
-        Section("Configuration and versions", provenance.configuration(stored, environment)),
-        Section("How to get this again", page.commands([stored["command"]])),
-        Section("Raw files", page.files(files.items())),
-    ]
-    page.write(folder, sections)
+    comparison.write(folder, told, files | {"data.npz": "what all train on"})

@@ -1,15 +1,11 @@
-"""The real scikit-learn, told what to do by a file: run by a Python that has it, which need not have this package.
+"""The real scikit-learn, told rows by a file: see conformance_loop.py.
 
-    python conformance_sklearn.py data.npz told.json said.json
-
-As conformance_keras.py. First weights and orders are scikit-learn's own, from `random_state`.
+First weights and orders are scikit-learn's own, from `random_state`.
 """
 
-import importlib.util
-import json
-import sys
-from pathlib import Path
 from typing import Any
+
+from conformance_loop import run
 
 
 def train(told: dict[str, Any], data: Any, common: dict[str, Any]) -> dict[str, Any]:
@@ -39,19 +35,5 @@ def train(told: dict[str, Any], data: Any, common: dict[str, Any]) -> dict[str, 
     return {"log": log, "weights": weights}
 
 
-def main(data: str, told: str, said: str) -> None:
-    """All rows."""
-    if importlib.util.find_spec("sklearn") is None:
-        answer: dict[str, Any] = {"why_not": "scikit-learn is not installed"}
-    else:
-        import numpy as np
-        import sklearn  # pyright: ignore[reportMissingImports]
-
-        asked, arrays = json.loads(Path(told).read_text(encoding="utf-8")), dict(np.load(data))
-        rows = {row: train(what, arrays, asked["common"]) for row, what in asked["rows"].items()}
-        answer = {"version": f"scikit-learn {sklearn.__version__}", "rows": rows}
-    Path(said).write_text(json.dumps(answer), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(train, "sklearn")

@@ -1,16 +1,12 @@
-"""The real skorch, told what to do by a file: run by a Python that has it, which need not have this package.
+"""The real skorch, told rows by a file: see conformance_loop.py.
 
-    python conformance_skorch.py data.npz told.json said.json
-
-As conformance_keras.py. Each module that skorch makes takes the next of the given draws for its weights.
+Each module that skorch makes takes the next of the given draws for its weights.
 """
 
-import importlib.util
 import itertools
-import json
-import sys
-from pathlib import Path
 from typing import Any
+
+from conformance_loop import run
 
 
 def train(told: dict[str, Any], data: Any, common: dict[str, Any]) -> dict[str, Any]:
@@ -21,6 +17,7 @@ def train(told: dict[str, Any], data: Any, common: dict[str, Any]) -> dict[str, 
     from skorch.helper import predefined_split  # pyright: ignore[reportMissingImports]
     from torch import nn  # pyright: ignore[reportMissingImports]
 
+    torch.set_num_threads(1)
     x, xv = (torch.from_numpy(data[name]).flatten(1).double() for name in ("X", "Xv"))
     y, yv = (torch.from_numpy(data[name]).double() for name in ("y", "yv"))
     epochs, every, numbers = common["epochs"], told["every"], itertools.count()
@@ -51,23 +48,5 @@ def train(told: dict[str, Any], data: Any, common: dict[str, Any]) -> dict[str, 
     return {"log": log, "weights": weights}
 
 
-def main(data: str, told: str, said: str) -> None:
-    """All rows."""
-    missing = [name for name in ("skorch", "torch") if importlib.util.find_spec(name) is None]
-    if missing:
-        answer: dict[str, Any] = {"why_not": f"{missing[0]} is not installed"}
-    else:
-        import numpy as np
-        import skorch  # pyright: ignore[reportMissingImports]
-        import torch  # pyright: ignore[reportMissingImports]
-
-        torch.set_num_threads(1)
-        asked, arrays = json.loads(Path(told).read_text(encoding="utf-8")), dict(np.load(data))
-        rows = {row: train(what, arrays, asked["common"]) for row, what in asked["rows"].items()}
-        version = f"skorch {skorch.__version__}, torch {torch.__version__}"
-        answer = {"version": version, "rows": rows}
-    Path(said).write_text(json.dumps(answer), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run(train, "skorch", "torch")

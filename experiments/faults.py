@@ -9,7 +9,6 @@ file, and read as what they are not; files that mean harm are read. Runtime: abo
 """
 
 import random
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -72,28 +71,22 @@ def prepare(config: Config) -> Plan:
     seed = random.randrange(2**31) if config.seed is None else config.seed
     (folder / "runs").mkdir()
     (run,) = faults_run.prepare(faults_run.Config(out=str(folder / "runs" / "plan")))
-    stored = {"experiment": EXPERIMENT, "command": record.command(EXPERIMENT), "seed": seed}
-    record.write_json(folder / "config.json", stored | {"config": asdict(config), "run": asdict(run.config)})
-    record.write_json(folder / "env.json", record.environment())
+    record.decide(folder, EXPERIMENT, config, {"seed": seed, "run": asdict(run.config)})
     return Plan(config, seed, folder, run)
 
 
 def execute(plan: Plan) -> list[Row]:
     """Do every fault, then write and print."""
-    began, out = time.monotonic(), report.console()
-    record.write_status(plan.folder, "running")
-    out.print(
-        f"seed {plan.seed}; {'about 15 minutes' if plan.config.full else 'about a minute'} on two cores."
-    )
-    out.print(f"Results: {plan.folder}", markup=False, soft_wrap=True)
-    rows = _rows(plan)
-    record.write_csv(plan.folder / "results.csv", [row._asdict() for row in rows])
-    (plan.folder / "table.md").write_text(markdown(rows), encoding="utf-8")
-    page.write(plan.folder, sections(rows))
-    out.print(table(rows))
-    seconds = time.monotonic() - began
-    record.write_status(plan.folder, "finished", seconds=round(seconds, 1))
-    out.print(f"{seconds:.0f} s. Table, logs and runs: {plan.folder}", markup=False, soft_wrap=True)
+    with report.running(plan.folder, "Table, logs and runs") as out:
+        out.print(
+            f"seed {plan.seed}; {'about 15 minutes' if plan.config.full else 'about a minute'} on two cores."
+        )
+        out.print(f"Results: {plan.folder}", markup=False, soft_wrap=True)
+        rows = _rows(plan)
+        record.write_csv(plan.folder / "results.csv", [row._asdict() for row in rows])
+        (plan.folder / "table.md").write_text(markdown(rows), encoding="utf-8")
+        page.write(plan.folder, sections(rows))
+        out.print(table(rows))
     return rows
 
 
@@ -124,12 +117,8 @@ def table(rows: Sequence[Row]) -> Table:
 
 def markdown(rows: Sequence[Row]) -> str:
     """The table for a page."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    lines += [
-        f"| {row.fault} | {row.expected} | {'' if row.held else '**Not reached:** '}{row.seen} |"
-        for row in rows
-    ]
-    return "\n".join(lines) + "\n"
+    cells = [(row.fault, row.expected, "**Not reached:** " * (not row.held) + row.seen) for row in rows]
+    return report.markdown(COLUMNS, cells)
 
 
 def sections(rows: Sequence[Row]) -> list[page.Section]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments import command_line, identity_report, record, report
+from experiments import command_line, identity_report, report
 from experiments import identity_away as away
 from experiments.identity_compare import First, Result, difference, everything, first_apart, first_seen
 from experiments.identity_compare import trained as of_first
@@ -28,20 +28,17 @@ from experiments.source import open_source
 
 def execute(plan: Plan) -> list[Result]:
     """Compare, write and print: a result a cell, in the order of the plan."""
-    began, out = time.monotonic(), report.console()
-    record.write_status(plan.folder, "running")
-    identity_report.say_plan(out, plan)
-    results = _all(plan, out, began)
-    identity_report.write(plan, results)
-    identity_report.say(out, plan, results)
-    seconds = time.monotonic() - began
-    record.write_status(plan.folder, "finished", seconds=round(seconds, 1))
-    out.print(f"{seconds:.0f} s. Table, figure and page: {plan.folder}")
+    with report.running(plan.folder, "Table, figure and page") as out:
+        identity_report.say_plan(out, plan)
+        results = _all(plan, out)
+        identity_report.write(plan, results)
+        identity_report.say(out, plan, results)
     return results
 
 
-def _all(plan: Plan, out: Console, began: float) -> list[Result]:
+def _all(plan: Plan, out: Console) -> list[Result]:
     """An optimizer at a time in each of two processes, which ends with it: so many compiled programs fill a memory."""
+    began = time.monotonic()
     results: list[Result] = []
     groups = [[c for c in plan.cells if c.optimizer == name] for name in CHOSEN]
     groups.sort(key=lambda cells: all(c.lowering not in LAYOUTS for c in cells))  # the longest first

@@ -115,12 +115,6 @@ def prepare(config: Config) -> Plan:
         "data": source.digest,
         "cells": [cell._asdict() | {"expected": expectation(cell, setting.lr)} for cell in cells],
     }
-    stored = {
-        "experiment": EXPERIMENT,
-        "command": record.command(EXPERIMENT),
-        "config": dataclasses.asdict(config),
-        "setting": dataclasses.asdict(setting),
-    }
-    record.write_json(plan.folder / "config.json", stored | decided | {"hash": record.digest(decided)})
-    record.write_json(plan.folder / "env.json", record.environment())
+    facts = {"setting": dataclasses.asdict(setting), **decided, "hash": record.digest(decided)}
+    record.decide(plan.folder, EXPERIMENT, config, facts)
     return plan

@@ -22,7 +22,7 @@ COLUMNS = (
     "held",
 )
 MANY = 60  # cells beyond which only those that tell something are printed
-FILES = provenance.FILES | {
+FILES = {
     "results.csv": "a row a cell: what was found, and what was expected",
     "table.md": "the table as Markdown",
     "cells": "what each cell saved",
@@ -123,9 +123,8 @@ def write(plan: Plan, results: Sequence[Result]) -> None:
     """results.csv, table.md, figure and page."""
     stored, environment = (record.read_json(plan.folder / f"{name}.json") for name in ("config", "env"))
     record.write_csv(plan.folder / "results.csv", [_record(plan, stored["hash"], r) for r in results])
-    lines = [answer(results), "", f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    lines += [f"| {' | '.join(row)} |" for row in rows(plan, results)]
-    (plan.folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    text = f"{answer(results)}\n\n{report.markdown(COLUMNS, rows(plan, results))}"
+    (plan.folder / "table.md").write_text(text, encoding="utf-8")
     identity_figure.draw(plan, results, stored["command"])
     page.write(plan.folder, _sections(plan, results, stored, environment))
 
@@ -159,7 +158,6 @@ def _sections(plan: Plan, results: Sequence[Result], stored: dict, environment: 
         "of one fit. Right: the largest difference of a weight from the run scan, with its bound.",
     )
     title = "A row a training. ulp: representable numbers between two. ≤: seen at the end of a fit or an epoch only."
-    files = sorted(p.name for p in plan.folder.iterdir() if p.suffix != ".part" and p.name != "report.html")
     return [
         Section(
             "Is a training the same to the last bit, however it is cut, carried and compiled?",
@@ -176,5 +174,5 @@ def _sections(plan: Plan, results: Sequence[Result], stored: dict, environment: 
             ),
         ),
         Section("How to get this again", page.commands([stored["command"]])),
-        Section("Raw files", page.files((name, FILES.get(name, "")) for name in files)),
+        Section("Raw files", provenance.raw_files(plan.folder, FILES)),
     ]

@@ -12,7 +12,6 @@ milliseconds, and seconds where compile is called again.
 """
 
 import dataclasses
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from rich.console import Console
 
 from experiments import (
     command_line,
+    comparison,
     overhead_ours,
     overhead_report,
     peers,
@@ -37,6 +37,7 @@ from experiments import (
 from experiments import workload as W
 from experiments.overhead_ours import Timed
 from experiments.overhead_report import OURS, Row
+from experiments.plan import unless_asked
 from lstm_sched.names import check_name
 
 EXPERIMENT = "overhead"
@@ -82,37 +83,28 @@ def prepare(config: Config) -> Plan:
         raise ValueError(f"steps: {config.steps}; allowed: one number or more, each 1 or more")
     if config.repetitions < 1:
         raise ValueError(f"repetitions: {config.repetitions}; allowed: 1 or more")
-    if config.python is not None and not Path(config.python).is_file():
-        raise ValueError(f"python: {config.python} is no file; allowed: the path of a Python")
+    peers.check_python("python", config.python)
     if config.quick:
-        fewer = {k: v for k, v in QUICK.items() if getattr(config, k) == getattr(Config, k)}
-        config = dataclasses.replace(config, **fewer)
+        config = unless_asked(config, QUICK)
     config = dataclasses.replace(config, steps=tuple(sorted(set(config.steps))))
     jax.config.update("jax_platforms", "cpu")
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT))
-    stored = {
-        "experiment": EXPERIMENT,
-        "command": record.command(EXPERIMENT),
-        "config": dataclasses.asdict(config),
+    facts = {
         "shape": W.Shape()._asdict(),
         "epochs in one call": {s: [epochs_of(s, True), epochs_of(s, False)] for s in config.steps},
     }
-    record.write_json(plan.folder / "config.json", stored)
-    record.write_json(plan.folder / "env.json", record.environment())
+    record.decide(plan.folder, EXPERIMENT, config, facts)
     return plan
 
 
 def execute(plan: Plan) -> list[Row]:
     """Measure, compare, write and print."""
-    began, out = time.monotonic(), report.console()
-    record.write_status(plan.folder, "running")
-    out.print(f"epochs of {', '.join(map(str, plan.config.steps))} steps. Ctrl-C stops it.", markup=False)
-    rows, missing = measure(plan, out)
-    overhead_report.write(plan.folder, rows, missing)
-    seconds = time.monotonic() - began
-    record.write_status(plan.folder, "finished", seconds=round(seconds, 1))
-    out.print(f"{seconds:.0f} s. Table, figure and page: {plan.folder}", markup=False)
-    overhead_report.say(out, rows, missing)
+    with report.running(plan.folder, "Table, figure and page") as out:
+        out.print(f"epochs of {', '.join(map(str, plan.config.steps))} steps. Ctrl-C stops it.", markup=False)
+        rows, missing = measure(plan, out)
+        told = overhead_report.compared(rows, missing)
+        overhead_report.write(plan.folder, rows, told)
+    comparison.say(out, told)
     return rows
 
 
@@ -175,7 +167,6 @@ def _execute(plan: Plan) -> None:
     try:
         execute(plan)
     except peers.Lost as e:
-        record.write_status(plan.folder, "failed")
         raise training.Refused(str(e), code=1) from e
 
 

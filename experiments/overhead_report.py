@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
 
-from experiments import overhead_figure, page, provenance, record, report, timing
-from experiments.page import Section
+from experiments import comparison, overhead_figure, record, timing
+from experiments.comparison import Comparison
 from experiments.timing import Spread
 
 OURS = "ours"
@@ -128,53 +127,24 @@ def last_line(found: Sequence[Cost]) -> str:
     return f"ours: a boundary that drops everything, as a share of an epoch of {near.steps} steps: {percent}"
 
 
-def verdict(rows: Sequence[Row], missing: dict[str, str]) -> list[str]:
-    """What is not there, and whether all trained the same."""
-    wrong = disagreeing(rows)
-    told = [f"{name}: not measured ({why})" for name, why in missing.items()]
-    return [*told, f"OTHER LOSSES: {'; '.join(wrong)}" if wrong else f"All reach the same loss, to {SAME:g}."]
-
-
-def say(out: Console, rows: Sequence[Row], missing: dict[str, str]) -> None:
-    """The table, what is missing, and the one figure."""
+def compared(rows: Sequence[Row], missing: dict[str, str]) -> Comparison:
+    """What a call costs, what is not there, and whether all trained the same."""
     found = costs(rows)
-    out.print(
-        report.table(
-            "What a call, or a boundary, adds: the median, and the quartiles around it", COLUMNS, cells(found)
-        )
-    )
-    for line in verdict(rows, missing):
-        out.print(line, markup=False)
-    out.print(last_line(found), style="bold", markup=False)
-
-
-def write(folder: Path, rows: Sequence[Row], missing: dict[str, str]) -> None:
-    """results.csv, table.md, figure and page."""
-    found, stored = costs(rows), record.read_json(folder / "config.json")
-    record.write_csv(folder / "results.csv", [r._asdict() for r in rows])
-    told = cells(found)
-    lines = [last_line(found), "", *verdict(rows, missing), "", f"| {' | '.join(COLUMNS)} |"]
-    lines += ["|---" * len(COLUMNS) + "|", *(f"| {' | '.join(row)} |" for row in told)]
-    (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    overhead_figure.draw(folder, found, MATTERS, stored["command"])
-    files = {"results.csv": "a row a repetition of an arm", "table.md": "the table as Markdown"}
-    picture = page.figure(
-        (folder / "figure.svg").read_text(encoding="utf-8"),
+    return Comparison(
+        "What does a call of fit cost, beside the epoch that it trains?",
+        last_line(found),
+        comparison.notes(missing, disagreeing(rows), SAME),
+        "Every length of an epoch",
+        "What a call, or a boundary, adds: the median, and the quartiles around it",
+        COLUMNS,
+        cells(found),
         "Left: what a call adds against the steps of an epoch. Right: the same as a share of the epoch.",
     )
-    sections = [
-        Section(
-            "What does a call of fit cost, beside the epoch that it trains?",
-            page.paragraph(last_line(found), lead=True)
-            + "".join(map(page.paragraph, verdict(rows, missing))),
-        ),
-        Section("The picture", picture),
-        Section("Every length of an epoch", page.table(COLUMNS, told, "Median [quartiles] over repetitions")),
-        Section(
-            "Configuration and versions",
-            provenance.configuration(stored, record.read_json(folder / "env.json")),
-        ),
-        Section("How to get this again", page.commands([stored["command"]])),
-        Section("Raw files", page.files(files.items())),
-    ]
-    page.write(folder, sections)
+
+
+def write(folder: Path, rows: Sequence[Row], told: Comparison) -> None:
+    """results.csv, table.md, figure and page."""
+    record.write_csv(folder / "results.csv", [r._asdict() for r in rows])
+    command = record.read_json(folder / "config.json")["command"]
+    overhead_figure.draw(folder, costs(rows), MATTERS, command)
+    comparison.write(folder, told, {"results.csv": "a row a repetition of an arm"})

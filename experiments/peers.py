@@ -42,6 +42,12 @@ PEERS = {
 }
 
 
+def check_python(field: str, python: str | None) -> None:
+    """ValueError where the field names a Python that is no file; None, for this one, is allowed."""
+    if python is not None and not Path(python).is_file():
+        raise ValueError(f"{field}: {python} is no file; allowed: the path of a Python")
+
+
 class Lost(Exception):
     """A package's process ended, or did not answer."""
 

@@ -1,13 +1,12 @@
 """Keras as it is used, told by lines what to train (peers_loop.py): `KERAS_BACKEND=tensorflow python peers_keras.py`"""
 
 import functools
-import importlib.util
 import os
 import time
 from typing import Any
 
 import numpy as np
-from peers_loop import serve  # beside this file: the Python that runs it need not have the package
+from peers_loop import introduce, serve  # beside this file: the Python that runs it need not have the package
 
 
 @functools.cache
@@ -73,16 +72,5 @@ def train(told: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": seconds, "loss": losses}
 
 
-def main() -> None:
-    backend = os.environ["KERAS_BACKEND"]
-    missing = [name for name in ("keras", backend) if importlib.util.find_spec(name) is None]
-    if missing:
-        return serve({"why_not": f"{', '.join(missing)}: not installed"}, train)
-    import keras  # pyright: ignore[reportMissingImports]
-
-    other = importlib.import_module(backend).__version__
-    return serve({"version": f"keras {keras.__version__}, {backend} {other}"}, train)
-
-
 if __name__ == "__main__":
-    main()
+    serve(introduce("keras", os.environ["KERAS_BACKEND"]), train)

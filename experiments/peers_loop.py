@@ -7,6 +7,8 @@ one_call    all epochs in one call        calls    a call for each
 recompile   each after a new optimizer    scratch  each from a new network with the first weights, and a new optimizer
 """
 
+import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -16,6 +18,15 @@ from typing import Any
 ARMS = ("one_call", "calls", "recompile", "scratch")
 if cores := os.environ.get("PEER_CORES"):  # before a package is imported and starts its threads
     os.sched_setaffinity(0, map(int, cores.split(",")))
+
+
+def introduce(*packages: str) -> dict[str, str]:
+    """{"version"} of them all; {"why_not"} where one is not installed."""
+    for name in packages:
+        if importlib.util.find_spec(name) is None:
+            return {"why_not": f"{name} is not installed"}
+    said = (f"{name} {importlib.import_module(name).__version__}" for name in packages)
+    return {"version": ", ".join(said)}
 
 
 def serve(said: dict[str, Any], train: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

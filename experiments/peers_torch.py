@@ -2,13 +2,12 @@
 (peers_loop.py). Beside the form, eager or compiled, the number of threads; 0 is its own choice."""
 
 import functools
-import importlib.util
 import sys
 import time
 from typing import Any
 
 import numpy as np
-from peers_loop import serve  # beside this file: the Python that runs it need not have the package
+from peers_loop import introduce, serve  # beside this file: the Python that runs it need not have the package
 
 FORM, THREADS = (sys.argv[1], int(sys.argv[2])) if len(sys.argv) == 3 else ("eager", 0)
 
@@ -20,41 +19,19 @@ def tensors(path: str) -> dict[str, Any]:
     return {name: torch.from_numpy(array) for name, array in np.load(path).items()}
 
 
-def network(path: str, hidden: int, member: int) -> Any:
-    """nn.LSTM and nn.Linear with a member's weights. PyTorch has two biases; the second is frozen at zero, so that the
-    sum moves as in the other packages."""
-    import torch  # pyright: ignore[reportMissingImports]
-    from torch import nn  # pyright: ignore[reportMissingImports]
+def network(path: str, member: int) -> Any:
+    """With a member's weights; the second bias is frozen, so that the sum of both moves as in the other packages."""
+    import torch_network
 
-    told = tensors(path)
-    model = nn.ModuleDict(
-        {"lstm": nn.LSTM(told["X"].shape[2], hidden, batch_first=True), "head": nn.Linear(hidden, 1)}
-    )
-    kernel_FG, recurrent_HG, bias_G, kernel_HO, bias_O = (told[f"weights_{n}"][member] for n in range(5))
-    model.load_state_dict(
-        {
-            "lstm.weight_ih_l0": kernel_FG.T,
-            "lstm.weight_hh_l0": recurrent_HG.T,
-            "lstm.bias_ih_l0": bias_G,
-            "lstm.bias_hh_l0": torch.zeros_like(bias_G),
-            "head.weight": kernel_HO.T,
-            "head.bias": bias_O,
-        }
-    )
+    model = torch_network.network([tensors(path)[f"weights_{n}"][member] for n in range(5)])
     model["lstm"].bias_hh_l0.requires_grad_(False)
     return model
-
-
-def loss_of(model: Any, x: Any, y: Any) -> Any:
-    from torch import nn  # pyright: ignore[reportMissingImports]
-
-    outputs, _ = model["lstm"](x)
-    return nn.functional.mse_loss(model["head"](outputs[:, -1]), y)
 
 
 @functools.cache
 def compiled() -> Any:
     import torch  # pyright: ignore[reportMissingImports]
+    from torch_network import loss_of
 
     return torch.compile(loss_of) if FORM == "compiled" else loss_of
 
@@ -84,13 +61,13 @@ def train(told: dict[str, Any]) -> dict[str, Any]:
     """Each member in turn."""
     seconds, losses = 0.0, []
     for member, rate in told["members"]:
-        model = network(told["data"], told["hidden"], member)
+        model = network(told["data"], member)
         optimizer = adam(model, rate)
         began, loss = time.perf_counter(), float("nan")
         whole = told["arm"] == "one_call"
         for call in range(1 if whole else told["epochs"]):
             if told["arm"] == "scratch" and call:
-                model = network(told["data"], told["hidden"], member)
+                model = network(told["data"], member)
             if told["arm"] in ("recompile", "scratch"):
                 optimizer = adam(model, rate)
             loss = fit(model, optimizer, told, told["epochs"] if whole else 1)
@@ -100,13 +77,14 @@ def train(told: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    if importlib.util.find_spec("torch") is None:
-        return serve({"why_not": "torch: not installed"}, train)
-    import torch  # pyright: ignore[reportMissingImports]
+    said = introduce("torch")
+    if "version" in said:
+        import torch  # pyright: ignore[reportMissingImports]
 
-    if THREADS:
-        torch.set_num_threads(THREADS)
-    return serve({"version": f"torch {torch.__version__}, {torch.get_num_threads()} threads"}, train)
+        if THREADS:
+            torch.set_num_threads(THREADS)
+        said["version"] += f", {torch.get_num_threads()} threads"
+    serve(said, train)
 
 
 if __name__ == "__main__":

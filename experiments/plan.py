@@ -109,15 +109,11 @@ def _resumed(experiment: Experiment, config: Setting, given: Series | None) -> l
 
 
 def _write_decisions(experiment: Experiment, plan: Plan) -> None:
-    decided = decisions(plan) | {"data": plan.source.digest, "config": _of_substance(plan.config)}
-    stored = {
-        "experiment": experiment.name,
-        "command": record.command(experiment.name),
-        "config": dataclasses.asdict(plan.config),
-        "data": {"digest": plan.source.digest, "understood": plan.source.understood},
-    }
-    record.write_json(plan.folder / "config.json", decided | stored | {"hash": record.digest(decided)})
-    record.write_json(plan.folder / "env.json", record.environment())
+    decided = decisions(plan)
+    substance = decided | {"data": plan.source.digest, "config": _of_substance(plan.config)}
+    data = {"digest": plan.source.digest, "understood": plan.source.understood}
+    facts = decided | {"data": data, "hash": record.digest(substance)}
+    record.decide(plan.folder, experiment.name, plan.config, facts)
 
 
 def _of_substance(config: Setting) -> dict[str, Any]:

@@ -21,6 +21,8 @@ FILES = {
     "figure.svg": "the first picture of this page",
     "figure.png": "the same in pixels",
     "checkpoint": "what --resume continues from",
+    "resumed.jsonl": "a row for each time that it did: from which epoch, under which versions",
+    "peers.log": "what other packages printed",
 }
 
 
@@ -97,7 +99,8 @@ def again(folder: Path, stored: Mapping[str, Any], environment: Mapping[str, Any
     )
 
 
-def raw_files(folder: Path) -> str:
-    """What lies beside the page."""
+def raw_files(folder: Path, more: dict[str, str] | None = None) -> str:
+    """What lies beside the page; `more` says what those are that only this experiment writes, or writes otherwise."""
+    known = FILES | (more or {})
     names = sorted(p.name for p in folder.iterdir() if p.suffix != ".part" and p.name != "report.html")
-    return page.files((name, FILES.get(name, "")) for name in names)
+    return page.files((name, known.get(name, "")) for name in names)

@@ -2,7 +2,7 @@
 
 config.json    the whole configuration, what was decided before the first step, and the command
 env.json       versions, devices, flags, state of the source
-status.json    running, interrupted or finished; seconds spent on what
+status.json    running, interrupted, failed or finished; seconds spent on what
 metrics.jsonl  a row for each epoch of each training: the raw curves
 results.csv    a row for each training: what is compared
 effects.csv    a row for each arm and metric: what is concluded
@@ -15,6 +15,7 @@ lock.part      who works in the folder, while somebody does
 
 import contextlib
 import csv
+import dataclasses
 import hashlib
 import json
 import math
@@ -116,6 +117,13 @@ def _git(*words: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
+
+
+def decide(folder: Path, experiment: str, config: Any, facts: dict[str, Any]) -> None:
+    """config.json and env.json: the command, the configuration (a dataclass), and what else is decided."""
+    asked = {"experiment": experiment, "command": command(experiment), "config": dataclasses.asdict(config)}
+    write_json(folder / "config.json", asked | facts)
+    write_json(folder / "env.json", environment())
 
 
 def write_status(folder: Path, state: str, **facts: Any) -> None:

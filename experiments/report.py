@@ -1,6 +1,8 @@
 """What a run says to a person: the data, the plan and its time, then the answer in words and tables."""
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from experiments import arms as A
+from experiments import record
 from experiments.outcome import METRICS, Results, log_loss
 from experiments.setting import Setting
 from experiments.source import Source
@@ -26,6 +29,22 @@ def console() -> Console:
     return here if here.is_terminal else Console(highlight=False, width=NARROWEST)
 
 
+@contextlib.contextmanager
+def running(folder: Path, left: str) -> Iterator[Console]:
+    """The terminal while a run lasts whose status is noted: an error makes it `failed`. At the end its seconds are
+    printed, and that the folder has what is `left` there."""
+    began, out = time.monotonic(), console()
+    record.write_status(folder, "running")
+    try:
+        yield out
+    except Exception:
+        record.write_status(folder, "failed")
+        raise
+    seconds = time.monotonic() - began
+    record.write_status(folder, "finished", seconds=round(seconds, 1))
+    out.print(f"{seconds:.0f} s. {left}: {folder}", markup=False, soft_wrap=True)
+
+
 def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
@@ -37,6 +56,12 @@ def table(title: str, columns: Iterable[str | Column], rows: Iterable[Sequence[s
     for row in rows:
         made.add_row(*row)
     return made
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """The same for a page in Markdown."""
+    head = f"| {' | '.join(columns)} |\n" + "|---" * len(columns) + "|\n"
+    return head + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def say_data(out: Console, setting: Setting, source: Source) -> None:
@@ -119,10 +144,9 @@ def effect_table(arms: Sequence[A.Arm], results: Results) -> Table:
 
 def write_markdown(folder: Path, setting: Setting, arms: Sequence[A.Arm], results: Results) -> None:
     """table.md: the answer and the effects, for a page."""
-    lines = [answer(arms, results, setting.window), "", f"{effect_title(arms, results)}:", ""]
-    lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    lines += [f"| {' | '.join(row)} |" for row in effect_rows(arms, results)]
-    (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    said = f"{answer(arms, results, setting.window)}\n\n{effect_title(arms, results)}:\n\n"
+    text = said + markdown(COLUMNS, effect_rows(arms, results))
+    (folder / "table.md").write_text(text, encoding="utf-8")
 
 
 def baseline_table(setting: Setting, results: Results) -> Table:

@@ -11,31 +11,27 @@ own, all train the same windows from the same weights and must reach the same lo
 Runtime: about 15 minutes on two cores. Expected: ours takes 0.6 to 0.8 of the time of Flax's own cell scanned.
 """
 
-import time
-
-from experiments import command_line, record, report, throughput_report, throughput_runs
+from experiments import command_line, comparison, report, throughput_report, throughput_runs
 from experiments import throughput_plan as P
 from experiments.throughput_plan import EXPERIMENT, Config, Plan, Timed, prepare
 
 
 def execute(plan: Plan) -> list[Timed]:
     """Measure, compare, write and print."""
-    began, out, config = time.monotonic(), report.console(), plan.config
-    record.write_status(plan.folder, "running")
-    out.print(f"{len(plan.cores)} cores. Ctrl-C stops it. Results: {plan.folder}", markup=False)
+    config = plan.config
     missing = {name: "not asked" for name in P.ASKED if name not in config.peers}
     rows: list[Timed] = []
-    for name in config.shapes:
-        rows += throughput_runs.timed(plan, P.ones(plan, name), out, missing)
-    rows += throughput_runs.timed(plan, P.many(plan, throughput_report.fastest(rows)), out, missing)
-    for axis in () if config.quick else P.GROWTH:
-        rows += throughput_runs.timed(plan, P.growth(plan, axis), out, missing)
-    rows += throughput_runs.timed(plan, P.limit(plan), out, missing)
-    throughput_report.write(plan.folder, rows, missing)
-    seconds = time.monotonic() - began
-    record.write_status(plan.folder, "finished", seconds=round(seconds, 1))
-    out.print(f"{seconds:.0f} s. Table, figure and page: {plan.folder}", markup=False)
-    throughput_report.say(out, rows, missing)
+    with report.running(plan.folder, "Table, figure and page") as out:
+        out.print(f"{len(plan.cores)} cores. Ctrl-C stops it. Results: {plan.folder}", markup=False)
+        for name in config.shapes:
+            rows += throughput_runs.timed(plan, P.ones(plan, name), out, missing)
+        rows += throughput_runs.timed(plan, P.many(plan, throughput_report.fastest(rows)), out, missing)
+        for axis in () if config.quick else P.GROWTH:
+            rows += throughput_runs.timed(plan, P.growth(plan, axis), out, missing)
+        rows += throughput_runs.timed(plan, P.limit(plan), out, missing)
+        told = throughput_report.compared(rows, missing)
+        throughput_report.write(plan.folder, rows, told)
+    comparison.say(out, told)
     return rows
 
 

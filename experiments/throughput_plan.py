@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 
 from experiments import peers, record
+from experiments.plan import unless_asked
 from experiments.workload import Shape
 from lstm_sched.names import check_name
 
@@ -101,26 +102,16 @@ def prepare(config: Config) -> Plan:
     for field, least in (("epochs", 1), ("members", 2), ("repetitions", 1)):
         if getattr(config, field) < least:
             raise ValueError(f"{field}: {getattr(config, field)}; allowed: {least} or more")
-    if config.python is not None and not Path(config.python).is_file():
-        raise ValueError(f"python: {config.python} is no file; allowed: the path of a Python")
+    peers.check_python("python", config.python)
     if config.full:
         config = dataclasses.replace(config, shapes=tuple(SHAPES))
     if config.quick:
-        fewer = {k: v for k, v in QUICK.items() if getattr(config, k) == getattr(Config, k)}
-        config = dataclasses.replace(config, **fewer)
+        config = unless_asked(config, QUICK)
     jax.config.update("jax_platforms", "cpu")
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT), tuple(cores))
-    stored = {
-        "experiment": EXPERIMENT,
-        "command": record.command(EXPERIMENT),
-        "config": dataclasses.asdict(config),
-        "sizes": {name: SHAPES[name]._asdict() for name in config.shapes},
-        "rates": RATES,
-        "cores": plan.cores,
-    }
-    record.write_json(plan.folder / "config.json", stored)
-    record.write_json(plan.folder / "env.json", record.environment())
+    sizes = {name: SHAPES[name]._asdict() for name in config.shapes}
+    record.decide(plan.folder, EXPERIMENT, config, {"sizes": sizes, "rates": RATES, "cores": plan.cores})
     return plan
 
 

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
-from experiments import page, provenance, record, report, throughput_figure, timing
-from experiments.page import Section
+from experiments import comparison, record, throughput_figure, timing
+from experiments.comparison import Comparison
 from experiments.peers import EPOCH, OURS, OWN
 from experiments.throughput_plan import SHAPES, Timed, operations
 from experiments.timing import Spread
@@ -107,13 +106,6 @@ def limits(rows: Sequence[Timed]) -> list[str]:
     return [f"One core: {line}." for line in told]
 
 
-def notes(rows: Sequence[Timed], missing: dict[str, str]) -> list[str]:
-    """What is not there, whether all trained the same, and the limit."""
-    wrong = disagreeing(rows)
-    same = f"OTHER LOSSES: {'; '.join(wrong)}" if wrong else f"All reach the same loss, to {SAME:g}."
-    return [*(f"{name}: not measured ({why})" for name, why in missing.items()), same, *limits(rows)]
-
-
 def last_line(rows: Sequence[Timed]) -> str:
     """The one figure: the ratio to Flax's own cell scanned."""
     found = seconds(rows)
@@ -122,40 +114,22 @@ def last_line(rows: Sequence[Timed]) -> str:
     return f"One training, Flax's own cell scanned against ours: {ratio} the time"
 
 
-def say(out: Console, rows: Sequence[Timed], missing: dict[str, str]) -> None:
-    """The table, the notes, and the one figure."""
-    out.print(report.table(TITLE, COLUMNS, cells(rows)))
-    for line in notes(rows, missing):
-        out.print(line, markup=False)
-    out.print(last_line(rows), style="bold", markup=False)
-
-
-def write(folder: Path, rows: Sequence[Timed], missing: dict[str, str]) -> None:
-    """results.csv, table.md, figure and page."""
-    stored, told = record.read_json(folder / "config.json"), cells(rows)
-    record.write_csv(folder / "results.csv", [row._asdict() for row in rows])
-    lines = [last_line(rows), "", *(f"- {note}" for note in notes(rows, missing)), ""]
-    lines += [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
-    lines += [f"| {' | '.join(row)} |" for row in told]
-    (folder / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    throughput_figure.draw(folder, rows, stored["command"])
-    files = {"results.csv": "a row a repetition of a job", "table.md": "the table as Markdown"}
-    picture = page.figure(
-        (folder / "figure.svg").read_text(encoding="utf-8"),
+def compared(rows: Sequence[Timed], missing: dict[str, str]) -> Comparison:
+    """Times and ratios, what is not there, whether all trained the same, and the limit."""
+    return Comparison(
+        "How fast is a training, and how fast are many?",
+        last_line(rows),
+        comparison.notes(missing, disagreeing(rows), SAME) + limits(rows),
+        "Everything that was timed",
+        TITLE,
+        COLUMNS,
+        cells(rows),
         "Left: the time of one training and of many, by package. Right: the time of ours as one size grows.",
     )
-    sections = [
-        Section(
-            "How fast is a training, and how fast are many?",
-            page.paragraph(last_line(rows), lead=True) + "".join(map(page.paragraph, notes(rows, missing))),
-        ),
-        Section("The picture", picture),
-        Section("Everything that was timed", page.table(COLUMNS, told, TITLE)),
-        Section(
-            "Configuration and versions",
-            provenance.configuration(stored, record.read_json(folder / "env.json")),
-        ),
-        Section("How to get this again", page.commands([stored["command"]])),
-        Section("Raw files", page.files(files.items())),
-    ]
-    page.write(folder, sections)
+
+
+def write(folder: Path, rows: Sequence[Timed], told: Comparison) -> None:
+    """results.csv, table.md, figure and page."""
+    record.write_csv(folder / "results.csv", [row._asdict() for row in rows])
+    throughput_figure.draw(folder, rows, record.read_json(folder / "config.json")["command"])
+    comparison.write(folder, told, {"results.csv": "a row a repetition of a job"})

@@ -103,7 +103,8 @@ def member(
 ) -> Member:
     """A member whose policy, given a fraction a component, is spread over the leaves of the learner's state.
 
-    ValueError where `hp` lacks what the learner uses, or holds what it does not.
+    ValueError where `hp` lacks what the learner uses, or holds what it does not or what cannot be; where the origin's
+    weights are not of the learner's shapes.
     """
     uses = {
         "watch": learner.watched,
@@ -117,8 +118,23 @@ def member(
             raise ValueError(
                 f"hp.{name}: {value!r}; allowed: {'a value' if used else 'none'}, as the learner has it"
             )
+    if learner.averaged and not 0 <= hp.average <= 1:
+        raise ValueError(f"hp.average: {hp.average}; allowed: 0 to 1")
+    _check_weights(learner, origin)
     shapes = jax.eval_shape(partial(begin, learner), origin.key, origin.params)
     return Member(hp, spread(policy, shapes), when, origin, ends, within)
+
+
+def _check_weights(learner: Learner, origin: Origin) -> None:
+    """ValueError for weights that a boundary could not draw anew: layers of unequal sizes, or another network's."""
+    drawn, given = (
+        {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+        for params in (jax.eval_shape(learner.init, origin.key), origin.params)
+    )
+    for name in drawn | given:
+        has, allowed = given.get(name), drawn.get(name)
+        if has != allowed:
+            raise ValueError(f"origin.params{name}: shape {has}; allowed: {allowed}, as the learner has it")
 
 
 def start(learner: Learner, origin: Origin) -> Progress:

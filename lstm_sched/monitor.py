@@ -6,11 +6,13 @@ keep their memory in `state.monitor`, so a policy decides what a loop of fits ma
 Source: keras/src/callbacks/{early_stopping,reduce_lr_on_plateau,learning_rate_scheduler}.py, version 3.15.
 """
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
@@ -74,6 +76,11 @@ def scheduled(times_E: Any, plus_E: Any, epoch: Any, factor: Array) -> Array:
         jnp.asarray(a, factor.dtype).at[epoch].get(mode="fill", fill_value=jnp.nan) for a in (times_E, plus_E)
     )
     return times * factor + plus
+
+
+def epochs_of(rule: Partial) -> float:
+    """How many epochs a rate rule has rates for: as many as its tables, or any number."""
+    return np.shape(rule.args[0])[-1] if rule.func is scheduled else math.inf
 
 
 def validated(watch: Watch, epoch: Array) -> Array:

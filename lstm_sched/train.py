@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.tree_util import Partial
 
+from lstm_sched import monitor
 from lstm_sched.data import Data
 from lstm_sched.epochs import closed, cut_short, epoch, opened, update
 from lstm_sched.learner import Learner, Params, steps_per_epoch
@@ -104,6 +105,8 @@ def run(
         raise ValueError(f"steps: {learner.steps}; allowed: {allowed}")
     if end is None and table < epochs * steps:
         raise ValueError(f"rates_S: {table} steps; allowed: {epochs * steps} or more, {epochs} × {steps}")
+    if end is None and learner.watched and (known := monitor.epochs_of(member.hp.watch.rate)) < epochs:
+        raise ValueError(f"hp.watch.rate: a table of {known} epochs; allowed: {epochs} or more")
 
     def turn(progress, i):
         live = i < epochs if end is None else (i < epochs) & (progress.clock < end)

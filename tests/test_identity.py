@@ -210,7 +210,7 @@ def result(cell, bits=0, weight=0.0):
 
 @contextlib.contextmanager
 def trained(monkeypatch, found):
-    monkeypatch.setattr(identity, "_all", lambda plan, out, began: found(plan))
+    monkeypatch.setattr(identity, "_all", lambda plan, out: found(plan))
     yield
 
 

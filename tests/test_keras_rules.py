@@ -117,6 +117,13 @@ def test_a_rate_rule_is_one_number_an_epoch(make, name, value):
         make(value)
 
 
+@pytest.mark.parametrize("make", [K.compounding, K.absolute])
+def test_a_rate_rule_is_as_long_as_the_run(make):
+    with pytest.raises(ValueError, match="rate: a table of 2 epochs; allowed: 3 or more"):
+        K.watch(3, make([1, 1]))
+    assert K.watch(3, make([1, 1, 1, 1])).rate.args[0].shape == (4,)
+
+
 def test_every_rule_has_the_leaves_of_every_other_so_that_members_stack():
     def kinds(watch):
         return [(leaf.dtype, leaf.shape) for leaf in jax.tree.leaves(watch)]

@@ -7,7 +7,10 @@ import pytest
 import small
 
 from lstm_sched import keras_rules, rules
+from lstm_sched.interop import from_keras
+from lstm_sched.learner import lstm
 from lstm_sched.member import Carrying, Hyper, member, originate, start
+from lstm_sched.optimizers import keras_adam
 from lstm_sched.policies import CONTINUE
 from lstm_sched.state import begin
 
@@ -41,6 +44,26 @@ def test_hyper_parameters_are_those_that_the_learner_uses(name):
 
 def test_a_number_that_is_0_is_a_value():
     assert made(small.learner(averaged=True), average=0).hp.average == 0
+
+
+@pytest.mark.parametrize("average", [-0.1, 1.1, np.float64(np.nan), jnp.asarray(2.0)])
+def test_the_momentum_of_an_average_is_within_0_and_1(average):
+    with pytest.raises(ValueError, match=r"hp\.average: .*; allowed: 0 to 1"):
+        made(small.learner(averaged=True), average=average)
+
+
+def test_weights_that_a_boundary_could_not_draw_anew_are_refused_by_name_and_size():
+    """Layers of 3 and 4 units, as Keras may have them: they predict, but no learner has them."""
+    shapes = [(2, 12), (3, 12), (12,), (3, 16), (4, 16), (16,), (4, 1), (1,)]
+    unequal = from_keras([np.ones(shape, np.float32) for shape in shapes])
+    learner, rates = lstm(keras_adam, features=2, hidden=3, layers=2), Hyper(jnp.ones(9))
+    origin = originate(learner, 0)
+    message = r"params\['head'\]\['kernel'\]: shape \(4, 1\); allowed: \(3, 1\), as the learner has it"
+    with pytest.raises(ValueError, match=message):
+        member(learner, rates, CONTINUE, rules.never(3), origin._replace(params=unequal))
+    one_layer = {name: layer for name, layer in origin.params.items() if name != "lstm_1"}
+    with pytest.raises(ValueError, match=r"params\['lstm_1'\].*: shape None; allowed"):
+        member(learner, rates, CONTINUE, rules.never(3), origin._replace(params=one_layer))
 
 
 def test_the_policy_is_spread_over_the_leaves_of_the_learners_state():

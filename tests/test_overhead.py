@@ -145,10 +145,10 @@ def test_the_real_package_trains_what_ours_does(name, package, tmp_path):
 
 
 def test_a_package_that_does_not_answer_ends_the_command_in_a_sentence(tmp_path, monkeypatch):
-    def lost(plan):
+    def lost(plan, out):
         raise O.peers.Lost("PyTorch: no answer; killed")
 
-    monkeypatch.setattr(O, "execute", lost)
+    monkeypatch.setattr(O, "measure", lost)
     plan = O.prepare(O.Config(out=str(tmp_path / "run")))
     with pytest.raises(training.Refused, match="PyTorch: no answer; killed") as e:
         O._execute(plan)

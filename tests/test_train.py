@@ -237,6 +237,13 @@ def test_divergence_is_a_result():
     assert np.isfinite(jax.tree.leaves(progress.selected.params)[0]).all()
 
 
+def test_a_rate_rule_shorter_than_the_run_is_refused():
+    learner = small.learner(watched=True)
+    member = small.a_member(learner, DATA, epochs=3, watching=keras_rules.watch(2))
+    with pytest.raises(ValueError, match=r"hp\.watch\.rate: a table of 2 epochs; allowed: 3 or more"):
+        finish(learner, member, epochs=3)
+
+
 def test_a_table_shorter_than_the_run_is_refused_or_never_read():
     learner = small.learner()
     member = small.a_member(learner, DATA, epochs=2)
