@@ -9,7 +9,7 @@ re-building the optimizer, or dropping its moments, is not, and whether it helps
 
 import time
 
-from experiments import beside, command_line, figure, job, outcome, page, pooled, record, refit_page, report
+from experiments import beside, command_line, job, outcome, page, pooled, record, report
 from experiments.plan import Plan, job_folder
 from experiments.refit_plan import REFIT, Config, prepare
 from lstm_sched.series import Series
@@ -28,6 +28,8 @@ def execute_one(plan: Plan) -> outcome.Results:
     """Train all members, then compare, write and print."""
     began, console, config = time.monotonic(), report.console(), plan.config
     state_M, trained = job.train(plan, console)
+    from experiments import figure, refit_page  # no training waits for matplotlib
+
     results = outcome.conclude(config, plan.built, plan.arms, plan.folder, state_M)
     stored = record.read_json(plan.folder / "config.json")
     found = beside.beside(plan.arms, results, plan.source.period)

@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import stats
 
 DRAWS = 2**20  # block starts that are held at a time: bounds the memory whatever W and R are
 
@@ -89,7 +89,7 @@ def stratified_mean(
     _check_level(level)
     if not all(np.isfinite(d_N).all() for d_N in series):
         return math.nan, math.nan, math.nan
-    found = stats.bootstrap(
+    found = scipy.stats.bootstrap(
         series,
         _mean_of_means,
         n_resamples=replications,

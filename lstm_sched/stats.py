@@ -11,8 +11,8 @@ import math
 from typing import Literal, NamedTuple
 
 import numpy as np
+import scipy  # loads its parts when they are first used: no training waits for them
 from numpy.typing import ArrayLike
-from scipy import stats
 
 DELTA = math.log(1.01)  # margin: 1 % of the loss, never estimated from the runs it judges
 ALPHA = 0.05  # chance of any false claim in a family of comparisons
@@ -56,7 +56,7 @@ def interval(d_XN: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray, np.n
     d_XN = np.asarray(d_XN, np.float64)
     n = d_XN.shape[-1]
     mean_X = d_XN.mean(-1)
-    half_X = stats.t.ppf(1 - ALPHA / (2 * family), n - 1) * d_XN.std(-1, ddof=1) / math.sqrt(n)
+    half_X = scipy.stats.t.ppf(1 - ALPHA / (2 * family), n - 1) * d_XN.std(-1, ddof=1) / math.sqrt(n)
     return mean_X, mean_X - half_X, mean_X + half_X
 
 
@@ -97,7 +97,7 @@ def compare(
     elif n < MIN_SEEDS:
         qualifier = "too few seeds"
     elif (lost_N | lost_ref_N).any():
-        one_sided = stats.binomtest(max(worse, better), n, alternative="greater").pvalue
+        one_sided = scipy.stats.binomtest(max(worse, better), n, alternative="greater").pvalue
         if 2 * one_sided <= ALPHA / family:
             verdict = "worse" if worse > better else "better"
     else:
