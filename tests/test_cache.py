@@ -58,13 +58,24 @@ def test_the_switch_turns_it_off_and_a_relative_folder_is_refused():
         cache.folder(HOME | {cache.SWITCH: "no"})
 
 
-def test_in_tests_nothing_is_kept():
+@pytest.fixture
+def told_nothing():
+    """JAX as a user has it, who named no folder; the tests have one of their own (conftest.py)."""
+    own = jax.config.values["jax_compilation_cache_dir"]
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield
+    jax.config.update("jax_compilation_cache_dir", own)
+
+
+def test_in_tests_nothing_of_the_users_is_kept(told_nothing):
     cache.use()
     assert os.environ[cache.SWITCH] == cache.OFF
     assert jax.config.values["jax_compilation_cache_dir"] is None
 
 
-def test_a_folder_that_cannot_be_made_is_told_and_the_run_goes_on(tmp_path, monkeypatch, capsys):
+def test_a_folder_that_cannot_be_made_is_told_and_the_run_goes_on(
+    told_nothing, tmp_path, monkeypatch, capsys
+):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(cache.SWITCH, str(tmp_path / "file"))
     cache.use()
