@@ -1,6 +1,6 @@
 """What is compared: arms from the names that a user gives, which of them are one run, and the members they become."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -74,13 +74,10 @@ def parse(names: Sequence[str], setting: S.Setting, built: S.Built) -> tuple[lis
     every_one = tuple(names) == ("all",)
     arms: list[Arm] = []
     for name in allowed if every_one else names:
-        stem, at, n = name.partition("@")
-        check_name("arms", stem, [*allowed, "all"])
+        stem, own = split_name("arms", name, [*allowed, "all"])
         if stem == "all":
             raise ValueError(f"arms: {', '.join(names)}; all stands alone")
-        if at and not n.isdecimal():
-            raise ValueError(f"arms: {name!r}; allowed: a whole number of epochs after @")
-        every = int(n) if at else setting.every
+        every = setting.every if own is None else own
         S.check_every(f"arms: {name}", every, setting.epochs)
         if names.count(name) > 1:
             raise ValueError(f"arms: {name!r} is given twice; allowed: each arm once")
@@ -103,6 +100,15 @@ def parse(names: Sequence[str], setting: S.Setting, built: S.Built) -> tuple[lis
         if twin != arm.name and arm.name != REFERENCE:
             twins[arm.name] = twin
     return [arm for arm in arms if arm.name not in twins], twins
+
+
+def split_name(field: str, name: str, allowed: Iterable[str]) -> tuple[str, int | None]:
+    """What stands before @, and the epochs in each fit after it, if any. ValueError for another name or no number."""
+    stem, at, n = name.partition("@")
+    check_name(field, stem, allowed)
+    if at and not n.isdecimal():
+        raise ValueError(f"{field}: {name!r}; allowed: a whole number of epochs after @")
+    return stem, int(n) if at else None
 
 
 def _arm(name: str, stem: str, every: int, setting: S.Setting, built: S.Built) -> Arm:
