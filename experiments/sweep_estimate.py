@@ -1,0 +1,154 @@
+"""What a sweep will take: time and memory, measured on one training of a few groups before it starts.
+
+Measured in a process of its own on the cores of one worker, so that a configuration that does not fit ends neither the
+sweep nor leaves anything behind on an accelerator.
+"""
+
+import dataclasses
+import heapq
+import math
+import multiprocessing
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments import arms as A
+from experiments import setting as S
+from experiments import training
+from experiments.source import open_source
+from experiments.sweep_plan import Group, Task
+from lstm_sched import population
+
+MEASURED = 4  # groups: the others are extrapolated from the one nearest in work
+ASK = "import jax; print(jax.default_backend(), jax.device_count())"
+
+
+class Measured(NamedTuple):
+    """One training of a group, or as many as are batched."""
+
+    start: float  # seconds until there are data
+    compiled: float  # seconds
+    epoch: float  # seconds, of `together` trainings
+    together: int  # trainings at once
+    fixed: float  # bytes, whatever the number of trainings
+    each: float  # bytes more for each of them
+
+
+class Expected(NamedTuple):
+    """Of a group."""
+
+    seconds: float  # of one worker
+    bytes: float  # of its largest task
+    how: str  # measured, extrapolated, or why not known
+
+
+def accelerators() -> int:
+    """Devices other than CPU that a worker would find; asked in another process, which lets go of them."""
+    if jax.config.values["jax_platforms"] == "cpu":
+        return 0
+    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
+    backend, count = done.stdout.split()
+    return 0 if backend == "cpu" else int(count)
+
+
+def cores() -> list[int]:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def measure(fields: dict[str, Any], members: int) -> Measured:
+    """Of the group with this setting, whose largest task has so many members. Runs where a worker would."""
+    began = time.perf_counter()
+    setting = training.from_dict(S.Setting, fields)
+    population.use_cores()
+    built = S.build(setting, open_source(setting, setting.data[0]).split)
+    learner, layout, data = built.learner, built.layout, built.split.data
+    together = layout.devices if layout.mapped else members
+    one_fit, _ = A.parse((A.REFERENCE,), dataclasses.replace(setting, seeds=together), built)
+    member_M = population.stack(A.members(one_fit, setting, built))
+    start = time.perf_counter() - began
+    compiled, epoch = training.probe(learner, layout, member_M, data)
+    shared = population.share(data, layout)
+    fresh = population.pad(population.begin_all(learner, member_M.origin), layout)
+    none = np.zeros(len(fresh.clock), np.int32)
+    program = population.advance.lower(  # the one that was probed, so compiled already
+        learner, layout, population.pad(member_M, layout), shared, fresh, none
+    ).compile()
+    memory: Any = program.memory_analysis()  # of each device
+    inputs = sum(leaf.nbytes for leaf in jax.tree.leaves(data))
+    own = memory.argument_size_in_bytes - inputs + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    each = own * layout.devices / together
+    if not layout.mapped:
+        each += memory.temp_size_in_bytes * layout.devices / together
+    fixed = layout.devices * (inputs + memory.temp_size_in_bytes * layout.mapped)
+    if jax.default_backend() == "cpu":  # the process itself, and a copy of each training on the host
+        fixed, each = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 2 * each
+    return Measured(start, compiled, epoch, together, fixed, each)
+
+
+def expect(tasks: Sequence[Task], workers: int, share: float = 1.0) -> tuple[list[Expected], float]:
+    """For each group, in order, and the seconds that all take with so many workers. `share` of the epochs is run."""
+    groups = list({id(task.group): task.group for task in tasks}.values())
+    order = sorted(range(len(groups)), key=lambda g: groups[g].work)
+    chosen = {order[round(i)] for i in np.linspace(0, len(order) - 1, min(MEASURED, len(order)))}
+    largest = {
+        g: max(len(task.cells) for task in tasks if task.group is group) for g, group in enumerate(groups)
+    }
+    found = {g: _apart(groups[g], largest[g], workers) for g in sorted(chosen)}
+    known = {g: measured for g, measured in found.items() if isinstance(measured, Measured)}
+    expected, seconds = [], []
+    for g, group in enumerate(groups):
+        mine = [task for task in tasks if task.group is group]
+        if not known or isinstance(found.get(g), str):
+            expected.append(Expected(math.nan, math.nan, str(found.get(g, "not known"))))
+            continue
+        near = min(known, key=lambda k: abs(math.log(groups[k].work / group.work)))
+        took = [_seconds(known[near], group, groups[near], len(task.cells), share) for task in mine]
+        size = known[near].fixed + known[near].each * largest[g]
+        expected.append(Expected(sum(took), size, "measured" if near == g else "extrapolated"))
+        seconds += took
+    return expected, makespan(seconds, workers)
+
+
+def _seconds(one: Measured, group: Group, measured: Group, members: int, share: float) -> float:
+    rounds = math.ceil(members / one.together)
+    epochs = group.setting.epochs * share
+    per_epoch = group.work / group.setting.epochs / (measured.work / measured.setting.epochs) * one.epoch
+    return one.start + one.compiled + epochs * per_epoch * rounds
+
+
+def _apart(group: Group, members: int, workers: int) -> Measured | str:
+    """Measured in another process; in words why not, where that ends."""
+    own = cores()[: max(1, len(cores()) // workers)]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=_pin, initargs=(own,)) as pool:
+        try:
+            return pool.submit(measure, dataclasses.asdict(group.setting), members).result()
+        except BrokenProcessPool:
+            return "its process was killed: too large?"
+        except (MemoryError, jax.errors.JaxRuntimeError) as e:
+            return str(e).splitlines()[0]
+
+
+def _pin(own: list[int]) -> None:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, own)
+
+
+def makespan(seconds: Sequence[float], workers: int) -> float:
+    """Until the last of the tasks is done, where each begins as soon as a worker is free."""
+    free = [0.0] * workers
+    for one in seconds:
+        heapq.heapreplace(free, free[0] + one)
+    return max(free)

@@ -1,0 +1,160 @@
+"""From what is asked to processes: configurations × seeds are cells, cells of one compiled program a group, and a slice
+of a group a task. All of it is decided, in the same way each time, before anything is trained."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Sequence
+from itertools import count, product
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments import record, sweep_config, sweep_search
+from experiments import setting as S
+from experiments.arms import REFERENCE, split_name
+from experiments.setting import Setting
+from experiments.source import Source, open_source
+from experiments.sweep_config import STATIC, TRACED, Config
+from lstm_sched.policies import ALIASES, POLICIES
+from lstm_sched.schedules import TABLES
+
+MOST_IN_TASK = 500  # trainings, unless told otherwise: what is saved at once
+Configuration = dict[str, Any]  # a value for each of sweep_config.FIELDS
+Cell = dict[str, Any]  # number, seed, and the traced fields
+
+
+class Group(NamedTuple):
+    """Configurations that are one compiled program."""
+
+    setting: Setting
+    configurations: list[Configuration]
+    digest: str  # of the data
+    work: float  # of one training, in multiplications
+
+
+class Task(NamedTuple):
+    """One process: a group or a slice of one."""
+
+    number: int
+    group: Group
+    cells: list[Cell]
+
+
+def configurations(config: Config, trials: Iterable[Configuration]) -> list[Configuration]:
+    """Every trial with every combination of the grid, in order; what is the same training is there once."""
+    grid, _ = sweep_config.axes(config)
+    plain = {field: getattr(config, field, REFERENCE) for field in sweep_config.FIELDS}
+    found: dict[tuple[Any, ...], Configuration] = {}
+    for trial in trials:
+        for values in product(*grid.values()):
+            one = _in_fits(plain | dict(zip(grid, values, strict=True)) | trial)
+            found.setdefault(tuple(one.values()), one)
+    return list(found.values())
+
+
+def _in_fits(one: Configuration) -> Configuration:
+    """`policy@n` as policy and epochs in each fit; one fit has all of them, whatever `every` is for others."""
+    name, own = split_name("policy", one["policy"], [*POLICIES, *ALIASES])
+    every = one["every"] if own is None else own
+    S.check_every(f"every of {one['policy']}", every, one["epochs"])
+    policy = ALIASES.get(name, name)
+    return one | {"policy": policy, "every": one["epochs"] if policy == REFERENCE else every}
+
+
+def drawn(config: Config) -> list[Configuration]:
+    """The trials of a search of our own; one without any field, where the grid is all."""
+    if not config.search.trials:
+        return [{}]
+    _, search = sweep_config.axes(config)
+    return sweep_search.draw(config.search.kind, config.search.trials, config.search.seed, search)
+
+
+def groups(config: Config, chosen: Iterable[Configuration]) -> list[Group]:
+    """Those of the same static fields together, in the order of their first. ValueError for what cannot be trained."""
+    sources: dict[int, Source] = {}
+    found: dict[tuple[Any, ...], list[Configuration]] = {}
+    for one in chosen:
+        found.setdefault(tuple(one[field] for field in STATIC), []).append(one)
+    return [_group(config, members, sources) for members in found.values()]
+
+
+def _group(config: Config, members: list[Configuration], sources: dict[int, Source]) -> Group:
+    shared = {f.name: getattr(config, f.name) for f in dataclasses.fields(Setting)}
+    shared |= {"every": 1, "out": None, "resume": None}
+    setting = Setting(**shared | {field: members[0][field] for field in STATIC})
+    S.check(setting)
+    if setting.window not in sources:
+        sources[setting.window] = open_source(setting, setting.data[0])
+    source = sources[setting.window]
+    built = S.build(setting, source.split)
+    for schedule, policy, every in {
+        (one["schedule"], one["policy"] if one["policy"] in TABLES else REFERENCE, one["every"])
+        for one in members
+    }:
+        S.rates(dataclasses.replace(setting, schedule=schedule), built.steps, 1.0, policy, every)
+    inputs = [source.split.scale.mean_F.size] + [setting.hidden] * (setting.layers - 1)
+    gates = sum(4 * setting.hidden * (size + setting.hidden) for size in inputs)
+    work = float(setting.epochs * built.steps * setting.batch * setting.window * gates)
+    return Group(setting, members, source.digest, work)
+
+
+def tasks(config: Config, found: Sequence[Group], first: int = 0, cell: int = 0) -> list[Task]:
+    """Each group's configurations × seeds, numbered from `cell`, shared out to tasks numbered from `first`."""
+    seeds, numbers = sweep_config.seeds(config), count(cell)
+    made: list[Task] = []
+    for group, pieces in zip(found, _pieces(config, found, len(seeds)), strict=True):
+        cells = [
+            {"number": next(numbers)} | {field: one[field] for field in TRACED} | {"seed": seed}
+            for one in group.configurations
+            for seed in seeds
+        ]
+        for part in np.array_split(np.arange(len(cells)), pieces):
+            made.append(Task(first + len(made), group, cells[part[0] : part[-1] + 1]))
+    return made
+
+
+def _pieces(config: Config, found: Sequence[Group], seeds: int) -> list[int]:
+    """How many tasks each group becomes. Halving ranks all of a group, which therefore stays whole; several groups are
+    cut finer than there are workers, so that none waits long for the last."""
+    work = [group.work * len(group.configurations) for group in found]
+    finer = (config.workers or 1) * (1 if len(found) == 1 else 2)
+    pieces = []
+    for group, mine in zip(found, work, strict=True):
+        members = len(group.configurations) * seeds
+        busy = round(finer * mine / sum(work)) if config.members_per_task is None else 1
+        least = math.ceil(members / (config.members_per_task or MOST_IN_TASK))
+        pieces.append(1 if config.search.halving else min(members, max(1, busy, least)))
+    return pieces
+
+
+def halving(config: Config) -> dict[str, Any] | None:
+    """As a task is told."""
+    if not config.search.halving:
+        return None
+    return {"epochs": [*config.search.halving, config.epochs], "keep": config.search.keep}
+
+
+def write(folder: Path, config: Config, made: Iterable[Task], digest: str) -> list[Path]:
+    """The folder of every task, with its task.json. ValueError where one is there that says something else."""
+    folders = []
+    for task in made:
+        path = folder / "tasks" / f"{task.number:04d}" / "task.json"
+        said = {
+            "number": task.number,
+            "sweep": digest,
+            "data": task.group.digest,
+            "config": dataclasses.asdict(task.group.setting),
+            "cells": task.cells,
+            "halving": halving(config),
+        }
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            record.write_json(path, said)
+        elif (there := record.read_json(path)) != json.loads(json.dumps(said)):
+            values = f"with other values of {config.data[0]}; allowed: the same data"
+            version = f"by another version: {path} is not what this one plans"
+            raise ValueError(f"resume: begun {values if there['data'] != task.group.digest else version}")
+        folders.append(path.parent)
+    return folders
