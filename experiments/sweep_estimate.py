@@ -13,7 +13,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import arms as A
 from experiments import setting as S
 from experiments import training
+from experiments.cells import members
+from experiments.halving import cost
 from experiments.source import open_source
-from experiments.sweep_plan import Group, Task
+from experiments.sweep_plan import Cell, Group, Task
 from lstm_sched import population
 
 MEASURED = 4  # groups: the others are extrapolated from the one nearest in work
@@ -67,16 +68,17 @@ def cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def measure(fields: dict[str, Any], members: int) -> Measured:
-    """Of the group with this setting, whose largest task has so many members. Runs where a worker would."""
+def measure(fields: dict[str, Any], cells: list[Cell]) -> Measured:
+    """Of the group with this setting, by the first of the cells of a task. Runs where a worker would."""
     began = time.perf_counter()
     setting = training.from_dict(S.Setting, fields)
     population.use_cores()
     built = S.build(setting, open_source(setting, setting.data[0]).split)
     learner, layout, data = built.learner, built.layout, built.split.data
-    together = layout.devices if layout.mapped else members
-    one_fit, _ = A.parse((A.REFERENCE,), dataclasses.replace(setting, seeds=together), built)
-    member_M = population.stack(A.members(one_fit, setting, built))
+    made, why = members(cells[: layout.devices] if layout.mapped else cells, setting, built)
+    if not made:
+        raise ValueError(why[0])
+    member_M, together = population.stack(made), len(made)
     start = time.perf_counter() - began
     compiled, epoch = training.probe(learner, layout, member_M, data)
     shared = population.share(data, layout)
@@ -97,14 +99,14 @@ def measure(fields: dict[str, Any], members: int) -> Measured:
     return Measured(start, compiled, epoch, together, fixed, each)
 
 
-def expect(tasks: Sequence[Task], workers: int, share: float = 1.0) -> tuple[list[Expected], float]:
-    """For each group, in order, and the seconds that all take with so many workers. `share` of the epochs is run."""
+def expect(
+    tasks: Sequence[Task], workers: int, halving: Mapping[str, Any] | None
+) -> tuple[list[Expected], float]:
+    """For each group, in order, and the seconds that all take with so many workers."""
     groups = list({id(task.group): task.group for task in tasks}.values())
     order = sorted(range(len(groups)), key=lambda g: groups[g].work)
     chosen = {order[round(i)] for i in np.linspace(0, len(order) - 1, min(MEASURED, len(order)))}
-    largest = {
-        g: max(len(task.cells) for task in tasks if task.group is group) for g, group in enumerate(groups)
-    }
+    largest = [max((t.cells for t in tasks if t.group is group), key=len) for group in groups]
     found = {g: _apart(groups[g], largest[g], workers) for g in sorted(chosen)}
     known = {g: measured for g, measured in found.items() if isinstance(measured, Measured)}
     expected, seconds = [], []
@@ -114,31 +116,33 @@ def expect(tasks: Sequence[Task], workers: int, share: float = 1.0) -> tuple[lis
             expected.append(Expected(math.nan, math.nan, str(found.get(g, "not known"))))
             continue
         near = min(known, key=lambda k: abs(math.log(groups[k].work / group.work)))
-        took = [_seconds(known[near], group, groups[near], len(task.cells), share) for task in mine]
-        size = known[near].fixed + known[near].each * largest[g]
+        took = [_seconds(known[near], group, groups[near], task.cells, halving) for task in mine]
+        size = known[near].fixed + known[near].each * len(largest[g])
         expected.append(Expected(sum(took), size, "measured" if near == g else "extrapolated"))
         seconds += took
     return expected, makespan(seconds, workers)
 
 
-def _seconds(one: Measured, group: Group, measured: Group, members: int, share: float) -> float:
-    rounds = math.ceil(members / one.together)
-    epochs = group.setting.epochs * share
-    per_epoch = group.work / group.setting.epochs / (measured.work / measured.setting.epochs) * one.epoch
-    return one.start + one.compiled + epochs * per_epoch * rounds
+def _seconds(
+    one: Measured, group: Group, measured: Group, cells: list[Cell], halving: Mapping[str, Any] | None
+) -> float:
+    """Of a task: trainings one after another, `together` at a time."""
+    epochs = cost(cells, halving, group.setting.epochs) / one.together
+    scale = group.work / group.setting.epochs / (measured.work / measured.setting.epochs)
+    return one.start + one.compiled + epochs * scale * one.epoch
 
 
-def _apart(group: Group, members: int, workers: int) -> Measured | str:
+def _apart(group: Group, cells: list[Cell], workers: int) -> Measured | str:
     """Measured in another process; in words why not, where that ends."""
     own = cores()[: max(1, len(cores()) // workers)]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, initializer=_pin, initargs=(own,)) as pool:
         try:
-            return pool.submit(measure, dataclasses.asdict(group.setting), members).result()
+            return pool.submit(measure, dataclasses.asdict(group.setting), cells).result()
         except BrokenProcessPool:
             return "its process was killed: too large?"
-        except (MemoryError, jax.errors.JaxRuntimeError) as e:
-            return str(e).splitlines()[0]
+        except (ValueError, MemoryError, jax.errors.JaxRuntimeError) as e:
+            return str(e).partition("\n")[0]
 
 
 def _pin(own: list[int]) -> None:
