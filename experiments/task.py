@@ -5,14 +5,14 @@
 task.json       what to do: {"config", "cells", "halving"}; written before anything runs, and never changed
 attempts.jsonl  what happened: each beginning, each death that was seen, and memory that did not suffice
 rungs/          while it runs: raw curves and checkpoints
-rows.csv        a row a cell; deterministic columns only
+rows.csv        a row a cell; deterministic columns only; not where the task failed
 curves.npz      loss, val, … of [cell, epoch], and the cells' numbers; nan after a cell's last epoch
 timing.json     seconds, versions, host and devices of the attempt that came to the end
 done.json       last of all: {"state": "finished" or "failed", "why", "baselines"}
 """
 
 import contextlib
-import json
+import csv
 import os
 import shutil
 import signal
@@ -21,15 +21,14 @@ import sys
 import threading
 import time
 import traceback
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from experiments import attempts, lock, record, report, rungs, training
 from experiments import cells as C
-from experiments import lock, record, report, rungs, training
 from experiments.setting import Setting
 from experiments.signals import EXIT, Interrupted, Stopped, raise_stopped
 
@@ -60,29 +59,6 @@ def finished(path: Path) -> dict[str, Any] | None:
     return done if done is not None and done["state"] == "finished" else None
 
 
-def note(path: Path, event: str, **facts: Any) -> None:
-    """A line of attempts.jsonl. Only who works on the task, or saw it die, writes one."""
-    now = datetime.now().astimezone().isoformat(timespec="seconds")
-    with (path / "attempts.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"event": event, "at": now, **facts}) + "\n")
-
-
-def noted(path: Path) -> list[dict[str, Any]]:
-    """The lines of attempts.jsonl; one that was cut off is left out."""
-    file = path / "attempts.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    found = []
-    for line in lines:
-        with contextlib.suppress(json.JSONDecodeError):
-            found.append(json.loads(line))
-    return found
-
-
-def parts(path: Path) -> int:
-    """Into how many slices the cells are cut, one after another: 1 unless memory did not suffice."""
-    return max((row["parts"] for row in noted(path) if row["event"] == "memory"), default=1)
-
-
 def _enter(held: contextlib.ExitStack, path: Path) -> None:
     until = time.monotonic() + WAIT
     while True:
@@ -98,32 +74,42 @@ def _enter(held: contextlib.ExitStack, path: Path) -> None:
 def _attempt(path: Path) -> dict[str, Any]:
     """The task until it has finished or failed, which is recorded."""
     began = time.monotonic()
-    note(path, "began", host=socket.gethostname(), pid=os.getpid())
+    attempts.note(path, "began", host=socket.gethostname(), pid=os.getpid())
     task = record.read_json(path / "task.json")
     config = training.from_dict(Setting, task["config"])
     climbed, why = _climb(path, task, config)
-    if climbed is None:
-        rows = [C.columns(cell, config) | rungs.failed(why) for cell in task["cells"]]
-        baselines, spent = {}, {}
-    else:
-        rows, baselines, spent = climbed.rows, climbed.baselines, climbed.spent
+    baselines, spent = {}, {}
+    if climbed is not None:
+        baselines, spent = climbed.baselines, climbed.spent
+        record.write_csv(path / "rows.csv", climbed.rows)
         _write_curves(path / "curves.npz", climbed)
-    record.write_csv(path / "rows.csv", rows)
-    attempts = sum(row["event"] == "began" for row in noted(path))
-    facts = {"attempts": attempts, "parts": parts(path), "cells": len(rows), **spent}
+    beginnings = sum(row["event"] == "began" for row in attempts.read(path))
+    facts = {"attempts": beginnings, "parts": attempts.parts(path), "cells": len(task["cells"]), **spent}
     facts |= {"seconds": time.monotonic() - began, "host": socket.gethostname()}
     record.write_json(path / "timing.json", facts | record.environment())
-    done = {"state": "finished" if climbed else "failed", "why": why, "baselines": baselines}
+    done = {"state": "failed" if climbed is None else "finished", "why": why, "baselines": baselines}
     record.write_json(path / "done.json", done)
-    if climbed:
+    if climbed is not None:
         shutil.rmtree(path / "rungs", ignore_errors=True)  # of no more use
     return done
+
+
+def rows(path: Path, why: str = "it was not run") -> list[dict[str, Any]]:
+    """A row a cell: those of rows.csv as text, or of a task that has not finished its failure, by default for `why`."""
+    if finished(path) is not None:
+        with (path / "rows.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    if (path / "done.json").exists():
+        why = record.read_json(path / "done.json")["why"]
+    task = record.read_json(path / "task.json")
+    config = training.from_dict(Setting, task["config"])
+    return [C.columns(cell, config) | rungs.failed(why) for cell in task["cells"]]
 
 
 def _climb(path: Path, task: dict[str, Any], config: Setting) -> tuple[rungs.Climbed | None, str]:
     """What came of the cells, or why nothing did. Where memory does not suffice the slices are halved."""
     while True:
-        n = parts(path)
+        n = attempts.parts(path)
         try:
             return rungs.climb(
                 path / "rungs", task["cells"], config, task["halving"], n, report.console()
@@ -139,7 +125,7 @@ def _climb(path: Path, task: dict[str, Any], config: Setting) -> tuple[rungs.Cli
             why = f"{type(e).__name__}: {str(e).partition(chr(10))[0]}"
             if not _for_want_of_memory(e) or n >= len(task["cells"]):
                 return None, why
-            note(path, "memory", parts=2 * n, why=why)
+            attempts.note(path, "memory", parts=2 * n, why=why)
 
 
 def _for_want_of_memory(e: Exception) -> bool:
