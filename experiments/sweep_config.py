@@ -28,6 +28,10 @@ STATIC: dict[str, type] = {
 }
 TRACED: dict[str, type] = {"lr": float, "schedule": str, "policy": str, "every": int}
 FIELDS = STATIC | TRACED  # those that make a configuration; with a seed it is a cell
+WHERE = (  # fields of how and where it runs
+    *("out", "resume", "devices", "layout", "save_every", "max_members", "members_per_task", "workers"),
+    *("retries", "estimate", "dry_run", "engine"),
+)
 KINDS = ("random", "sobol", "optuna")
 
 
@@ -109,6 +113,16 @@ def of_dict(fields: dict[str, Any]) -> Config:
     nested = {"grid": Grid, "search": Search}
     inner = {name: training.from_dict(kind, fields[name]) for name, kind in nested.items()}
     return training.from_dict(Config, fields | inner)
+
+
+def learns(config: Config) -> bool:
+    """Whether what is asked for next depends on what came before."""
+    return bool(config.search.trials) and config.search.kind == "optuna"
+
+
+def substance(config: Config) -> dict[str, Any]:
+    """The fields that results may depend on."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in WHERE}
 
 
 def axes(config: Config) -> tuple[dict[str, tuple[Any, ...]], dict[str, Values]]:

@@ -10,11 +10,9 @@ import math
 import multiprocessing
 import os
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, NamedTuple
 
@@ -24,13 +22,13 @@ import numpy as np
 from experiments import setting as S
 from experiments import training
 from experiments.cells import members
+from experiments.engine_local import Place, places
 from experiments.halving import cost
 from experiments.source import open_source
 from experiments.sweep_plan import Cell, Group, Task
 from lstm_sched import population
 
 MEASURED = 4  # groups: the others are extrapolated from the one nearest in work
-ASK = "import jax; print(jax.default_backend(), jax.device_count())"
 
 
 class Measured(NamedTuple):
@@ -50,22 +48,6 @@ class Expected(NamedTuple):
     seconds: float  # of one worker
     bytes: float  # of its largest task
     how: str  # measured, extrapolated, or why not known
-
-
-def accelerators() -> int:
-    """Devices other than CPU that a worker would find; asked in another process, which lets go of them."""
-    if jax.config.values["jax_platforms"] == "cpu":
-        return 0
-    done = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
-    backend, count = done.stdout.split()
-    return 0 if backend == "cpu" else int(count)
-
-
-def cores() -> list[int]:
-    """Those that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def measure(fields: dict[str, Any], cells: list[Cell]) -> Measured:
@@ -105,9 +87,14 @@ def expect(
     """For each group, in order, and the seconds that all take with so many workers."""
     groups = list({id(task.group): task.group for task in tasks}.values())
     order = sorted(range(len(groups)), key=lambda g: groups[g].work)
-    chosen = {order[round(i)] for i in np.linspace(0, len(order) - 1, min(MEASURED, len(order)))}
+    chosen = sorted({order[round(i)] for i in np.linspace(0, len(order) - 1, min(MEASURED, len(order)))})
     largest = [max((t.cells for t in tasks if t.group is group), key=len) for group in groups]
-    found = {g: _apart(groups[g], largest[g], workers) for g in sorted(chosen)}
+    where = places(workers)
+    with ThreadPoolExecutor(workers) as threads:  # as many at a time as when it runs
+        waiting = {
+            g: threads.submit(_apart, groups[g], largest[g], where[i % workers]) for i, g in enumerate(chosen)
+        }
+        found = {g: one.result() for g, one in waiting.items()}
     known = {g: measured for g, measured in found.items() if isinstance(measured, Measured)}
     expected, seconds = [], []
     for g, group in enumerate(groups):
@@ -132,11 +119,10 @@ def _seconds(
     return one.start + one.compiled + epochs * scale * one.epoch
 
 
-def _apart(group: Group, cells: list[Cell], workers: int) -> Measured | str:
+def _apart(group: Group, cells: list[Cell], place: Place) -> Measured | str:
     """Measured in another process; in words why not, where that ends."""
-    own = cores()[: max(1, len(cores()) // workers)]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, context, initializer=_pin, initargs=(own,)) as pool:
+    with ProcessPoolExecutor(1, context, initializer=_settle, initargs=(place,)) as pool:
         try:
             return pool.submit(measure, dataclasses.asdict(group.setting), cells).result()
         except BrokenProcessPool:
@@ -145,9 +131,11 @@ def _apart(group: Group, cells: list[Cell], workers: int) -> Measured | str:
             return str(e).partition("\n")[0]
 
 
-def _pin(own: list[int]) -> None:
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, own)
+def _settle(place: Place) -> None:
+    """On the cores or GPUs of a worker; before JAX looks for any."""
+    os.environ.update(place.environment)
+    if place.cores:
+        os.sched_setaffinity(0, place.cores)
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:

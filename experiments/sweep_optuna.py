@@ -38,8 +38,17 @@ def storage(folder: Path, url: str | None) -> Any:
     optuna = _optuna()
     if url is not None:
         return optuna.storages.RDBStorage(url)
-    backend = optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL))
-    return optuna.storages.JournalStorage(backend)
+    path = (folder / JOURNAL).absolute()
+    _mend(path)
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+
+
+def _mend(path: Path) -> None:
+    """Take away what a killed sweep may leave: Optuna's lock, and a last line that is not whole."""
+    path.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
+    text = path.read_bytes() if path.exists() else b""
+    if not text.endswith(b"\n"):
+        path.write_bytes(text[: text.rfind(b"\n") + 1])
 
 
 def open_study(kept: Any, name: str, seed: int, batch: int) -> Any:

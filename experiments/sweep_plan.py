@@ -5,7 +5,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Sequence
-from itertools import count, product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 from experiments import record, sweep_config, sweep_search
 from experiments import setting as S
 from experiments.arms import REFERENCE, split_name
+from experiments.halving import cost as halving_cost
 from experiments.setting import Setting
 from experiments.source import Source, open_source
 from experiments.sweep_config import STATIC, TRACED, Config
@@ -25,12 +26,19 @@ Configuration = dict[str, Any]  # a value for each of sweep_config.FIELDS
 Cell = dict[str, Any]  # number, seed, and the traced fields
 
 
+class Data(NamedTuple):
+    """What was understood of the series, and what its values are known by."""
+
+    understood: dict[str, Any]
+    digest: str
+
+
 class Group(NamedTuple):
     """Configurations that are one compiled program."""
 
     setting: Setting
     configurations: list[Configuration]
-    digest: str  # of the data
+    source: Data
     work: float  # of one training, in multiplications
 
 
@@ -97,18 +105,24 @@ def _group(config: Config, members: list[Configuration], sources: dict[int, Sour
     inputs = [source.split.scale.mean_F.size] + [setting.hidden] * (setting.layers - 1)
     gates = sum(4 * setting.hidden * (size + setting.hidden) for size in inputs)
     work = float(setting.epochs * built.steps * setting.batch * setting.window * gates)
-    return Group(setting, members, source.digest, work)
+    return Group(setting, members, Data(source.understood, source.digest), work)
+
+
+def numbered(config: Config, found: Sequence[Group], cell: int = 0) -> list[tuple[Configuration, range]]:
+    """The configurations, group by group, and the numbers of their cells, a seed each, from `cell` on."""
+    seeds, all_ = len(sweep_config.seeds(config)), [one for group in found for one in group.configurations]
+    return [(one, range(cell + i * seeds, cell + (i + 1) * seeds)) for i, one in enumerate(all_)]
 
 
 def tasks(config: Config, found: Sequence[Group], first: int = 0, cell: int = 0) -> list[Task]:
-    """Each group's configurations × seeds, numbered from `cell`, shared out to tasks numbered from `first`."""
-    seeds, numbers = sweep_config.seeds(config), count(cell)
+    """The cells, numbered from `cell`, of each group shared out to tasks numbered from `first`."""
+    seeds, numbers = sweep_config.seeds(config), iter(numbered(config, found, cell))
     made: list[Task] = []
     for group, pieces in zip(found, _pieces(config, found, len(seeds)), strict=True):
         cells = [
-            {"number": next(numbers)} | {field: one[field] for field in TRACED} | {"seed": seed}
-            for one in group.configurations
-            for seed in seeds
+            {"number": number} | {field: one[field] for field in TRACED} | {"seed": seed}
+            for one, mine in islice(numbers, len(group.configurations))
+            for number, seed in zip(mine, seeds, strict=True)
         ]
         for part in np.array_split(np.arange(len(cells)), pieces):
             made.append(Task(first + len(made), group, cells[part[0] : part[-1] + 1]))
@@ -136,15 +150,35 @@ def halving(config: Config) -> dict[str, Any] | None:
     return {"epochs": [*config.search.halving, config.epochs], "keep": config.search.keep}
 
 
+def cost(task: Task, config: Config) -> int:
+    """Epochs of all of the task's cells."""
+    return halving_cost(task.cells, halving(config), task.group.setting.epochs)
+
+
+def longest_first(made: Iterable[Task]) -> list[Task]:
+    """In the order in which workers should take them, so that they end together."""
+    return sorted(made, key=lambda task: -task.group.work * len(task.cells))
+
+
+def absolute(name: str) -> str:
+    """A series' name, or the whole path of a file, which tasks find from wherever they run."""
+    return str(Path(name).absolute()) if Path(name).suffix else name
+
+
+def place(folder: Path, task: Task) -> Path:
+    """The task's own folder in that of the sweep."""
+    return folder / "tasks" / f"{task.number:04d}"
+
+
 def write(folder: Path, config: Config, made: Iterable[Task], digest: str) -> list[Path]:
     """The folder of every task, with its task.json. ValueError where one is there that says something else."""
     folders = []
     for task in made:
-        path = folder / "tasks" / f"{task.number:04d}" / "task.json"
+        path = place(folder, task) / "task.json"
         said = {
             "number": task.number,
             "sweep": digest,
-            "data": task.group.digest,
+            "data": task.group.source.digest,
             "config": dataclasses.asdict(task.group.setting),
             "cells": task.cells,
             "halving": halving(config),
@@ -155,6 +189,8 @@ def write(folder: Path, config: Config, made: Iterable[Task], digest: str) -> li
         elif (there := record.read_json(path)) != json.loads(json.dumps(said)):
             values = f"with other values of {config.data[0]}; allowed: the same data"
             version = f"by another version: {path} is not what this one plans"
-            raise ValueError(f"resume: begun {values if there['data'] != task.group.digest else version}")
+            raise ValueError(
+                f"resume: begun {values if there['data'] != task.group.source.digest else version}"
+            )
         folders.append(path.parent)
     return folders
