@@ -21,7 +21,9 @@ from experiments.sweep_config import STATIC, TRACED, Config
 from lstm_sched.policies import ALIASES, POLICIES
 from lstm_sched.schedules import TABLES
 
-MOST_IN_TASK = 500  # trainings, unless told otherwise: what is saved at once
+MOST = 500  # trainings in a task, unless told otherwise: what is saved at once
+WORTH = 2e11  # multiplications that are worth a process of their own: about 20 s
+STEP = 5e4  # multiplications that take as long as a time step of a layer, however small it is
 Configuration = dict[str, Any]  # a value for each of sweep_config.FIELDS
 Cell = dict[str, Any]  # number, seed, and the traced fields
 
@@ -104,7 +106,8 @@ def _group(config: Config, members: list[Configuration], sources: dict[int, Sour
         S.rates(dataclasses.replace(setting, schedule=schedule), built.steps, 1.0, policy, every)
     inputs = [source.split.scale.mean_F.size] + [setting.hidden] * (setting.layers - 1)
     gates = sum(4 * setting.hidden * (size + setting.hidden) for size in inputs)
-    work = float(setting.epochs * built.steps * setting.batch * setting.window * gates)
+    step = setting.layers * STEP + setting.batch * gates
+    work = setting.epochs * built.steps * setting.window * step
     return Group(setting, members, Data(source.understood, source.digest), work)
 
 
@@ -132,15 +135,15 @@ def tasks(config: Config, found: Sequence[Group], first: int = 0, cell: int = 0)
 def _pieces(config: Config, found: Sequence[Group], seeds: int) -> list[int]:
     """How many tasks each group becomes. Halving ranks all of a group, which therefore stays whole; several groups are
     cut finer than there are workers, so that none waits long for the last."""
-    work = [group.work * len(group.configurations) for group in found]
+    members = [len(group.configurations) * seeds for group in found]
+    work = [group.work * size for group, size in zip(found, members, strict=True)]
+    if config.search.halving:
+        return [1] * len(found)
+    if config.members_per_task is not None:
+        return [math.ceil(size / config.members_per_task) for size in members]
     finer = (config.workers or 1) * (1 if len(found) == 1 else 2)
-    pieces = []
-    for group, mine in zip(found, work, strict=True):
-        members = len(group.configurations) * seeds
-        busy = round(finer * mine / sum(work)) if config.members_per_task is None else 1
-        least = math.ceil(members / (config.members_per_task or MOST_IN_TASK))
-        pieces.append(1 if config.search.halving else min(members, max(1, busy, least)))
-    return pieces
+    busy = [min(round(finer * mine / sum(work)), int(mine / WORTH)) for mine in work]
+    return [min(size, max(1, n, math.ceil(size / MOST))) for size, n in zip(members, busy, strict=True)]
 
 
 def halving(config: Config) -> dict[str, Any] | None:
