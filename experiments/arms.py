@@ -178,13 +178,11 @@ def members_of(arm: Arm, setting: S.Setting, built: S.Built, origins: Sequence[O
     hp = Hyper(rates_S, watch=arm.watch)
     when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)
     ends = rules.ends(arm.fit or setting.epochs, setting.epochs) if arm.watch else ()
-    made = []
-    for origin in origins:
-        if arm.nudged:
-            origin = origin._replace(params=cell.nudge(origin.params))
-        origin = origin._replace(redraw=np.bool_(arm.redraw))
-        made.append(member(built.learner, hp, arm.policy, when, origin, ends))
-    return made
+    if arm.nudged:
+        origins = [origin._replace(params=cell.nudge(origin.params)) for origin in origins]
+    origins = [origin._replace(redraw=np.bool_(arm.redraw)) for origin in origins]
+    first = member(built.learner, hp, arm.policy, when, origins[0], ends)
+    return [first._replace(origin=origin) for origin in origins]
 
 
 def differing(one: Any, other: Any) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import arms as A
-from experiments.halving import Cell
+from experiments.halving import Cell, configuration
 from experiments.setting import Built, Setting, check
 from lstm_sched.member import Member, originate
 
@@ -18,31 +18,28 @@ WHERE = ("out", "resume", "devices", "layout", "save_every", "seeds")  # fields 
 
 def members(cells: Sequence[Cell], config: Setting, built: Built) -> tuple[list[Member], list[str]]:
     """A member for each cell that can be run, in their order, and of each cell why it cannot be; "" where it can."""
-    made: list[Member] = []
-    why: list[str] = []
-    arms: dict[tuple[Any, ...], tuple[Setting, A.Arm] | str] = {}
     origins = {seed: originate(built.learner, seed) for seed in sorted({cell["seed"] for cell in cells})}
-    for cell in cells:
-        kind = tuple(cell[name] for name in ("lr", "schedule", "policy", "every"))
-        if kind not in arms:
-            try:
-                arms[kind] = _arm(cell, config, built)
-            except ValueError as e:
-                arms[kind] = str(e)
-        found = arms[kind]
-        if isinstance(found, str):
-            why.append(found)
+    places: dict[tuple[Any, ...], list[int]] = {}
+    for m, cell in enumerate(cells):
+        places.setdefault(configuration(cell), []).append(m)
+    made: dict[int, Member] = {}
+    why = [""] * len(cells)
+    for same in places.values():
+        try:
+            setting, arm = _arm(cells[same[0]], config, built)
+            found = A.members_of(arm, setting, built, [origins[cells[m]["seed"]] for m in same])
+        except ValueError as e:
+            for m in same:
+                why[m] = str(e)
         else:
-            setting, arm = found
-            made += A.members_of(arm, setting, built, [origins[cell["seed"]]])
-            why.append("")
-    return made, why
+            made |= zip(same, found, strict=True)
+    return [made[m] for m in sorted(made)], why
 
 
 def _arm(cell: Cell, config: Setting, built: Built) -> tuple[Setting, A.Arm]:
     unknown = set(cell) ^ set(FIELDS)
     if unknown - {"patience"} or cell.get("patience", 0):
-        raise ValueError(f"cell {cell['number']}: fields {sorted(cell)}; allowed: {', '.join(FIELDS)}")
+        raise ValueError(f"cells: fields {sorted(cell)}; allowed: {', '.join(FIELDS)}")
     setting = dataclasses.replace(config, **{name: cell[name] for name in ("lr", "schedule", "every")})
     check(setting)
     return setting, A.single(cell["policy"], setting, built)
