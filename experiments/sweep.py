@@ -28,6 +28,7 @@ from experiments import (
     record,
     report,
     signals,
+    sweep_axes,
     sweep_batches,
     sweep_config,
     sweep_estimate,
@@ -65,7 +66,7 @@ def prepare(config: Config) -> Plan:
     """Check everything, then make the folder. ValueError before any compilation."""
     jax.config.update("jax_platforms", "cpu")  # nothing is trained here: accelerators are for the workers
     known = config if config.resume is None else _stored(config)
-    sweep_config.check_sweep(known)
+    sweep_axes.check_sweep(known)
     workers = config.workers or known.workers or engine_local.most()
     if config.resume is None:
         known = dataclasses.replace(known, workers=workers, data=(sweep_plan.absolute(known.data[0]),))
@@ -84,7 +85,7 @@ def prepare(config: Config) -> Plan:
         record.write_json(
             folder / "config.json", stored | {"data": data, "config": dataclasses.asdict(known)}
         )
-    asked = len(drawn) * math.prod(map(len, sweep_config.axes(known)[0].values()))
+    asked = len(drawn) * math.prod(map(len, sweep_axes.axes(known)[0].values()))
     again = asked - len(chosen)
     here = {field: getattr(config, field) for field in AGAIN} | {"workers": known.workers}
     tasks = sweep_plan.tasks(known, groups)  # shared out as the first time, whatever the workers are now

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments import record, sweep_config, sweep_optuna, sweep_plan, task
+from experiments import record, sweep_axes, sweep_optuna, sweep_plan, task
 from experiments.sweep_config import Config
 from experiments.sweep_optuna import Told
 from experiments.sweep_plan import Configuration, Task
@@ -17,7 +17,7 @@ from experiments.sweep_plan import Configuration, Task
 def batches(folder: Path, config: Config, name: str) -> Iterator[list[Task]]:
     """The tasks of each batch, the earlier ones of a sweep that goes on among them; they must have ended before the
     next is asked for. A configuration that is drawn again is not trained again."""
-    _, search = sweep_config.axes(config)
+    _, search = sweep_axes.axes(config)
     kept = sweep_optuna.storage(folder, config.search.storage)
     written = sorted((folder / "batches").glob("*.json"))
     known = {number for file in written for number, _ in record.read_json(file)}

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import record, sweep_config, sweep_search
+from experiments import record, sweep_axes, sweep_config, sweep_search
 from experiments import setting as S
 from experiments.arms import REFERENCE, split_name
 from experiments.halving import cost as halving_cost
@@ -54,7 +54,7 @@ class Task(NamedTuple):
 
 def configurations(config: Config, trials: Iterable[Configuration]) -> list[Configuration]:
     """Every trial with every combination of the grid, in order; what is the same training is there once."""
-    grid, _ = sweep_config.axes(config)
+    grid, _ = sweep_axes.axes(config)
     plain = {field: getattr(config, field, REFERENCE) for field in sweep_config.FIELDS}
     found: dict[tuple[Any, ...], Configuration] = {}
     for trial in trials:
@@ -77,7 +77,7 @@ def drawn(config: Config) -> list[Configuration]:
     """The trials of a search of our own; one without any field, where the grid is all."""
     if not config.search.trials:
         return [{}]
-    _, search = sweep_config.axes(config)
+    _, search = sweep_axes.axes(config)
     return sweep_search.draw(config.search.kind, config.search.trials, config.search.seed, search)
 
 
@@ -113,13 +113,13 @@ def _group(config: Config, members: list[Configuration], sources: dict[int, Sour
 
 def numbered(config: Config, found: Sequence[Group], cell: int = 0) -> list[tuple[Configuration, range]]:
     """The configurations, group by group, and the numbers of their cells, a seed each, from `cell` on."""
-    seeds, all_ = len(sweep_config.seeds(config)), [one for group in found for one in group.configurations]
+    seeds, all_ = len(sweep_axes.seeds(config)), [one for group in found for one in group.configurations]
     return [(one, range(cell + i * seeds, cell + (i + 1) * seeds)) for i, one in enumerate(all_)]
 
 
 def tasks(config: Config, found: Sequence[Group], first: int = 0, cell: int = 0) -> list[Task]:
     """The cells, numbered from `cell`, of each group shared out to tasks numbered from `first`."""
-    seeds, numbers = sweep_config.seeds(config), iter(numbered(config, found, cell))
+    seeds, numbers = sweep_axes.seeds(config), iter(numbered(config, found, cell))
     made: list[Task] = []
     for group, pieces in zip(found, _pieces(config, found, len(seeds)), strict=True):
         cells = [

@@ -63,7 +63,9 @@ def test_what_cannot_be_parsed_is_refused_by_field_value_and_what_is_allowed(kin
 def test_a_list_is_made_of_whole_numbers_alone():
     assert V.listed("grid.seed", Range(8, 24, whole=True)) == tuple(range(8, 24))
     for drawn in (Range(0.1, 0.2), Range(1, 9, log=True, whole=True)):
-        with pytest.raises(ValueError, match=r"is a range to draw from; .* --search.lr, with --search.trials"):
+        with pytest.raises(
+            ValueError, match=r"is a range to draw from; .* --search.lr, with --search.trials"
+        ):
             V.listed("grid.lr", drawn)
 
 
