@@ -63,22 +63,23 @@ def measure(fields: dict[str, Any], cells: list[Cell]) -> Measured:
     member_M, together = population.stack(made), len(made)
     start = time.perf_counter() - began
     compiled, epoch = training.probe(learner, layout, member_M, data)
-    shared = population.share(data, layout)
+    shared, padded = population.share(data, layout), population.pad(member_M, layout)
     fresh = population.pad(population.begin_all(learner, member_M.origin), layout)
     none = np.zeros(len(fresh.clock), np.int32)
-    program = population.advance.lower(  # the one that was probed, so compiled already
-        learner, layout, population.pad(member_M, layout), shared, fresh, none
-    ).compile()
-    memory: Any = program.memory_analysis()  # of each device
-    inputs = sum(leaf.nbytes for leaf in jax.tree.leaves(data))
-    own = memory.argument_size_in_bytes - inputs + memory.output_size_in_bytes - memory.alias_size_in_bytes
-    each = own * layout.devices / together
-    if not layout.mapped:
-        each += memory.temp_size_in_bytes * layout.devices / together
-    fixed = layout.devices * (inputs + memory.temp_size_in_bytes * layout.mapped)
+    program = population.advance.lower(
+        learner, layout, padded, shared, fresh, none
+    ).compile()  # as just probed
+    memory: Any = program.memory_analysis()
+    working = memory.temp_size_in_bytes * layout.devices
+    each = _bytes((member_M, fresh)) / len(fresh.clock) + (0 if layout.mapped else working / together)
+    fixed = _bytes(data) * layout.devices + (working if layout.mapped else 0)
     if jax.default_backend() == "cpu":  # the process itself, and a copy of each training on the host
         fixed, each = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 2 * each
     return Measured(start, compiled, epoch, together, fixed, each)
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
 def expect(
