@@ -106,6 +106,7 @@ def run(
                     _progress(folder, epochs, tell)
                     if process.poll() is None:
                         continue
+                    _close(process)
                     running.remove(worker)
                     free.append(place)
                     done = _ended(folder, process.returncode, deaths, retries, tell)
@@ -181,3 +182,10 @@ def _stop(processes: Sequence[subprocess.Popen[bytes]], received: list[int]) -> 
         process.send_signal(received[0] if received else signal.SIGTERM)
     for process in processes:
         process.wait()
+        _close(process)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """The standard input of a process that has ended: of one that lives it would be the word to stop."""
+    if process.stdin is not None:
+        process.stdin.close()

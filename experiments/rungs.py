@@ -60,14 +60,21 @@ def climb(
     halving: Mapping[str, Any] | None,
     parts: int,
     console: Console,
+    digest: str | None = None,
 ) -> Climbed:
     """Train the cells, `parts` slices one after another, going on from what the folder holds.
 
-    Raises what `training.train` does, and ValueError for a task that cannot be.
+    Raises what `training.train` does, and ValueError for a task that cannot be, as where the data are not those of
+    the digest.
     """
     climbing = H.rungs(halving, config.epochs)
     population.use_cores(config.devices)
-    built = build(config, source.open_source(config, config.data[0]).split)
+    data = source.open_source(config, config.data[0])
+    if digest not in (None, data.digest):
+        raise ValueError(
+            f"data: other values of {data.name} than the sweep was begun with; allowed: the same"
+        )
+    built = build(config, data.split)
     made, why = C.members(cells, config, built)
     ready = [cell for cell, reason in zip(cells, why, strict=True) if not reason]
     baselines = outcome.loss_of_baselines(config.loss, built)

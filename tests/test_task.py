@@ -239,6 +239,14 @@ def test_a_task_that_cannot_be_understood_fails_in_a_sentence(tmp_path, capsys):
     assert "failed: ValueError: halving.epochs: [4, 2]" in capsys.readouterr().out
 
 
+def test_other_data_than_the_sweep_was_begun_with_are_refused(tmp_path):
+    folder = tasks.write(tmp_path / "task", CELLS)
+    stored = record.read_json(folder / "task.json")
+    record.write_json(folder / "task.json", stored | {"data": "of another series"})
+    why = task.run(str(folder))["why"]
+    assert why == "ValueError: data: other values of sines than the sweep was begun with; allowed: the same"
+
+
 def test_a_line_that_was_cut_off_is_no_event(tmp_path):
     attempts.note(tmp_path, "memory", parts=4, why="it")
     with (tmp_path / "attempts.jsonl").open("a") as file:
