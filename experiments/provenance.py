@@ -20,6 +20,11 @@ FILES = {
     "table.md": "the answer and the effects as Markdown",
     "figure.svg": "the first picture of this page",
     "figure.png": "the same in pixels",
+    "results.parquet": "the same with types",
+    "curves.npz": "every epoch of every training, [cell, epoch]",
+    "timing.csv": "a row a task: seconds, attempts, host and versions",
+    "sweep.log": "what was said meanwhile",
+    "tasks": "a folder a process: what it was to do, what it said and found",
     "checkpoint": "what --resume continues from",
 }
 

@@ -164,13 +164,8 @@ def best_rates(answered: Answered) -> list[BestRate]:
         own = [one for one in answered.ranked if one.fields["policy"] == policy]
         rates = tuple(sorted({one.fields["lr"] for one in own}))
         best = own[0].fields["lr"]
-        edge = (
-            ""
-            if len(rates) == 1 or best not in (rates[0], rates[-1])
-            else "highest"
-            if best == rates[-1]
-            else "lowest"
-        )
+        ends = {} if len(rates) == 1 else {rates[0]: "lowest", rates[-1]: "highest"}
+        edge = ends.get(best, "")
         found.append(BestRate(policy, own[0], rates, edge))
     return found
 

@@ -2,7 +2,7 @@
 
     python -m experiments.task FOLDER
 
-task.json       what to do: {"config", "cells", "halving", "data": digest, …}; written before anything runs, and never changed
+task.json       what to do: {"config", "cells", "halving", "data": digest}; never changed
 attempts.jsonl  what happened: each beginning, each death that was seen, and memory that did not suffice
 rungs/          while it runs: raw curves and checkpoints
 rows.csv        a row a cell; deterministic columns only; not where the task failed
