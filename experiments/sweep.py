@@ -9,17 +9,16 @@ processes that may die and go on. `--dry-run` says what would be trained and how
 nothing succeeded; what failed is listed. Expected: most effects of a restart are those of another learning rate.
 """
 
-import contextlib
 import dataclasses
 import math
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+from rich.console import Console
 
 from experiments import (
     command_line,
@@ -33,12 +32,15 @@ from experiments import (
     sweep_config,
     sweep_estimate,
     sweep_plan,
+    sweep_report,
+    sweep_results,
     sweep_words,
     task,
 )
 from experiments.halving import cost
 from experiments.sweep_config import Config
 from experiments.sweep_plan import Task
+from experiments.sweep_ranking import Answered
 
 EXPERIMENT = "sweep"
 AGAIN = ("workers", "retries", "estimate", "dry_run")  # fields that may be given with --resume
@@ -53,13 +55,6 @@ class Plan(NamedTuple):
     digest: str  # of all that results depend on
     tasks: list[Task]  # of a search that learns: those of an evenly spread one
     repeated: int  # configurations that were listed or drawn again, and are trained once
-
-
-class Found(NamedTuple):
-    """What came of the trainings."""
-
-    folder: Path
-    cells: Counter[str]  # finished, pruned, failed
 
 
 def prepare(config: Config) -> Plan:
@@ -107,49 +102,52 @@ def _stored(config: Config) -> Config:
     return sweep_config.of_dict(stored["config"])
 
 
-def execute(plan: Plan) -> Found | None:
+def execute(plan: Plan) -> Answered | None:
     """Say what is planned; then train, put together, compare, write and print. None of a dry run."""
     out, config = report.console(), plan.config
     halving = sweep_plan.halving(config)
     expected = sweep_estimate.expect(plan.tasks, plan.workers, halving) if config.estimate else None
     sweep_words.say_plan(out, plan.tasks, plan.workers, expected)
     if plan.repeated:
-        out.print(f"{plan.repeated} configurations were asked for again: each is trained once")
+        out.print(f"{plan.repeated} combinations are the same training as others; each is trained once")
     if config.dry_run or plan.folder is None:
         return None
-    with contextlib.ExitStack() as held:
-        if said := held.enter_context(lock.hold(plan.folder)):
+    folder = plan.folder
+    with lock.hold(folder) as said:
+        if said:
             print(said, file=sys.stderr)
-        out.print(f"Ctrl-C stops it; nothing is lost. Results: {plan.folder}", markup=False)
-        return _run(plan, plan.folder)
+        out.print(f"Ctrl-C stops it; nothing is lost. Results: {folder}", markup=False, soft_wrap=True)
+        began = time.monotonic()
+        record.write_status(folder, "running")
+        try:
+            places = _train(plan, folder, out)
+        except signals.Interrupted as e:
+            record.write_status(folder, "interrupted")
+            raise signals.Interrupted(e.signum, folder) from e
+        trained = time.monotonic() - began
+        sweep_results.write(folder, places)
+        answered = sweep_report.write(folder)
+        sweep_report.say(out, folder, answered)
+        spent = {"seconds_training": round(trained, 1), "seconds": round(time.monotonic() - began, 1)}
+        record.write_status(folder, "finished", **answered.cells, **spent)
+    return answered
 
 
-def _run(plan: Plan, folder: Path) -> Found:
-    began, out = time.monotonic(), report.console()
-    record.write_status(folder, "running")
-    total = sum(sweep_plan.cost(task, plan.config) for task in plan.tasks)
-    batches = _batches(plan, folder)
+def _train(plan: Plan, folder: Path, out: Console) -> list[Path]:
+    """Every task of every batch: their folders."""
+    total = sum(sweep_plan.cost(one, plan.config) for one in plan.tasks)
     places: list[Path] = []
-    cells: Counter[str] = Counter()
-    try:
-        with sweep_words.watching(out, folder, total, _ran_before(folder)) as tell:
-            for batch in batches:
-                whole = {sweep_plan.place(folder, one): sweep_plan.cost(one, plan.config) for one in batch}
-                places += sweep_plan.write(folder, plan.config, batch, plan.digest)
-                engine_local.run(
-                    [sweep_plan.place(folder, one) for one in sweep_plan.longest_first(batch)],
-                    plan.workers,
-                    plan.config.retries,
-                    lambda event, whole=whole: tell(event, whole[event.folder]),
-                )
-    except signals.Interrupted as e:
-        record.write_status(folder, "interrupted")
-        raise signals.Interrupted(e.signum, folder) from e
-    for place in places:
-        cells.update(row["state"] for row in task.rows(place))
-    seconds = round(time.monotonic() - began, 1)
-    record.write_status(folder, "finished", **cells, seconds=seconds)
-    return Found(folder, cells)
+    with sweep_words.watching(out, folder, total, _ran_before(folder)) as tell:
+        for batch in _batches(plan, folder):
+            places += sweep_plan.write(folder, plan.config, batch, plan.digest)
+            whole = {sweep_plan.place(folder, one): sweep_plan.cost(one, plan.config) for one in batch}
+            engine_local.run(
+                [sweep_plan.place(folder, one) for one in sweep_plan.longest_first(batch)],
+                plan.workers,
+                plan.config.retries,
+                lambda event, whole=whole: tell(event, whole[event.folder]),
+            )
+    return places
 
 
 def _batches(plan: Plan, folder: Path) -> Iterable[list[Task]]:
@@ -168,14 +166,14 @@ def _ran_before(folder: Path) -> int:
     return sum(cost(one["cells"], one["halving"], one["config"]["epochs"]) for one in told)
 
 
-def main(config: Config) -> Found | None:
+def main(config: Config) -> Answered | None:
     """The whole command, for Python. ValueError for what the command line would refuse."""
     return execute(prepare(config))
 
 
-def held(found: Found | None) -> bool:
+def held(answered: Answered | None) -> bool:
     """Whether anything succeeded."""
-    return found is None or found.cells["finished"] + found.cells["pruned"] > 0
+    return answered is None or answered.cells["finished"] + answered.cells["pruned"] > 0
 
 
 if __name__ == "__main__":
