@@ -2,7 +2,6 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 
@@ -16,36 +15,51 @@ from experiments.curves import SPAN, STYLE
 from experiments.sweep_ranking import Answered, Configuration, text
 
 TOP, MOST_FIELDS, COLUMNS = 14, 6, 3
-OTHER = "0.5"  # a policy beyond the colours
+HIGH, LOW = 4.4, 3.2  # inches
+REFERENCE, OTHER = "0.35", "0.75"  # one fit; a policy beyond the colours
+SEEN = 2  # times the lowest: losses up to there are told apart by colour
+WIDE = 8  # times the lowest: numbers that spread as far are on a logarithmic axis
 
 
 def draw(folder: Path, answered: Answered, command: str) -> None:
     """figure.svg and figure.png in the folder."""
     fields = answered.varied[:MOST_FIELDS]
     crossed = "lr" in answered.varied and "policy" in answered.varied
-    rows = 1 + -(-len(fields) // COLUMNS)
-    policies = list(dict.fromkeys(one.fields["policy"] for one in answered.ranked))
-    colours = dict(zip(sorted(policies), [*figure.COLOURS, *[OTHER] * len(policies)], strict=False))
+    rows = -(-len(fields) // COLUMNS)
+    policies = sorted({one.fields["policy"] for one in answered.ranked})
+    others = [policy for policy in policies if policy != sweep_ranking.ONE_FIT]
+    colours = dict(zip(others, [*figure.COLOURS, *[OTHER] * len(others)], strict=False))
+    colours |= {policy: REFERENCE for policy in policies if policy not in colours}
     with plt.rc_context({**STYLE, "axes.titlesize": 9, "axes.titlelocation": "left"}):
-        fig = plt.figure(figsize=(13, 4.6 + 3.4 * (rows - 1)), layout="constrained")
-        grid = fig.add_gridspec(rows, 2 * COLUMNS, height_ratios=[4.6] + [3.4] * (rows - 1))
-        _forest(fig.add_subplot(grid[0, 1 : 3 if crossed else 6]), answered, colours)
+        fig = plt.figure(figsize=(13, HIGH + LOW * rows + 0.3), layout="constrained")
+        parts = fig.subfigures(1 + rows, 1, height_ratios=[HIGH] + [LOW] * rows, squeeze=False)[:, 0]
+        top = parts[0].subplots(1, 1 + crossed, squeeze=False)[0]
+        _forest(top[0], answered, colours)
         if crossed:
-            _heat(fig.add_subplot(grid[0, 3:]), answered)
-        first = None
-        for i, field in enumerate(fields):
-            place = grid[1 + i // COLUMNS, 2 * (i % COLUMNS) : 2 * (i % COLUMNS) + 2]
-            first = _response(fig.add_subplot(place, sharey=first), answered, field, colours, legend=i == 0)
-        if len(answered.varied) > len(fields):
-            note = f"Not drawn: {', '.join(answered.varied[MOST_FIELDS:])}. "
-        else:
-            note = ""
-        seeds = sorted({len(one.seeds) for one in answered.ranked})
-        n = "–".join(map(str, {seeds[0], seeds[-1]})) if seeds else "0"
+            _heat(top[1], answered)
+        for row in range(rows):
+            several = parts[1 + row].subplots(1, COLUMNS, sharey=True)
+            for i, axes in enumerate(several):
+                if row * COLUMNS + i < len(fields):
+                    _response(axes, answered, fields[row * COLUMNS + i], colours)
+                else:
+                    axes.set_axis_off()
+            several[0].set_ylabel("lowest validation loss")
+        if rows and len(colours) > 1:
+            parts[1].legend(
+                *parts[1].axes[0].get_legend_handles_labels(),
+                loc="outside upper left",
+                ncols=6,
+                fontsize=7.5,
+                frameon=False,
+            )
+        undrawn = answered.varied[MOST_FIELDS:]
+        note = f" Not drawn: {', '.join(undrawn)}." * bool(undrawn)
+        n = "–".join(map(str, sorted({f(len(one.seeds) for one in answered.ranked) for f in (min, max)})))
         figure.save(
             folder,
             fig,
-            f"{note}Means over n = {n} seeds, of logs; t intervals at 95 %, each for itself.",
+            f"Means over n = {n} seeds, of logs; t intervals at 95 %, each for itself.{note}",
             command,
         )
 
@@ -71,7 +85,7 @@ def _forest(axes: Axes, answered: Answered, colours: dict[str, str]) -> None:
     axes.set_xscale("log")
     figure_axes.plain(axes)
     axes.set_xlabel("loss (standardised)")
-    axes.set_title("The best configurations: ● lowest validation loss, ○ test loss there")
+    axes.set_title("The best. Filled: lowest validation loss; hollow: test loss there")
 
 
 def _heat(axes: Axes, answered: Answered) -> None:
@@ -85,12 +99,13 @@ def _heat(axes: Axes, answered: Answered) -> None:
             if lo <= one.fields["lr"] <= hi:
                 best[i, j] = np.nanmin([best[i, j], one.val.mean])
     logs = np.log(best)
-    low, high = (np.nanmin(logs), np.nanmax(logs)) if np.isfinite(logs).any() else (0.0, 1.0)
+    low = np.nanmin(logs) if np.isfinite(logs).any() else 0.0
+    high = low + math.log(SEEN)
     axes.imshow(logs, cmap="viridis_r", vmin=low, vmax=high, aspect="auto")
     for i, row in enumerate(best):
         for j, loss in enumerate(row):
             if math.isfinite(loss):
-                dark = (math.log(loss) - low) < 0.45 * (high - low)
+                dark = math.log(loss) - low > 0.5 * (high - low)
                 own = "bold" if loss == np.nanmin(row) else "normal"
                 axes.text(
                     j,
@@ -107,45 +122,39 @@ def _heat(axes: Axes, answered: Answered) -> None:
     axes.set_xticks(range(len(rates)), [label for label, _, _ in rates], fontsize=7.5)
     axes.set_yticks(range(len(policies)), policies, fontsize=8)
     axes.set_xlabel("learning rate")
-    axes.set_title("Lowest validation loss of a policy at a rate (bold: its best), whatever else")
+    axes.set_title("Lowest validation loss of a policy at a rate; bold: its best rate")
 
 
-def _response(axes: Axes, answered: Answered, field: str, colours: dict[str, str], legend: bool) -> Axes:
+def _response(axes: Axes, answered: Answered, field: str, colours: dict[str, str]) -> None:
     """Every configuration against one field."""
-    values = [one.fields[field] for one in answered.ranked]
-    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-    few = list(dict.fromkeys(values))
-    few = sorted(few) if numbers else sorted(few, key=text)
-    place = {value: (float(value) if numbers else i) for i, value in enumerate(few)}
+    values = sorted({one.fields[field] for one in answered.ranked}, key=lambda v: (isinstance(v, str), v))
+    numbers = not any(isinstance(value, str | bool | None) for value in values)
+    wide = numbers and values[0] > 0 and values[-1] >= WIDE * values[0]
+    scaled = wide or (numbers and len(values) > sweep_ranking.FEW)
+    place = {value: float(value) if scaled else float(i) for i, value in enumerate(values)}
     ran = _ran(answered)
-    lost = [one for one in answered.ranked if one.state in ("diverged", "failed")]
-    for policy, colour in colours.items():
+    for k, (policy, colour) in enumerate(colours.items()):
         own = [one for one in ran if one.fields["policy"] == policy]
-        x, y = [place[one.fields[field]] for one in own], [one.val.mean for one in own]
-        axes.plot(x, y, "o", color=colour, ms=3.5, alpha=0.7, mew=0, label=policy)
-    up: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-    axes.plot([place[one.fields[field]] for one in lost], [1.0] * len(lost), "x", color="0.3", ms=5, **up)
-    lines = sweep_ranking.response(answered, field)
+        aside = 0.0 if scaled or field == "policy" else 0.1 * (k - (len(colours) - 1) / 2)
+        x = [place[one.fields[field]] + aside for one in own]
+        axes.plot(x, [one.val.mean for one in own], "o", color=colour, ms=3.5, alpha=0.7, mew=0, label=policy)
+    lost = [place[one.fields[field]] for one in answered.ranked if one not in ran]
+    axes.plot(
+        lost, [1.0] * len(lost), "x", color="0.3", ms=5, transform=axes.get_xaxis_transform(), clip_on=False
+    )
     if numbers:
-        best = [(place[r.best.fields[field]], r.best.val.mean) for r in lines]
-        axes.plot(*zip(*sorted(best), strict=True) if best else ((), ()), "-", color="k", lw=1, zorder=1)
+        best = [r.best for r in sweep_ranking.response(answered, field)]
+        line = sorted((place[one.fields[field]], one.val.mean) for one in best)
+        axes.plot([x for x, _ in line], [y for _, y in line], "-", color="k", lw=1, zorder=1)
     axes.set_yscale("log")
+    axes.set_xscale("log" if wide else "linear")
     if ran:
-        low = min(one.val.mean for one in ran)
-        axes.set_ylim(low * 0.93, min(max(one.val.mean for one in ran) * 1.07, low * SPAN))
-    if numbers and few[0] > 0 and few[-1] / few[0] >= 8:
-        axes.set_xscale("log")
-    if not numbers:
-        axes.set_xticks(
-            range(len(few)), [text(value) for value in few], fontsize=7.5, rotation=20, ha="right"
-        )
-        axes.set_xlim(-0.5, len(few) - 0.5)
-    elif len(few) <= 6:
-        axes.set_xticks([float(v) for v in few], [text(v) for v in few], minor=False)
-        axes.set_xticks([], minor=True)
-    figure_axes.plain(axes) if not (numbers and len(few) <= 6) else None
+        low, high = (f(one.val.mean for one in ran) for f in (min, max))
+        axes.set_ylim(low * 0.95, min(high * 1.05, low * SPAN))
+    figure_axes.plain(axes)
+    if not scaled:
+        long = max(map(len, map(text, values))) > 8
+        turned = {"rotation": 15, "ha": "right"} if long else {}
+        axes.set_xticks(range(len(values)), [text(value) for value in values], fontsize=7.5, **turned)
+        axes.set_xlim(-0.5, len(values) - 0.5)
     axes.set_xlabel(field)
-    if legend:
-        axes.set_ylabel("lowest validation loss")
-        axes.legend(fontsize=7, frameon=False)
-    return axes

@@ -75,17 +75,17 @@ def asked(answered: Answered) -> str:
                 (
                     "training",
                     f"A configuration with one seed, from the first epoch to the last; the seeds are {seeds[0]} to "
-                    f"{seeds[-1]}. Two configurations of one seed start from the same weights where their shapes agree.",
+                    f"{seeds[-1]}. Those of one seed start from the same weights, where their shapes agree.",
                 ),
                 (
                     "validation",
-                    "The lowest validation loss of a training, whichever epoch it was at. Configurations are ranked by its "
-                    "mean over seeds, taken of logs. Of many, the best looks better than it is.",
+                    "The lowest validation loss of a training, whichever epoch it was at. Configurations are ranked by "
+                    "its mean over seeds, taken of logs. Of many, the best looks better than it is.",
                 ),
                 (
                     "test there",
-                    "Test loss of the weights at that epoch. It decided nothing here; the seeds that chose a configuration "
-                    "are those shown, so that a claim about it needs other seeds.",
+                    "Test loss of the weights at that epoch. It decided nothing here; the seeds that chose a "
+                    "configuration are those shown, so that a claim about it needs other seeds.",
                 ),
                 (
                     "interval",
@@ -93,8 +93,8 @@ def asked(answered: Answered) -> str:
                 ),
                 (
                     "pruned",
-                    "Stopped by successive halving, since others were better after as many epochs; ranked behind all that "
-                    "were trained to the end.",
+                    "Stopped by successive halving, since others were better after as many epochs; ranked behind all "
+                    "that were trained to the end.",
                 ),
                 (
                     "policy",

@@ -17,6 +17,8 @@ from lstm_sched import stats
 Row = dict[str, Any]
 NOT_FIELDS = ("number", "seed", "state", "why", "epochs_run", *OUTCOME)
 ONE_FIT = "one_fit"
+NONE = "–"  # what is printed where a field has no value
+FIRST = ("policy", "lr")  # fields in the order in which they are shown; then the others
 FEW = 10  # different numbers of a field: more are put into bins
 STATES = ("finished", "pruned", "diverged", "failed")  # from the best to the worst
 
@@ -105,7 +107,8 @@ def _varied(rows: Sequence[Row], fields: Sequence[str]) -> list[str]:
     """Not `every` where only one fit, which has but one, differs in it."""
     found = [name for name in fields if len({row[name] for row in rows}) > 1]
     loops = {row["every"] for row in rows if row["policy"] != ONE_FIT}
-    return [name for name in found if name != "every" or len(loops) > 1]
+    found = [name for name in found if name != "every" or len(loops) > 1]
+    return [name for name in FIRST if name in found] + [name for name in found if name not in FIRST]
 
 
 class Response(NamedTuple):
@@ -173,15 +176,17 @@ def best_rates(answered: Answered) -> list[BestRate]:
 def text(value: Any) -> str:
     """A field's value as it is printed."""
     if value is None or value == "":
-        return "–"
+        return NONE
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def name(one: Configuration, varied: Sequence[str]) -> str:
     """What tells a configuration from the others."""
-    return ", ".join(f"{field} {value(one, field)}" for field in varied) or "the one configuration"
+    told = [(field, value(one, field)) for field in varied]
+    words = [shown if field == "policy" else f"{field} {shown}" for field, shown in told if shown != NONE]
+    return ", ".join(words) or "the one configuration"
 
 
 def value(one: Configuration, field: str) -> str:
     """A field's value as it is printed; one fit has no fits of a length."""
-    return "–" if field == "every" and one.fields["policy"] == ONE_FIT else text(one.fields[field])
+    return NONE if field == "every" and one.fields["policy"] == ONE_FIT else text(one.fields[field])

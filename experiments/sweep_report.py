@@ -37,7 +37,7 @@ def say(out: Console, folder: Path, answered: Answered) -> None:
     rows = sweep_results.read(folder)
     out.print()
     out.print(sentence(answered, read_baselines(folder)), style="bold", markup=False)
-    for title, header, found in tables(answered, rows, TOP):
+    for title, header, found in tables(answered, rows, TOP, ("test at the end", "epochs")):
         if found:
             out.print(report.table(title, header, found))
     out.print(f"Raw numbers, figure and report.html: {folder}", markup=False, soft_wrap=True)
@@ -55,16 +55,18 @@ def read_baselines(folder: Path) -> Baselines:
 
 
 def tables(
-    answered: Answered, rows: Sequence[Row], most: int = SHOWN
+    answered: Answered, rows: Sequence[Row], most: int = SHOWN, leave_out: Sequence[str] = ()
 ) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
-    """(title, header, rows) of the ranking, the best rates, and what went wrong."""
+    """(title, header, rows) of the ranking, without some of its columns, of the best rates, and of what went wrong."""
     rates = best_rate_rows(answered) if len({one.fields["policy"] for one in answered.ranked}) > 1 else []
     kept = f"; the first {most} of {len(answered.ranked)}" * (len(answered.ranked) > most)
+    header = ("rank", *answered.varied, "n", "validation", "test there", "test at the end", "epochs", "state")
+    shown = [i for i, name in enumerate(header) if name not in leave_out]
     return [
         (
             f"Configurations by their lowest validation loss, mean over seeds (of logs) [95 %]{kept}",
-            ("rank", *answered.varied, "n", "validation", "test there", "test at the end", "epochs", "state"),
-            ranking_rows(answered, most),
+            tuple(header[i] for i in shown),
+            [tuple(row[i] for i in shown) for row in ranking_rows(answered, most)],
         ),
         (
             "Each policy at its own best learning rate",

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tasks
@@ -33,7 +34,7 @@ def test_cells_are_the_members_that_the_main_job_makes_of_the_same_arms(built):
 
 def plain(leaf):
     """Numbers, also of keys."""
-    return jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
 def test_members_come_in_the_order_of_their_cells(built):
