@@ -1,6 +1,6 @@
 """What is compared: arms from the names that a user gives, which of them are one run, and the members they become."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -74,9 +74,7 @@ def parse(names: Sequence[str], setting: S.Setting, built: S.Built) -> tuple[lis
     every_one = tuple(names) == ("all",)
     arms: list[Arm] = []
     for name in ALLOWED if every_one else names:
-        stem = name.partition("@")[0]
-        check_name("arms", stem, [*ALLOWED, "all"])
-        if stem == "all":
+        if split_name("arms", name, [*ALLOWED, "all"])[0] == "all":
             raise ValueError(f"arms: {', '.join(names)}; all stands alone")
         if names.count(name) > 1:
             raise ValueError(f"arms: {name!r} is given twice; allowed: each arm once")
@@ -101,13 +99,19 @@ def parse(names: Sequence[str], setting: S.Setting, built: S.Built) -> tuple[lis
     return [arm for arm in arms if arm.name not in twins], twins
 
 
+def split_name(field: str, name: str, allowed: Iterable[str]) -> tuple[str, int | None]:
+    """What stands before @, and the epochs in each fit after it, if any. ValueError for another name or no number."""
+    stem, at, n = name.partition("@")
+    check_name(field, stem, allowed)
+    if at and not n.isdecimal():
+        raise ValueError(f"{field}: {name!r}; allowed: a whole number of epochs after @")
+    return stem, int(n) if at else None
+
+
 def single(name: str, setting: S.Setting, built: S.Built) -> Arm:
     """The arm of one name, as in `parse`."""
-    stem, at, n = name.partition("@")
-    check_name("arms", stem, ALLOWED)
-    if at and not n.isdecimal():
-        raise ValueError(f"arms: {name!r}; allowed: a whole number of epochs after @")
-    every = int(n) if at else setting.every
+    stem, own = split_name("arms", name, ALLOWED)
+    every = setting.every if own is None else own
     S.check_every(f"arms: {name}", every, setting.epochs)
     return _arm(name, ALIASES.get(stem, stem), every, setting, built)
 

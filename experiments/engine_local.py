@@ -46,11 +46,7 @@ class _Worker(NamedTuple):
 def places(workers: int) -> list[Place]:
     """Shares of the cores, and of the GPUs where there are any, as even as can be."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    gpus = (
-        [str(i) for i, _ in enumerate(GPUS.glob("*"))] if told is None else [g for g in told.split(",") if g]
-    )
-    found = []
+    gpus, found = _gpus(), []
     for i in range(workers):
         environment = {}
         if gpus:
@@ -58,6 +54,20 @@ def places(workers: int) -> list[Place]:
             environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # several may share one
         found.append(Place(frozenset(_share(cores, i, workers)), environment))
     return found
+
+
+def most() -> int:
+    """Workers that have a GPU each, or a core each where there is no GPU."""
+    return len(_gpus()) or len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else [0])
+
+
+def _gpus() -> list[str]:
+    if os.environ.get("JAX_PLATFORMS") == "cpu":
+        return []
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return (
+        [str(i) for i, _ in enumerate(GPUS.glob("*"))] if told is None else [g for g in told.split(",") if g]
+    )
 
 
 def _share(things: list[Any], i: int, workers: int) -> list[Any]:
