@@ -106,7 +106,9 @@ def test_a_finished_sweep_that_is_resumed_trains_nothing_again(grid, monkeypatch
 
 
 def test_resuming_reads_the_configuration_and_takes_no_other(grid, tmp_path):
-    with pytest.raises(ValueError, match=r"resume: the configuration is read from .*; leave out grid, hidden"):
+    with pytest.raises(
+        ValueError, match=r"resume: the configuration is read from .*; leave out grid, hidden"
+    ):
         sweep.prepare(dataclasses.replace(Config(resume=str(grid[0])), hidden=3, grid=Grid(lr=(1.0,))))
     record.write_json(tmp_path / "config.json", {"experiment": "refit"})
     with pytest.raises(ValueError, match="is a run of refit; allowed: of sweep"):
