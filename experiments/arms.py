@@ -1,6 +1,6 @@
 """What is compared: arms from the names that a user gives, which of them are one run, and the members they become."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -16,13 +16,14 @@ from lstm_sched.names import check_name
 from lstm_sched.policies import ALIASES, CONTINUE, FATE_OF_MOMENT, POLICIES, fates
 from lstm_sched.schedules import TABLES
 from lstm_sched.snapshot import leaves
-from lstm_sched.state import TrainState, begin
+from lstm_sched.state import Origin, TrainState, begin
 
 REFERENCE = "one_fit"
 UNREAD = ("epoch", "monitor", "best")  # nothing reads them where no per-epoch rule is used
 IDENTITY_SEEDS, ULP_SEEDS, RATE_SEEDS = 2, 4, 6
 RULER = {"rate_x0.5": 0.5, "rate_x0.9": 0.9, "rate_x1.1": 1.1, "rate_x2": 2.0}
 CONTROLS = {"aa": 1.0, "ulp": 1.0, **RULER}  # one fit, at this factor of the rate
+ALLOWED = (*POLICIES, *ALIASES, *CONTROLS)
 
 
 class Dropped(NamedTuple):
@@ -70,21 +71,14 @@ def parse(names: Sequence[str], setting: S.Setting, built: S.Built) -> tuple[lis
     A name is a policy or a control, `@n` after it for fits of n epochs; `all` is every one of them. Raises ValueError
     for a name or n that is not allowed, one given twice, or a missing reference.
     """
-    allowed = [*POLICIES, *ALIASES, *CONTROLS]
     every_one = tuple(names) == ("all",)
     arms: list[Arm] = []
-    for name in allowed if every_one else names:
-        stem, at, n = name.partition("@")
-        check_name("arms", stem, [*allowed, "all"])
-        if stem == "all":
+    for name in ALLOWED if every_one else names:
+        if split_name("arms", name, [*ALLOWED, "all"])[0] == "all":
             raise ValueError(f"arms: {', '.join(names)}; all stands alone")
-        if at and not n.isdecimal():
-            raise ValueError(f"arms: {name!r}; allowed: a whole number of epochs after @")
-        every = int(n) if at else setting.every
-        S.check_every(f"arms: {name}", every, setting.epochs)
         if names.count(name) > 1:
             raise ValueError(f"arms: {name!r} is given twice; allowed: each arm once")
-        arms.append(_arm(name, ALIASES.get(stem, stem), every, setting, built))
+        arms.append(single(name, setting, built))
     if not any(arm.name == REFERENCE for arm in arms):
         raise ValueError(
             f"arms: {', '.join(names)}; {REFERENCE} must be among them, all others are compared with it"
@@ -103,6 +97,23 @@ def parse(names: Sequence[str], setting: S.Setting, built: S.Built) -> tuple[lis
         if twin != arm.name and arm.name != REFERENCE:
             twins[arm.name] = twin
     return [arm for arm in arms if arm.name not in twins], twins
+
+
+def split_name(field: str, name: str, allowed: Iterable[str]) -> tuple[str, int | None]:
+    """What stands before @, and the epochs in each fit after it, if any. ValueError for another name or no number."""
+    stem, at, n = name.partition("@")
+    check_name(field, stem, allowed)
+    if at and not n.isdecimal():
+        raise ValueError(f"{field}: {name!r}; allowed: a whole number of epochs after @")
+    return stem, int(n) if at else None
+
+
+def single(name: str, setting: S.Setting, built: S.Built) -> Arm:
+    """The arm of one name, as in `parse`."""
+    stem, own = split_name("arms", name, ALLOWED)
+    every = setting.every if own is None else own
+    S.check_every(f"arms: {name}", every, setting.epochs)
+    return _arm(name, ALIASES.get(stem, stem), every, setting, built)
 
 
 def _arm(name: str, stem: str, every: int, setting: S.Setting, built: S.Built) -> Arm:
@@ -157,20 +168,21 @@ def labels(arms: Sequence[Arm]) -> list[tuple[str, int]]:
 
 def members(arms: Sequence[Arm], setting: S.Setting, built: S.Built) -> list[Member]:
     """One member for each of `labels`, paired: every arm of a seed starts from the same weights and streams."""
-    learner = built.learner
-    origins = [originate(learner, S.FIRST_SEED + i) for i in range(max(arm.seeds for arm in arms))]
-    made = []
-    for arm in arms:
-        rates_S = S.rates(setting, built.steps, arm.rate, arm.rescheduled or REFERENCE, arm.every)
-        hp = Hyper(rates_S, watch=arm.watch)
-        when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)
-        ends = rules.ends(arm.fit or setting.epochs, setting.epochs) if arm.watch else ()
-        for origin in origins[: arm.seeds]:
-            if arm.nudged:
-                origin = origin._replace(params=cell.nudge(origin.params))
-            origin = origin._replace(redraw=np.bool_(arm.redraw))
-            made.append(member(learner, hp, arm.policy, when, origin, ends))
-    return made
+    origins = [originate(built.learner, S.FIRST_SEED + i) for i in range(max(arm.seeds for arm in arms))]
+    return [one for arm in arms for one in members_of(arm, setting, built, origins[: arm.seeds])]
+
+
+def members_of(arm: Arm, setting: S.Setting, built: S.Built, origins: Sequence[Origin]) -> list[Member]:
+    """One arm from each origin."""
+    rates_S = S.rates(setting, built.steps, arm.rate, arm.rescheduled or REFERENCE, arm.every)
+    hp = Hyper(rates_S, watch=arm.watch)
+    when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)
+    ends = rules.ends(arm.fit or setting.epochs, setting.epochs) if arm.watch else ()
+    if arm.nudged:
+        origins = [origin._replace(params=cell.nudge(origin.params)) for origin in origins]
+    origins = [origin._replace(redraw=np.bool_(arm.redraw)) for origin in origins]
+    first = member(built.learner, hp, arm.policy, when, origins[0], ends)
+    return [first._replace(origin=origin) for origin in origins]
 
 
 def differing(one: Any, other: Any) -> int:

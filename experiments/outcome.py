@@ -15,6 +15,7 @@ from experiments import record
 from experiments.setting import Built, Setting
 from lstm_sched import baselines, population, stats
 from lstm_sched.data import Windows
+from lstm_sched.learner import Params
 from lstm_sched.losses import POINT
 from lstm_sched.member import Progress
 
@@ -50,25 +51,11 @@ def conclude(
 ) -> Results:
     """Test losses, divergence, bits and effects. The test part is read here, twice a member, and nowhere else."""
     labels = A.labels(arms)
-    size = len(labels)
-
-    def on_test(params_M: Any) -> np.ndarray:
-        padded = population.pad(params_M, built.layout)
-        loss_MW = population.losses(
-            built.learner, built.layout, padded, population.share(built.split.data.test, built.layout)
-        )
-        return population.fetch(loss_MW, np.s_[:size]).astype(np.float64)
-
-    windows = {stats.END: on_test(state_M.state.params), stats.SELECTED: on_test(state_M.selected.params)}
+    windows = on_test(built, state_M.state.params, state_M.selected.params)
     loss = {metric: loss_MW.mean(1) for metric, loss_MW in windows.items()}
     curves = record.read_curves(folder, labels, setting.epochs)
     forecasts = loss_of_baselines(setting.loss, built)
-    diverged_M = np.array(
-        [
-            stats.diverged(loss_E[-1], forecasts["mean"]["train"], loss_E, val_E, *tests)
-            for loss_E, val_E, *tests in zip(curves["loss"], curves["val"], *loss.values(), strict=True)
-        ]
-    )
+    diverged_M = who_diverged(forecasts["mean"]["train"], curves, *loss.values())
     best_M = np.asarray(state_M.selected.epoch)
     weights = sum(leaf[0].size for leaf in jax.tree.leaves(state_M.state.params))
     results = Results(labels, loss, windows, best_M, diverged_M, curves, {}, {}, weights, {}, forecasts)
@@ -81,6 +68,44 @@ def conclude(
         results.differing_weights[arm.name] = _differing(state_M.state.params, rows, paired)
         results.effects[arm.name] = {metric: _effect(results, arm, metric, m) for metric in METRICS}
     return results
+
+
+def on_test(built: Built, end_M: Params, selected_M: Params) -> dict[str, np.ndarray]:
+    """metric -> loss_MW of the last weights and of the selected ones on each window of the test part."""
+
+    def one(params_M: Params) -> np.ndarray:
+        size = jax.tree.leaves(params_M)[0].shape[0]
+        padded = population.pad(params_M, built.layout)
+        test = population.share(built.split.data.test, built.layout)
+        loss_MW = population.losses(built.learner, built.layout, padded, test)
+        return population.fetch(loss_MW, np.s_[:size]).astype(np.float64)
+
+    return {stats.END: one(end_M), stats.SELECTED: one(selected_M)}
+
+
+def who_diverged(mean: float, curves: dict[str, np.ndarray], *tests: np.ndarray) -> np.ndarray:
+    """diverged_M, from the curves of the epochs that were run, the test losses, and the train loss of the mean."""
+    rows = zip(curves["loss"], curves["val"], *tests, strict=True)
+    return np.array([stats.diverged(loss_E[-1], mean, loss_E, *others) for loss_E, *others in rows], bool)
+
+
+def columns(
+    loss: dict[str, np.ndarray],
+    curves: dict[str, np.ndarray],
+    best_M: np.ndarray,
+    diverged_M: np.ndarray,
+    m: int,
+) -> dict[str, Any]:
+    """What came of member m, for its row in a table."""
+    return {
+        "test_end": loss[stats.END][m],
+        "test_selected": loss[stats.SELECTED][m],
+        "val_end": curves["val"][m, -1],
+        "val_selected": np.nanmin(curves["val"][m], initial=np.inf),
+        "train_end": curves["loss"][m, -1],
+        "best_epoch": best_M[m],
+        "diverged": diverged_M[m],
+    }
 
 
 def _effect(results: Results, arm: A.Arm, metric: str, m: int) -> stats.Effect:
@@ -135,13 +160,7 @@ def write(folder: Path, results: Results, config_hash: str) -> None:
                 "config": config_hash,
                 "arm": arm,
                 "seed": seed,
-                "test_end": results.loss[stats.END][m],
-                "test_selected": results.loss[stats.SELECTED][m],
-                "val_end": results.curves["val"][m, -1],
-                "val_selected": np.nanmin(results.curves["val"][m], initial=np.inf),
-                "train_end": results.curves["loss"][m, -1],
-                "best_epoch": results.best_epoch_M[m],
-                "diverged": results.diverged_M[m],
+                **columns(results.loss, results.curves, results.best_epoch_M, results.diverged_M, m),
             }
             for m, (arm, seed) in enumerate(results.labels)
         ),

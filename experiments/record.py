@@ -162,15 +162,20 @@ def cut_metrics(folder: Path, clock: int) -> None:
     part.replace(path)
 
 
-def read_curves(folder: Path, labels: Sequence[tuple[str, int]], epochs: int) -> dict[str, np.ndarray]:
-    """Each of CURVES as [M, E] from metrics.jsonl; NaN where it was not finite. ValueError where a row is missing."""
+def read_curves(
+    folder: Path, labels: Sequence[tuple[str, int]], epochs: int, first: int = 0
+) -> dict[str, np.ndarray]:
+    """Each of CURVES as [M, E] from metrics.jsonl, of the epochs after `first`; NaN where it was not finite.
+
+    ValueError where a row is missing.
+    """
     place = {label: m for m, label in enumerate(labels)}
-    curves = {name: np.full((len(labels), epochs), np.nan) for name in CURVES}
-    seen = np.zeros((len(labels), epochs), bool)
+    curves = {name: np.full((len(labels), epochs - first), np.nan) for name in CURVES}
+    seen = np.zeros((len(labels), epochs - first), bool)
     with (folder / "metrics.jsonl").open(encoding="utf-8") as rows:
         for line in rows:
             row = json.loads(line)
-            at = place[row["arm"], row["seed"]], row["epoch"] - 1
+            at = place[row["arm"], row["seed"]], row["epoch"] - 1 - first
             seen[at] = True
             for name in CURVES:
                 curves[name][at] = np.nan if row[name] is None else row[name]

@@ -10,7 +10,7 @@ from lstm_sched import cell, population, schedules
 from lstm_sched.learner import Learner, lstm, steps_per_epoch
 from lstm_sched.losses import POINT
 from lstm_sched.names import check_name
-from lstm_sched.optimizers import OPTIMIZERS
+from lstm_sched.optimizers import OPTIMIZERS, chosen
 from lstm_sched.population import Layout
 from lstm_sched.schedules import SCHEDULES
 from lstm_sched.split import CUTS, Split
@@ -65,6 +65,8 @@ class Setting:
     """epochs in a whole training"""
     optimizer: str = "keras_adam"
     """optimizer: keras_adam, keras_sgd, keras_momentum, or an optax factory such as adam, adamw, lion"""
+    weight_decay: float | None = None
+    """weight decay of keras_adamw, adamw, lamb or lion; by default the optimizer's own"""
     lr: float = 1e-3
     """learning rate; the peak, where the schedule varies it"""
     schedule: str = "constant"
@@ -106,6 +108,7 @@ def check(setting: Setting) -> None:
     check_name("init", setting.init, cell.INITS)
     check_name("loss", setting.loss, POINT)
     check_name("optimizer", setting.optimizer, OPTIMIZERS)
+    chosen(setting.optimizer, setting.weight_decay)  # raises where the optimizer has none
     check_name("schedule", setting.schedule, SCHEDULES)
     check_name("layout", setting.layout, LAYOUTS)
     for field in ("window", "horizon", "hidden", "layers", "batch", "epochs", "seeds", "every"):
@@ -143,7 +146,7 @@ def build(setting: Setting, split: Split, watched: bool = False) -> Built:
     cache.use()
     features = split.scale.mean_F.size
     learner = lstm(
-        OPTIMIZERS[setting.optimizer],
+        chosen(setting.optimizer, setting.weight_decay),
         features=features,
         hidden=setting.hidden,
         layers=setting.layers,

@@ -74,8 +74,9 @@ def train(
     chunk: int,
     console: Console,
     save_every: float,
+    begin_M: State | None = None,
 ) -> State:
-    """Run the population to its end, from the folder's checkpoint where there is one.
+    """Run the population to its end, from the folder's checkpoint where there is one, or else from `begin_M`.
 
     Saves at the first chunk's end after each `save_every` seconds. Raises Interrupted after the chunk in which a
     signal arrived, with everything saved; Refused where nothing sound can be read, or nothing more written.
@@ -85,6 +86,7 @@ def train(
     saving = 0.0
     try:
         state_M = _resumed(folder, learner, member_M, console)
+        state_M = begin_M if state_M is None else state_M
         clock = saved = 0 if state_M is None else int(state_M.clock[0])
         if (folder / "metrics.jsonl").exists():
             record.cut_metrics(folder, clock)

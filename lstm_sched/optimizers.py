@@ -165,3 +165,17 @@ OPTIMIZERS: dict[str, Factory] = {
     "momentum": partial(optax.sgd, momentum=0.9),
     "yogi": optax.yogi,
 }
+DECAYING = ("keras_adamw", "adamw", "lamb", "lion")  # those whose weight decay can be chosen
+
+
+@functools.cache  # as above
+def chosen(name: str, weight_decay: float | None = None) -> Factory:
+    """The optimizer of that name, with a weight decay of one's own. ValueError where it is negative, not finite, or
+    the optimizer has none."""
+    if weight_decay is None:
+        return OPTIMIZERS[name]
+    if name not in DECAYING:
+        raise ValueError(f"weight_decay: {weight_decay}; {name} has none, allowed with {', '.join(DECAYING)}")
+    if not 0 <= weight_decay < np.inf:
+        raise ValueError(f"weight_decay: {weight_decay}; allowed: 0 or more, finite")
+    return partial(OPTIMIZERS[name], weight_decay=weight_decay)

@@ -59,7 +59,15 @@ def layout(devices: int | None = None, mapped: bool | None = None) -> Layout:
 
 def stack(trees: Sequence[Any]) -> Any:
     """Trees of one structure as one tree with a leading member axis."""
-    return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
+
+    def one(*leaves):
+        if all(
+            isinstance(leaf, np.ndarray | np.generic) for leaf in leaves
+        ):  # in one step, where that is enough
+            return jnp.asarray(np.stack(leaves))
+        return jnp.stack([jnp.asarray(leaf) for leaf in leaves])
+
+    return jax.tree.map(one, *trees)
 
 
 def row(tree_M: Any, i: int) -> Any:

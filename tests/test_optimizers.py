@@ -1,5 +1,6 @@
 """Keras' forms against loops written from its formulas; law 7, Adam after a boundary in closed form."""
 
+import inspect
 from functools import partial
 
 import jax
@@ -12,7 +13,9 @@ from lstm_sched import cell
 from lstm_sched.fractions import moment_of, spread
 from lstm_sched.joint import from_joint, to_joint, variable_of
 from lstm_sched.optimizers import (
+    DECAYING,
     OPTIMIZERS,
+    chosen,
     clipped,
     keras_adam,
     keras_adamw,
@@ -333,3 +336,40 @@ def test_dropping_only_the_count_is_continuous_adam_under_another_rate(x64):
     restarted, _ = descend(keras_adam, np.full(len(GRADS), rate), GRADS, dropped)
     scheduled, _ = descend(keras_adam, rate * alpha(k) / alpha(old_count + k), GRADS, warm)
     np.testing.assert_allclose(restarted, scheduled, rtol=1e-12)
+
+
+# ---- a weight decay of one's own
+
+
+@pytest.mark.parametrize("name", ["keras_adamw", "adamw", "lion"])
+def test_a_chosen_weight_decay_is_subtracted_at_the_rate_of_the_step(name, x64):
+    p, rate, decay = jnp.asarray([1.0, -2.0, 0.5, 3.0, 0.0]), 0.1, 0.3
+    without, _ = descend(chosen(name, 0.0), [rate], GRADS[:1], params=p)
+    got, _ = descend(chosen(name, decay), [rate], GRADS[:1], params=p)
+    np.testing.assert_allclose(got[0] - without[0], -rate * decay * p, rtol=1e-6, atol=1e-12)
+
+
+def test_without_a_choice_the_decay_is_the_optimizers_own_and_a_choice_is_one_factory():
+    assert all(chosen(name) is OPTIMIZERS[name] for name in OPTIMIZERS)
+    assert chosen("adamw", 0.1) is chosen("adamw", 0.1)
+
+
+def test_the_optimizers_with_a_decay_are_those_whose_factory_takes_one():
+    taking = [
+        name for name, make in OPTIMIZERS.items() if "weight_decay" in inspect.signature(make).parameters
+    ]
+    assert list(DECAYING) == taking
+
+
+@pytest.mark.parametrize(
+    ("name", "decay", "message"),
+    [
+        ("adam", 0.1, "weight_decay: 0.1; adam has none, allowed with keras_adamw, adamw, lamb, lion"),
+        ("adamw", -0.1, "weight_decay: -0.1; allowed: 0 or more, finite"),
+        ("adamw", float("nan"), "weight_decay: nan; allowed"),
+        ("lion", float("inf"), "weight_decay: inf; allowed"),
+    ],
+)
+def test_a_decay_that_cannot_be_is_refused(name, decay, message):
+    with pytest.raises(ValueError, match=message):
+        chosen(name, decay)

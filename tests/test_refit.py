@@ -271,6 +271,7 @@ BAD = {
     "lr: -0.1; allowed: above 0 and finite": ["--lr", "-0.1"],
     "lr: nan; allowed: above 0 and finite": ["--lr", "nan"],
     "lr: inf; allowed: above 0 and finite": ["--lr", "inf"],
+    "weight_decay: 0.1; keras_adam has none": ["--weight-decay", "0.1"],
     "save_every: -1.0; allowed: 0 (each chunk of epochs) or more": ["--save-every", "-1"],
     "dropout: 1.0; allowed: 0 to below 1": ["--dropout", "1"],
     "batch: 0; allowed: 1 or more": ["--batch", "0"],

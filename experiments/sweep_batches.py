@@ -1,0 +1,65 @@
+"""The batches of a search that learns: each is asked for, written down, yielded to be trained, and told.
+
+batches/0000.json  the trials of a batch, written before any of it is trained: what a killed sweep goes on with
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments import record, sweep_axes, sweep_optuna, sweep_plan, task
+from experiments.sweep_config import Config
+from experiments.sweep_optuna import Told
+from experiments.sweep_plan import Configuration, Task
+
+
+def batches(folder: Path, config: Config, name: str) -> Iterator[list[Task]]:
+    """The tasks of each batch, the earlier ones of a sweep that goes on among them; they must have ended before the
+    next is asked for. A configuration that is drawn again is not trained again."""
+    _, search = sweep_axes.axes(config)
+    kept = sweep_optuna.storage(folder, config.search.storage)
+    written = sorted((folder / "batches").glob("*.json"))
+    known = {number for file in written for number, _ in record.read_json(file)}
+    sweep_optuna.forget(sweep_optuna.open_study(kept, name, config.search.seed, 0), known)
+    told: dict[tuple[Any, ...], Told] = {}
+    tasks = cells = 0
+    for batch in range(math.ceil(config.search.trials / config.search.ask)):
+        file = folder / "batches" / f"{batch:04d}.json"
+        study = sweep_optuna.open_study(kept, name, config.search.seed, batch)
+        if not file.exists():
+            left = config.search.trials - batch * config.search.ask
+            asked = sweep_optuna.ask(study, search, min(left, config.search.ask))
+            file.parent.mkdir(exist_ok=True)
+            record.write_json(file, list(asked.items()))
+        trials = {
+            number: sweep_plan.configurations(config, [trial]) for number, trial in record.read_json(file)
+        }
+        fresh = {key(one): one for [one] in trials.values() if key(one) not in told}
+        groups = sweep_plan.groups(config, fresh.values())
+        made = sweep_plan.tasks(config, groups, tasks, cells)
+        yield made
+        tasks, cells = tasks + len(made), cells + sum(len(one.cells) for one in made)
+        rows = {int(row["number"]): row for one in made for row in task.rows(sweep_plan.place(folder, one))}
+        for configuration, numbers in sweep_plan.numbered(config, groups, cells - len(rows)):
+            told[key(configuration)] = outcome([rows[number] for number in numbers])
+        sweep_optuna.tell(study, kept, {number: told[key(one)] for number, [one] in trials.items()})
+
+
+def key(one: Configuration) -> tuple[Any, ...]:
+    """Equal where configurations are."""
+    return tuple(one.values())
+
+
+def outcome(rows: Sequence[Mapping[str, Any]]) -> Told:
+    """Of the cells of one configuration: as successive halving ranks it."""
+    states = {row["state"] for row in rows}
+    epochs = max(int(row["epochs_run"]) for row in rows)
+    if "failed" in states:
+        return Told("failed", math.nan, epochs)
+    state = "pruned" if "pruned" in states else "finished"
+    if any(str(row["diverged"]) == "True" for row in rows):
+        return Told(state, math.inf, epochs)
+    vals = [float(row["val_selected"]) for row in rows]
+    value = sum(math.log(val) if val > 0 else -math.inf for val in vals) / len(vals)
+    return Told(state, value, epochs)

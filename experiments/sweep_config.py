@@ -1,0 +1,120 @@
+"""What a sweep may be asked: the fields that it varies, how it searches, and how it runs."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from experiments import training
+from experiments.setting import Setting
+from experiments.sweep_values import Words
+
+# Members that differ in a traced field are one compiled program; each combination of static ones is another.
+STATIC: dict[str, type] = {
+    "window": int,
+    "hidden": int,
+    "layers": int,
+    "dropout": float,
+    "init": str,
+    "batch": int,
+    "drop_last": bool,
+    "epochs": int,
+    "optimizer": str,
+    "weight_decay": float,
+}
+TRACED: dict[str, type] = {"lr": float, "schedule": str, "policy": str, "every": int}
+FIELDS = STATIC | TRACED  # those that make a configuration; with a seed it is a cell
+WHERE = (  # fields of how and where it runs
+    *("out", "resume", "devices", "layout", "save_every", "max_members", "members_per_task", "workers"),
+    *("retries", "estimate", "dry_run", "engine"),
+)
+KINDS = ("random", "sobol", "optuna")
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What may be varied: everything but data, horizon, split and loss, which decide what a loss means."""
+
+    window: Words = ()
+    hidden: Words = ()
+    layers: Words = ()
+    dropout: Words = ()
+    init: Words = ()
+    batch: Words = ()
+    drop_last: Words = ()
+    epochs: Words = ()
+    optimizer: Words = ()
+    weight_decay: Words = ()
+    lr: Words = ()
+    schedule: Words = ()
+    policy: Words = ()
+    """restart policies (keras_recompile@10: another --every for one of them); by default one_fit"""
+    every: Words = ()
+
+
+@dataclass(frozen=True)
+class Grid(Fields):
+    """Lists such as `1e-4 3e-4` or `8:24` (8 to 23), of which every combination is trained."""
+
+    seed: Words = ()
+    """by default 8:24, or as many as --seeds; those that tune are 1000:1008"""
+
+
+@dataclass(frozen=True)
+class Search(Fields):
+    """Lists, or ranges such as `1e-5:1e-1:log`, from which configurations are drawn; each with all of the grid."""
+
+    trials: int = 0
+    """configurations to draw; 0: the grid alone"""
+    kind: str = "sobol"
+    """how: random, sobol (evenly spread), or optuna (learning from the ones before; needs the extra `optuna`)"""
+    seed: int = 0
+    """of the drawing"""
+    ask: int = 16
+    """optuna: configurations that are trained together before the next are asked for"""
+    storage: str | None = None
+    """optuna: URL of a database; by default a journal in the sweep's folder"""
+    halving: tuple[int, ...] = ()
+    """epochs after which only the best go on, such as 10 30; the grid's configurations, too"""
+    keep: float = 1 / 3
+    """the fraction of configurations that goes on"""
+
+
+@dataclass(frozen=True)
+class Config(Setting):
+    """Fields of a sweep; those of a setting that neither grid nor search names are the same for all."""
+
+    grid: Grid = Grid()
+    """lists, of which every combination is trained"""
+    search: Search = Search()
+    """lists and ranges from which configurations are drawn"""
+    max_members: int = 10_000
+    """trainings at most: more are refused"""
+    members_per_task: int | None = None
+    """trainings in one process at most; by default as many as keep all workers busy"""
+    workers: int | None = None
+    """processes at once; by default one a core, or one a GPU"""
+    retries: int = 2
+    """how often a process that died is started again"""
+    estimate: bool = True
+    """before it starts, measure what an epoch takes and say what to expect"""
+    dry_run: bool = False
+    """say what would be trained, and stop"""
+    engine: str = "local"
+    """what runs the processes: local, on this host"""
+
+
+def of_dict(fields: dict[str, Any]) -> Config:
+    """A configuration from its JSON."""
+    nested = {"grid": Grid, "search": Search}
+    inner = {name: training.from_dict(kind, fields[name]) for name, kind in nested.items()}
+    return training.from_dict(Config, fields | inner)
+
+
+def learns(config: Config) -> bool:
+    """Whether what is asked for next depends on what came before."""
+    return bool(config.search.trials) and config.search.kind == "optuna"
+
+
+def substance(config: Config) -> dict[str, Any]:
+    """The fields that results may depend on."""
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in WHERE}

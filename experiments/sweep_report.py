@@ -1,0 +1,178 @@
+"""What a sweep says to a person: the answer, the ranking, the best rate of each policy, and what went wrong."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments import page, record, report, sweep_figure, sweep_page, sweep_ranking, sweep_results
+from experiments.sweep_ranking import Answered, Configuration, Mean, Row, text, value
+from experiments.words import forecast
+
+SHOWN = 20  # configurations of a ranking; all of them are in results.csv
+TOP = 8  # of them on a terminal
+Baselines = Mapping[int, Mapping[str, Mapping[str, float]]]  # window -> forecast -> part -> loss
+
+
+def write(folder: Path) -> Answered:
+    """table.md, figure.svg, figure.png and report.html, from what `sweep_results.write` left in the folder."""
+    rows = sweep_results.read(folder)
+    answered, baselines = sweep_ranking.answer(rows), read_baselines(folder)
+    stored, environment = (record.read_json(folder / name) for name in ("config.json", "env.json"))
+    sweep_figure.draw(folder, answered, stored["command"])
+    said = sentence(answered, baselines)
+    lines = [said, ""]
+    for title, header, found in tables(answered, rows):
+        lines += [f"{title}:", "", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+        lines += [f"| {' | '.join(row)} |".replace("\n", " ") for row in found]
+        lines += [""]
+    (folder / "table.md").write_text("\n".join(lines), encoding="utf-8")
+    shown = tables(answered, rows)
+    page.write(folder, sweep_page.sections(folder, answered, said, shown, baselines, stored, environment))
+    return answered
+
+
+def say(out: Console, folder: Path, answered: Answered) -> None:
+    """The answer and its tables for a terminal."""
+    rows = sweep_results.read(folder)
+    out.print()
+    out.print(sentence(answered, read_baselines(folder)), style="bold", markup=False)
+    for title, header, found in tables(answered, rows, TOP, ("test at the end", "epochs")):
+        if found:
+            out.print(report.table(title, header, found))
+    out.print(f"Raw numbers, figure and report.html: {folder}", markup=False, soft_wrap=True)
+
+
+def read_baselines(folder: Path) -> Baselines:
+    """Losses of forecasts that need no network, for each window that a task has."""
+    found = {}
+    for file in sorted(folder.glob("tasks/*/done.json")):
+        window = record.read_json(file.parent / "task.json")["config"]["window"]
+        baselines = record.read_json(file)["baselines"]
+        if baselines:
+            found.setdefault(window, baselines)
+    return found
+
+
+def tables(
+    answered: Answered, rows: Sequence[Row], most: int = SHOWN, leave_out: Sequence[str] = ()
+) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    """(title, header, rows) of the ranking, without some of its columns, of the best rates, and of what went wrong."""
+    rates = best_rate_rows(answered) if len({one.fields["policy"] for one in answered.ranked}) > 1 else []
+    kept = f"; the first {most} of {len(answered.ranked)}" * (len(answered.ranked) > most)
+    header = ("rank", *answered.varied, "n", "validation", "test there", "test at the end", "epochs", "state")
+    alike = ("epochs",) * (len({one.epochs_run for one in answered.ranked}) == 1)
+    shown = [i for i, name in enumerate(header) if name not in (*leave_out, *alike)]
+    return [
+        (
+            f"Configurations by their lowest validation loss, mean over seeds (of logs) [95 %]{kept}",
+            tuple(header[i] for i in shown),
+            [tuple(row[i] for i in shown) for row in ranking_rows(answered, most)],
+        ),
+        (
+            "Each policy at its own best learning rate",
+            ("policy", "best lr", "of those tried", *_others(answered), "n", "validation", "test there"),
+            rates,
+        ),
+        ("What went wrong", ("what", "trainings", "numbers", "why"), lost_rows(rows)),
+    ]
+
+
+def _others(answered: Answered) -> list[str]:
+    return [field for field in answered.varied if field not in ("policy", "lr")]
+
+
+def ranking_rows(answered: Answered, most: int = SHOWN) -> list[tuple[str, ...]]:
+    """The best configurations, the best first."""
+    return [
+        (
+            str(rank + 1),
+            *(value(one, field) for field in answered.varied),
+            str(len(one.seeds)),
+            *map(interval, (one.val, one.test, one.test_end)),
+            str(one.epochs_run),
+            one.state if not one.diverged else f"{one.diverged} of {len(one.seeds)} diverged",
+        )
+        for rank, one in enumerate(answered.ranked[:most])
+    ]
+
+
+def best_rate_rows(answered: Answered) -> list[tuple[str, ...]]:
+    """A row a policy."""
+    found = []
+    for own in sweep_ranking.best_rates(answered):
+        tried = f"{len(own.rates)}, {text(own.rates[0])} to {text(own.rates[-1])}"
+        tried += f"; it is the {own.edge}: a better one may lie beyond" * bool(own.edge)
+        others = (value(own.best, field) for field in _others(answered))
+        means = map(interval, (own.best.val, own.best.test))
+        found.append(
+            (own.policy, text(own.best.fields["lr"]), tried, *others, str(len(own.best.seeds)), *means)
+        )
+    return found
+
+
+def lost_rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """What diverged or failed, and why, with the numbers of the cells."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row["diverged"]:
+            found.setdefault(("diverged", ""), []).append(row)
+        elif row["state"] == "failed":
+            found.setdefault(("failed", row["why"]), []).append(row)
+    why = {"diverged": "a loss is not finite, or far above that of predicting the mean; learning rates {}"}
+    table = []
+    for (what, reason), own in found.items():
+        rates = sorted({row["lr"] for row in own})
+        span = text(rates[0]) if len(rates) == 1 else f"{text(rates[0])} to {text(rates[-1])}"
+        reason = reason or why[what].format(span)
+        table.append((what, f"{len(own)} of {len(rows)}", numbers([row["number"] for row in own]), reason))
+    return table
+
+
+def numbers(cells: Sequence[int]) -> str:
+    """Cells' numbers, rising, runs of them as a range."""
+    runs: list[list[int]] = []
+    for number in cells:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    words = ["–".join(map(str, run)) for run in runs]
+    return ", ".join(words[:6]) + f" and {len(words) - 6} more" * (len(words) > 6)
+
+
+def interval(mean: Mean) -> str:
+    """A loss and its interval over seeds, where it has one."""
+    if math.isnan(mean.mean):
+        return "–"
+    return f"{mean.mean:#.4g}" + (f" [{mean.lo:#.4g}, {mean.hi:#.4g}]" if math.isfinite(mean.lo) else "")
+
+
+def sentence(answered: Answered, baselines: Baselines) -> str:
+    """The first paragraph."""
+    ranked, cells = answered.ranked, answered.cells
+    counts = ", ".join(f"{cells[state]} {state}" for state in sweep_ranking.STATES if cells[state])
+    of = f"Of {len(ranked)} configurations ({sum(cells.values())} trainings: {counts})"
+    if not ranked or ranked[0].state in ("diverged", "failed"):
+        return f"{of} none was trained without harm: there is nothing to rank."
+    best = ranked[0]
+    words = f"{of} the lowest validation loss is that of {sweep_ranking.name(best, answered.varied)}: "
+    words += f"{interval(best.val)} over {len(best.seeds)} seeds, at epoch {best.best_epoch:g} of {best.epochs_run}; "
+    words += f"its test loss there is {interval(best.test)}."
+    close = sum(one.val.mean <= best.val.hi for one in ranked[1:])
+    if close:
+        words += f" {close} other{'s' * (close > 1)} lie{'s' * (close == 1)} inside its interval."
+    edges = [own.policy for own in sweep_ranking.best_rates(answered) if own.edge]
+    if edges:
+        words += f" The best rate of {', '.join(edges)} is the last one tried on its side: extend the range."
+    return words + _loses(best, baselines)
+
+
+def _loses(best: Configuration, baselines: Baselines) -> str:
+    window = best.fields["window"]
+    return "".join(
+        f" It loses to {forecast(name, window)} ({losses['test']:.4g})."
+        for name, losses in baselines.get(window, {}).items()
+        if losses["test"] < best.test.mean
+    )

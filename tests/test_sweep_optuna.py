@@ -1,0 +1,92 @@
+"""Asking and telling Optuna, with the sweep killed in between."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+from experiments import sweep_optuna as O
+from experiments.sweep_optuna import Told
+from experiments.sweep_values import Range
+
+optuna = pytest.importorskip("optuna")
+SPACE = {
+    "hidden": Range(4, 65, log=True, whole=True),
+    "drop_last": (True, False),
+    "lr": Range(1e-5, 1e-1, log=True),
+    "policy": ("one_fit", "drop_m@2"),
+}
+
+
+def came_of(one):
+    """A valley at a rate of 1e-3."""
+    return (math.log10(one["lr"]) + 3) ** 2 + (one["policy"] == "one_fit")
+
+
+def searched(folder, killed, batches=4, size=6):
+    """Configurations of every batch, and the study."""
+    found = []
+    for batch in range(batches):
+        if killed:  # after it had asked for some, and while it wrote
+            O.ask(O.open_study(O.storage(folder, None), "s", 5, batch), SPACE, 2)
+            with (folder / O.JOURNAL).open("ab") as journal:
+                journal.write(b'{"op_code": 4, "wor')
+            (folder / f"{O.JOURNAL}.lock").symlink_to(folder / O.JOURNAL)
+        kept = O.storage(folder, None)
+        study = O.open_study(kept, "s", 5, batch)
+        O.forget(study, ())
+        asked = O.ask(study, SPACE, size)
+        states = ["finished", "pruned", "failed", "finished", "finished", "finished"]
+        told = {
+            number: Told(state, math.inf if i == 3 else came_of(one), 10)
+            for i, (state, (number, one)) in enumerate(zip(states, asked.items(), strict=True))
+        }
+        for _ in range(1 + killed):  # telling again changes nothing
+            O.tell(study, kept, told)
+        found.append(list(asked.values()))
+    return found, study
+
+
+def test_a_search_that_was_killed_goes_on_as_if_it_had_not_been(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    whole, study = searched(tmp_path / "a", killed=False)
+    again, killed = searched(tmp_path / "b", killed=True)
+    assert whole == again
+    assert study.best_value == killed.best_value < 0.5
+    states = [trial.state.name for trial in killed.trials]
+    assert [states.count(name) for name in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")] == [16, 4, 4 + 8, 0]
+    assert study.trials[1].intermediate_values == {10: came_of(whole[0][1])}
+    assert study.trials[3].value == math.inf
+
+
+def test_values_are_drawn_from_where_they_were_asked(tmp_path):
+    found, _ = searched(tmp_path, killed=False)
+    for one in (one for batch in found for one in batch):
+        assert list(one) == list(SPACE)
+        assert one["hidden"] in range(4, 65)
+        assert 1e-5 <= one["lr"] <= 1e-1
+        assert one["policy"] in SPACE["policy"]
+        assert type(one["drop_last"]) is bool
+
+
+def test_a_database_serves_as_well(tmp_path):
+    kept = O.storage(tmp_path, f"sqlite:///{tmp_path}/studies.db")
+    study = O.open_study(kept, "s", 0, 0)
+    asked = O.ask(study, SPACE, 2)
+    O.tell(study, kept, {number: Told("finished", came_of(one), 3) for number, one in asked.items()})
+    again = O.open_study(O.storage(tmp_path, f"sqlite:///{tmp_path}/studies.db"), "s", 0, 1)
+    assert [trial.value for trial in again.trials] == [came_of(one) for one in asked.values()]
+    assert not (tmp_path / O.JOURNAL).exists()
+
+
+def test_optuna_is_imported_only_when_it_is_asked_for():
+    code = "import sys, experiments.sweep; sys.exit('optuna' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_where_it_is_not_installed_a_sentence_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ValueError, match=r"optuna is not installed; pip install 'lstm_sched\[optuna\]'"):
+        O.storage(tmp_path, None)
