@@ -1,6 +1,7 @@
 """The picture of a sweep: the best configurations, policies against learning rates, and the loss against each field."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -24,7 +25,7 @@ WIDE = 8  # times the lowest: numbers that spread as far are on a logarithmic ax
 def draw(folder: Path, answered: Answered, command: str) -> None:
     """figure.svg and figure.png in the folder."""
     fields = answered.varied[:MOST_FIELDS]
-    crossed = "lr" in answered.varied and "policy" in answered.varied
+    crossed = {"lr", "policy"} <= set(answered.varied) and bool(_ran(answered.ranked))
     rows = -(-len(fields) // COLUMNS)
     policies = sorted({one.fields["policy"] for one in answered.ranked})
     others = [policy for policy in policies if policy != sweep_ranking.ONE_FIT]
@@ -64,14 +65,12 @@ def draw(folder: Path, answered: Answered, command: str) -> None:
         )
 
 
-def _ran(answered: Answered) -> list[Configuration]:
-    return [
-        one for one in answered.ranked if math.isfinite(one.val.mean) and one.state in ("finished", "pruned")
-    ]
+def _ran(ranked: Sequence[Configuration]) -> list[Configuration]:
+    return [one for one in ranked if math.isfinite(one.val.mean) and one.state in ("finished", "pruned")]
 
 
 def _forest(axes: Axes, answered: Answered, colours: dict[str, str]) -> None:
-    shown = _ran(answered)[:TOP]
+    shown = _ran(answered.ranked)[:TOP]
     for y, one in enumerate(shown):
         colour = colours[one.fields["policy"]]
         for mean, dy, fill in ((one.val, -0.15, colour), (one.test, 0.15, "w")):
@@ -93,13 +92,13 @@ def _heat(axes: Axes, answered: Answered) -> None:
     policies = sorted({one.fields["policy"] for one in answered.ranked})
     rates = [(r.label, r.lo, r.hi) for r in sweep_ranking.response(answered, "lr")]
     best = np.full((len(policies), len(rates)), np.nan)
-    for one in _ran(answered):
+    for one in _ran(answered.ranked):
         i = policies.index(one.fields["policy"])
         for j, (_, lo, hi) in enumerate(rates):
             if lo <= one.fields["lr"] <= hi:
                 best[i, j] = np.nanmin([best[i, j], one.val.mean])
     logs = np.log(best)
-    low = np.nanmin(logs) if np.isfinite(logs).any() else 0.0
+    low = float(np.nanmin(logs))
     high = low + math.log(SEEN)
     axes.imshow(logs, cmap="viridis_r", vmin=low, vmax=high, aspect="auto")
     for i, row in enumerate(best):
@@ -127,18 +126,19 @@ def _heat(axes: Axes, answered: Answered) -> None:
 
 def _response(axes: Axes, answered: Answered, field: str, colours: dict[str, str]) -> None:
     """Every configuration against one field."""
-    values = sorted({one.fields[field] for one in answered.ranked}, key=lambda v: (isinstance(v, str), v))
+    ranked = sweep_ranking.having(answered.ranked, field)
+    values = sorted({one.fields[field] for one in ranked}, key=lambda v: (isinstance(v, str), v))
     numbers = not any(isinstance(value, str | bool | None) for value in values)
     wide = numbers and values[0] > 0 and values[-1] >= WIDE * values[0]
     scaled = wide or (numbers and len(values) > sweep_ranking.FEW)
     place = {value: float(value) if scaled else float(i) for i, value in enumerate(values)}
-    ran = _ran(answered)
+    ran = _ran(ranked)
     for k, (policy, colour) in enumerate(colours.items()):
         own = [one for one in ran if one.fields["policy"] == policy]
         aside = 0.0 if scaled or field == "policy" else 0.1 * (k - (len(colours) - 1) / 2)
         x = [place[one.fields[field]] + aside for one in own]
         axes.plot(x, [one.val.mean for one in own], "o", color=colour, ms=3.5, alpha=0.7, mew=0, label=policy)
-    lost = [place[one.fields[field]] for one in answered.ranked if one not in ran]
+    lost = [place[one.fields[field]] for one in ranked if one not in ran]
     axes.plot(
         lost, [1.0] * len(lost), "x", color="0.3", ms=5, transform=axes.get_xaxis_transform(), clip_on=False
     )

@@ -126,12 +126,17 @@ class Response(NamedTuple):
 def response(answered: Answered, field: str) -> list[Response]:
     """How the lowest validation loss goes with a field, whatever the others are; values where none ran are left out."""
     found = []
-    for label, lo, hi, own in _bins(answered.ranked, field):
+    for label, lo, hi, own in _bins(having(answered.ranked, field), field):
         ran = [one for one in own if math.isfinite(one.val.mean) and one.state in ("finished", "pruned")]
         if ran:
             median = float(np.median([one.val.mean for one in ran]))
             found.append(Response(label, lo, hi, ran[0], median, len(ran), len(own) - len(ran)))
     return found
+
+
+def having(ranked: Sequence[Configuration], field: str) -> list[Configuration]:
+    """Those in which the field means something."""
+    return [one for one in ranked if value(one, field) != NONE or field != "every"]
 
 
 def _bins(ranked: Sequence[Configuration], field: str) -> list[tuple[str, Any, Any, list[Configuration]]]:

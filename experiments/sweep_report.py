@@ -1,5 +1,6 @@
 """What a sweep says to a person: the answer, the ranking, the best rate of each policy, and what went wrong."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -61,7 +62,8 @@ def tables(
     rates = best_rate_rows(answered) if len({one.fields["policy"] for one in answered.ranked}) > 1 else []
     kept = f"; the first {most} of {len(answered.ranked)}" * (len(answered.ranked) > most)
     header = ("rank", *answered.varied, "n", "validation", "test there", "test at the end", "epochs", "state")
-    shown = [i for i, name in enumerate(header) if name not in leave_out]
+    alike = ("epochs",) * (len({one.epochs_run for one in answered.ranked}) == 1)
+    shown = [i for i, name in enumerate(header) if name not in (*leave_out, *alike)]
     return [
         (
             f"Configurations by their lowest validation loss, mean over seeds (of logs) [95 %]{kept}",
@@ -142,9 +144,9 @@ def numbers(cells: Sequence[int]) -> str:
 
 def interval(mean: Mean) -> str:
     """A loss and its interval over seeds, where it has one."""
-    if mean.mean != mean.mean:
+    if math.isnan(mean.mean):
         return "–"
-    return f"{mean.mean:.4g}" + (f" [{mean.lo:.4g}, {mean.hi:.4g}]" if mean.lo == mean.lo else "")
+    return f"{mean.mean:#.4g}" + (f" [{mean.lo:#.4g}, {mean.hi:#.4g}]" if math.isfinite(mean.lo) else "")
 
 
 def sentence(answered: Answered, baselines: Baselines) -> str:

@@ -8,58 +8,17 @@ import polars as pl
 import pytest
 import tasks
 
-from experiments import attempts, cells, record, rungs, sweep_results, task
+from experiments import attempts, cells, record, sweep_results, task
 from experiments.setting import Setting
 
 CELLS = tasks.cells(seeds=(8, 9))
 FILES = ("results.csv", "results.parquet", "curves.npz")
 
 
-def finish(folder, own, epochs=6, why="", **fields):
-    """The folder of a task that ended with numbers that follow from the cells'."""
-    tasks.write(folder, own, epochs=epochs, **fields)
-    attempts.note(folder, "began", host="h", pid=1)
-    if why:
-        record.write_json(folder / "done.json", {"state": "failed", "why": why, "baselines": {}})
-        return folder
-    config = dataclasses.replace(tasks.SMALL, epochs=epochs, **fields)
-    rows, curves = [], {name: np.full((len(own), epochs), np.nan) for name in record.CURVES}
-    for m, cell in enumerate(own):
-        ran = 1 + cell["number"] % epochs
-        for k, name in enumerate(record.CURVES):
-            curves[name][m, :ran] = cell["number"] + 100 * k + np.arange(ran) / 8
-        loss = dict.fromkeys(rungs.OUTCOME, 0.1 + cell["number"] / 3)
-        rows.append(
-            cells.columns(cell, config)
-            | {
-                "state": "finished",
-                "why": "",
-                "epochs_run": ran,
-                **loss,
-                "best_epoch": ran,
-                "diverged": cell["number"] == 1,
-            }
-        )
-    record.write_csv(folder / "rows.csv", rows)
-    numbers = np.array([cell["number"] for cell in own])
-    np.savez(
-        folder / "curves.npz",
-        dims=["cell", "epoch"],
-        number=numbers,
-        epoch=np.arange(1, epochs + 1),
-        **curves,
-    )
-    record.write_json(
-        folder / "timing.json", {"seconds": 1.5, "host": "h", "packages": {"jax": "9"}, "devices": ["a"]}
-    )
-    record.write_json(folder / "done.json", {"state": "finished", "why": "", "baselines": {}})
-    return folder
-
-
 def test_slices_and_their_order_change_no_bit(tmp_path):
     one, other = tmp_path / "one", tmp_path / "other"
-    whole = [finish(one / "tasks" / "0", CELLS)]
-    odd, even = (finish(other / "tasks" / str(i), CELLS[i::2]) for i in range(2))
+    whole = [tasks.finish(one / "tasks" / "0", CELLS)]
+    odd, even = (tasks.finish(other / "tasks" / str(i), CELLS[i::2]) for i in range(2))
     sweep_results.write(one, whole)
     sweep_results.write(other, [even, odd])
     for name in FILES:
@@ -68,8 +27,8 @@ def test_slices_and_their_order_change_no_bit(tmp_path):
 
 def test_the_tables_hold_what_the_tasks_found(tmp_path):
     own = [
-        finish(tmp_path / "tasks" / "0", CELLS[:4]),
-        finish(tmp_path / "tasks" / "1", CELLS[4:9], why="no room"),
+        tasks.finish(tmp_path / "tasks" / "0", CELLS[:4]),
+        tasks.finish(tmp_path / "tasks" / "1", CELLS[4:9], why="no room"),
     ]
     own.append(tasks.write(tmp_path / "tasks" / "2", CELLS[9:]))
     sweep_results.write(tmp_path, own)
@@ -90,7 +49,7 @@ def test_the_tables_hold_what_the_tasks_found(tmp_path):
 
 
 def test_columns_have_the_types_of_their_fields(tmp_path):
-    own = [finish(tmp_path / "tasks" / "0", CELLS, features=("a", "b"), period=7, target="x")]
+    own = [tasks.finish(tmp_path / "tasks" / "0", CELLS, features=("a", "b"), period=7, target="x")]
     sweep_results.write(tmp_path, own)
     kinds = pl.read_parquet(tmp_path / "results.parquet").schema
     expected = {
@@ -113,9 +72,9 @@ def test_columns_have_the_types_of_their_fields(tmp_path):
 
 
 def test_curves_stand_in_the_order_of_numbers_and_shorter_ones_end_in_nan(tmp_path):
-    late = finish(tmp_path / "tasks" / "0", CELLS[6:], epochs=9)
-    early = finish(tmp_path / "tasks" / "1", CELLS[:5], epochs=4)
-    lost = finish(tmp_path / "tasks" / "2", CELLS[5:6], why="no room")
+    late = tasks.finish(tmp_path / "tasks" / "0", CELLS[6:], epochs=9)
+    early = tasks.finish(tmp_path / "tasks" / "1", CELLS[:5], epochs=4)
+    lost = tasks.finish(tmp_path / "tasks" / "2", CELLS[5:6], why="no room")
     sweep_results.write(tmp_path, [late, early, lost])
     with np.load(tmp_path / "curves.npz", allow_pickle=False) as stored:
         curves = dict(stored)
@@ -132,7 +91,7 @@ def test_curves_stand_in_the_order_of_numbers_and_shorter_ones_end_in_nan(tmp_pa
 
 
 def test_a_sweep_in_which_nothing_ran_has_its_failures_and_empty_curves(tmp_path):
-    own = [finish(tmp_path / "tasks" / "0", CELLS, why="no room")]
+    own = [tasks.finish(tmp_path / "tasks" / "0", CELLS, why="no room")]
     sweep_results.write(tmp_path, own)
     assert {row["state"] for row in sweep_results.read(tmp_path)} == {"failed"}
     with np.load(tmp_path / "curves.npz") as stored:
@@ -141,8 +100,8 @@ def test_a_sweep_in_which_nothing_ran_has_its_failures_and_empty_curves(tmp_path
 
 def test_the_time_of_each_task_is_beside_the_results_and_not_in_them(tmp_path):
     own = [
-        finish(tmp_path / "tasks" / "0", CELLS[:6]),
-        finish(tmp_path / "tasks" / "1", CELLS[6:], why="no room"),
+        tasks.finish(tmp_path / "tasks" / "0", CELLS[:6]),
+        tasks.finish(tmp_path / "tasks" / "1", CELLS[6:], why="no room"),
     ]
     attempts.note(own[0], "died", how="SIGKILL")
     sweep_results.write(tmp_path, own)
@@ -162,7 +121,7 @@ def test_the_time_of_each_task_is_beside_the_results_and_not_in_them(tmp_path):
 
 @pytest.mark.parametrize("name", ["results.csv", "results.parquet"])
 def test_no_file_of_a_task_has_the_name_of_the_sweeps(name, tmp_path):
-    own = finish(tmp_path / "tasks" / "0", CELLS)
+    own = tasks.finish(tmp_path / "tasks" / "0", CELLS)
     sweep_results.write(tmp_path, [own])
     assert list(tmp_path.rglob(name)) == [tmp_path / name]
     assert task.finished(own) is not None
