@@ -139,9 +139,9 @@ def _response(axes: Axes, answered: Answered, field: str, colours: dict[str, str
         x = [place[one.fields[field]] + aside for one in own]
         axes.plot(x, [one.val.mean for one in own], "o", color=colour, ms=3.5, alpha=0.7, mew=0, label=policy)
     lost = [place[one.fields[field]] for one in ranked if one not in ran]
-    axes.plot(
-        lost, [1.0] * len(lost), "x", color="0.3", ms=5, transform=axes.get_xaxis_transform(), clip_on=False
-    )
+    if lost:  # an empty line that is not clipped would reach to the figure's corner
+        top = axes.get_xaxis_transform()
+        axes.plot(lost, [1.0] * len(lost), "x", color="0.3", ms=5, transform=top, clip_on=False)
     if numbers:
         best = [r.best for r in sweep_ranking.response(answered, field)]
         line = sorted((place[one.fields[field]], one.val.mean) for one in best)
