@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ CHOICE = Config(
 )
 
 
-def row(state="finished", val=1.0, diverged="False", epochs=6):
+def row(state="finished", val: Any = 1.0, diverged="False", epochs=6):
     return {"state": state, "val_selected": str(val), "diverged": diverged, "epochs_run": str(epochs)}
 
 
@@ -42,7 +43,9 @@ def row(state="finished", val=1.0, diverged="False", epochs=6):
     ],
 )
 def test_a_configuration_is_told_by_the_mean_log_of_its_seeds(rows, state, value, epochs):
-    assert sweep_batches.outcome(rows) == Told(state, pytest.approx(value), epochs)
+    found = sweep_batches.outcome(rows)
+    assert found._replace(value=0) == Told(state, 0, epochs)
+    assert found.value == pytest.approx(value)
 
 
 def test_a_configuration_of_which_a_seed_failed_is_told_as_failed():

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,8 @@ def came_of(one):
 
 def searched(folder, killed, batches=4, size=6):
     """Configurations of every batch, and the study."""
-    found = []
+    found: list[list[dict[str, Any]]] = []
+    study: Any = None
     for batch in range(batches):
         if killed:  # after it had asked for some, and while it wrote
             O.ask(O.open_study(O.storage(folder, None), "s", 5, batch), SPACE, 2)

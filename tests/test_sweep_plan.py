@@ -71,11 +71,7 @@ def test_tasks_hold_every_cell_once_whatever_the_slices(how, monkeypatch):
         assert [cells[n]["seed"] for n in numbers] == [8, 9, 10]
         assert all(cells[n][field] == one[field] for n in numbers for field in TRACED)
     assert [task.number for task in tasks] == list(range(len(tasks)))
-    assert (
-        max(len(task.cells) for task in tasks) <= config.members_per_task
-        if how.get("members_per_task")
-        else True
-    )
+    assert max(len(task.cells) for task in tasks) <= (config.members_per_task or 24)
 
 
 def test_work_is_shared_out_to_workers_and_what_takes_seconds_is_not_cut(monkeypatch):
