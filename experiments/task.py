@@ -111,9 +111,8 @@ def _climb(path: Path, task: dict[str, Any], config: Setting) -> tuple[rungs.Cli
     while True:
         n = attempts.parts(path)
         try:
-            return rungs.climb(
-                path / "rungs", task["cells"], config, task["halving"], n, report.console()
-            ), ""
+            what = (task["cells"], config, task["halving"])
+            return rungs.climb(path / "rungs", *what, n, report.console(), task.get("data")), ""
         except (Interrupted, OSError):
             raise
         except training.Refused as e:

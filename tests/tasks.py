@@ -58,6 +58,7 @@ def finish(folder, own, epochs=6, why="", **fields):
     numbers = np.array([cell["number"] for cell in own])
     np.savez(
         folder / "curves.npz",
+        allow_pickle=False,
         dims=["cell", "epoch"],
         number=numbers,
         epoch=np.arange(1, epochs + 1),
