@@ -31,6 +31,7 @@ from experiments import (
     sweep_batches,
     sweep_config,
     sweep_estimate,
+    sweep_optuna,
     sweep_plan,
     sweep_report,
     sweep_results,
@@ -62,6 +63,8 @@ def prepare(config: Config) -> Plan:
     jax.config.update("jax_platforms", "cpu")  # nothing is trained here: accelerators are for the workers
     known = config if config.resume is None else _stored(config)
     sweep_axes.check_sweep(known)
+    if sweep_config.learns(known):
+        sweep_optuna.imported()  # raises where it is not installed
     workers = config.workers or known.workers or engine_local.most()
     if config.resume is None:
         known = dataclasses.replace(known, workers=workers, data=(sweep_plan.absolute(known.data[0]),))

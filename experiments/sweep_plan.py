@@ -174,7 +174,7 @@ def place(folder: Path, task: Task) -> Path:
 
 
 def write(folder: Path, config: Config, made: Iterable[Task], digest: str) -> list[Path]:
-    """The folder of every task, with its task.json. ValueError where one is there that says something else."""
+    """The folder of every task, with its task.json. Refused where one is there that says something else."""
     folders = []
     for task in made:
         path = place(folder, task) / "task.json"

@@ -75,7 +75,8 @@ def searched(folder, config, stop=99):
 
 def trials(folder):
     """Numbers of trials by their state, and the values of those that are complete."""
-    study = sweep_optuna.open_study(sweep_optuna.storage(folder, None), "s", 0, 0)
+    with sweep_optuna.storage(folder, None) as kept:
+        study = sweep_optuna.open_study(kept, "s", 0, 0)
     states = [trial.state.name for trial in study.trials]
     return states, [trial.value for trial in study.trials if trial.state.name == "COMPLETE"]
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from experiments import record, sweep_plan
+from experiments import record, sweep_plan, training
 from experiments.sweep_config import STATIC, TRACED, Config, Grid, Search
 
 SMALL = Config(data=("sines",), window=8, batch=256, epochs=6, workers=2)
@@ -106,7 +106,7 @@ def test_a_task_is_written_once_and_must_stay_as_it_was(tmp_path):
     assert (folders[1] / "task.json").stat().st_mtime_ns == before[1]
     for key, value, message in [("data", "0", "other values of sines"), ("cells", [], "another version")]:
         record.write_json(folders[0] / "task.json", said | {key: value})
-        with pytest.raises(ValueError, match=f"resume: begun .*{message}"):
+        with pytest.raises(training.Refused, match=f"resume: begun .*{message}"):
             sweep_plan.write(tmp_path, GRID, tasks, "hash")
 
 
