@@ -12,13 +12,13 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments import figure, figure_axes, sweep_ranking
-from experiments.curves import SPAN, STYLE
+from experiments.curves import STYLE
 from experiments.sweep_ranking import Answered, Configuration, text
 
 TOP, MOST_FIELDS, COLUMNS = 14, 6, 3
 HIGH, LOW = 4.4, 3.2  # inches
 REFERENCE, OTHER = "0.35", "0.75"  # one fit; a policy beyond the colours
-SEEN = 2  # times the lowest: losses up to there are told apart by colour
+SEEN = 2  # times the lowest: losses up to there, and the lower half of all, are told apart by colour
 WIDE = 8  # times the lowest: numbers that spread as far are on a logarithmic axis
 
 
@@ -26,6 +26,7 @@ def draw(folder: Path, answered: Answered, command: str) -> None:
     """figure.svg and figure.png in the folder."""
     fields = answered.varied[:MOST_FIELDS]
     crossed = {"lr", "policy"} <= set(answered.varied) and bool(_ran(answered.ranked))
+    columns = min(COLUMNS, len(fields))
     rows = -(-len(fields) // COLUMNS)
     policies = sorted({one.fields["policy"] for one in answered.ranked})
     others = [policy for policy in policies if policy != sweep_ranking.ONE_FIT]
@@ -39,10 +40,10 @@ def draw(folder: Path, answered: Answered, command: str) -> None:
         if crossed:
             _heat(top[1], answered)
         for row in range(rows):
-            several = parts[1 + row].subplots(1, COLUMNS, sharey=True)
+            several = parts[1 + row].subplots(1, columns, sharey=True, squeeze=False)[0]
             for i, axes in enumerate(several):
-                if row * COLUMNS + i < len(fields):
-                    _response(axes, answered, fields[row * COLUMNS + i], colours)
+                if row * columns + i < len(fields):
+                    _response(axes, answered, fields[row * columns + i], colours)
                 else:
                     axes.set_axis_off()
             several[0].set_ylabel("lowest validation loss")
@@ -99,7 +100,7 @@ def _heat(axes: Axes, answered: Answered) -> None:
                 best[i, j] = np.nanmin([best[i, j], one.val.mean])
     logs = np.log(best)
     low = float(np.nanmin(logs))
-    high = low + math.log(SEEN)
+    high = max(low + math.log(SEEN), float(np.nanmedian(logs)))
     axes.imshow(logs, cmap="viridis_r", vmin=low, vmax=high, aspect="auto")
     for i, row in enumerate(best):
         for j, loss in enumerate(row):
@@ -127,7 +128,7 @@ def _heat(axes: Axes, answered: Answered) -> None:
 def _response(axes: Axes, answered: Answered, field: str, colours: dict[str, str]) -> None:
     """Every configuration against one field."""
     ranked = sweep_ranking.having(answered.ranked, field)
-    values = sorted({one.fields[field] for one in ranked}, key=lambda v: (isinstance(v, str), v))
+    values = sorted({one.fields[field] for one in ranked}, key=lambda v: (type(v).__name__, v))
     numbers = not any(isinstance(value, str | bool | None) for value in values)
     wide = numbers and values[0] > 0 and values[-1] >= WIDE * values[0]
     scaled = wide or (numbers and len(values) > sweep_ranking.FEW)
@@ -139,18 +140,15 @@ def _response(axes: Axes, answered: Answered, field: str, colours: dict[str, str
         x = [place[one.fields[field]] + aside for one in own]
         axes.plot(x, [one.val.mean for one in own], "o", color=colour, ms=3.5, alpha=0.7, mew=0, label=policy)
     lost = [place[one.fields[field]] for one in ranked if one not in ran]
-    if lost:  # an empty line that is not clipped would reach to the figure's corner
-        top = axes.get_xaxis_transform()
-        axes.plot(lost, [1.0] * len(lost), "x", color="0.3", ms=5, transform=top, clip_on=False)
+    if lost:
+        top = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+        axes.plot(lost, [1.0] * len(lost), "x", color="0.3", ms=5, **top)
     if numbers:
         best = [r.best for r in sweep_ranking.response(answered, field)]
         line = sorted((place[one.fields[field]], one.val.mean) for one in best)
         axes.plot([x for x, _ in line], [y for _, y in line], "-", color="k", lw=1, zorder=1)
     axes.set_yscale("log")
     axes.set_xscale("log" if wide else "linear")
-    if ran:
-        low, high = (f(one.val.mean for one in ran) for f in (min, max))
-        axes.set_ylim(low * 0.95, min(high * 1.05, low * SPAN))
     figure_axes.plain(axes)
     if not scaled:
         long = max(map(len, map(text, values))) > 8

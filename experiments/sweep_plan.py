@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import record, sweep_axes, sweep_config, sweep_search
+from experiments import record, sweep_axes, sweep_config, sweep_search, training
 from experiments import setting as S
 from experiments.arms import REFERENCE, split_name
 from experiments.halving import cost as halving_cost
@@ -192,8 +192,7 @@ def write(folder: Path, config: Config, made: Iterable[Task], digest: str) -> li
         elif (there := record.read_json(path)) != json.loads(json.dumps(said)):
             values = f"with other values of {config.data[0]}; allowed: the same data"
             version = f"by another version: {path} is not what this one plans"
-            raise ValueError(
-                f"resume: begun {values if there['data'] != task.group.source.digest else version}"
-            )
+            same = there["data"] == task.group.source.digest
+            raise training.Refused(f"resume: begun {version if same else values}")
         folders.append(path.parent)
     return folders
