@@ -35,6 +35,7 @@ from experiments import (
     sweep_plan,
     sweep_report,
     sweep_results,
+    sweep_search,
     sweep_words,
     task,
 )
@@ -68,7 +69,7 @@ def prepare(config: Config) -> Plan:
     workers = config.workers or known.workers or engine_local.most()
     if config.resume is None:
         known = dataclasses.replace(known, workers=workers, data=(sweep_plan.absolute(known.data[0]),))
-    drawn = sweep_plan.drawn(known)
+    drawn = sweep_search.trials(known)
     chosen = sweep_plan.configurations(known, drawn)
     groups = sweep_plan.groups(known, chosen)
     digest = record.digest(sweep_config.substance(known) | {"digest": groups[0].source.digest})

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from experiments import record, sweep_plan, training
+from experiments import record, sweep_plan, sweep_search, training
 from experiments.sweep_config import STATIC, TRACED, Config, Grid, Search
 
 SMALL = Config(data=("sines",), window=8, batch=256, epochs=6, workers=2)
@@ -23,7 +23,7 @@ GRID = dataclasses.replace(
 
 
 def planned(config):
-    groups = sweep_plan.groups(config, sweep_plan.configurations(config, sweep_plan.drawn(config)))
+    groups = sweep_plan.groups(config, sweep_plan.configurations(config, sweep_search.trials(config)))
     return groups, sweep_plan.tasks(config, groups)
 
 
@@ -41,7 +41,7 @@ def test_every_trial_of_a_search_is_trained_with_all_of_the_grid():
         grid=Grid(policy=("one_fit", "drop_m")),
         search=Search(trials=5, kind="random", lr=("1e-4:1e-1:log",), hidden=(2, 3)),
     )
-    drawn = sweep_plan.drawn(config)
+    drawn = sweep_search.trials(config)
     found = sweep_plan.configurations(config, drawn)
     trials = [(trial["lr"], trial["hidden"]) for trial in drawn]
     pairs = [(one["lr"], one["hidden"], one["policy"]) for one in found]
@@ -82,6 +82,10 @@ def test_work_is_shared_out_to_workers_and_what_takes_seconds_is_not_cut(monkeyp
     assert len(planned(GRID)[1]) == 4  # finer, so that nobody waits long at the end
     monkeypatch.setattr(sweep_plan, "MOST", 5)
     assert {len(task.cells) for task in planned(GRID)[1]} <= {4, 5}
+    monkeypatch.setattr(sweep_plan, "MOST", 9)
+    assert [len(task.cells) for task in planned(one)[1]] == [
+        6
+    ] * 4  # three would leave one of two workers idle
 
 
 def test_with_halving_all_of_a_group_are_ranked_together(monkeypatch):
