@@ -142,7 +142,7 @@ def test_a_signal_while_training_is_told_with_the_sweeps_own_folder(tmp_path, mo
 
 def command(folder, *flags):
     """A sweep in a process of its own; its compiled programs are kept for the next."""
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder.parent / "cache")}
+    cache = {"LSTM_SCHED_CACHE": str(folder.parent / "cache")}
     with folder.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "experiments.sweep", "--no-estimate", *flags],
@@ -166,7 +166,7 @@ def test_a_sweep_that_learns_killed_and_resumed_is_the_uninterrupted_one(tmp_pat
     process = command(folder, *flags.split(), "--out", str(folder))
     try:
         until(process, lambda: (first / "attempts.jsonl").exists())
-        time.sleep(random.uniform(0, 10))
+        time.sleep(random.uniform(0, 6))
     finally:
         process.kill()
     assert process.wait() == -signal.SIGKILL
