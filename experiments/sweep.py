@@ -31,9 +31,11 @@ from experiments import (
     sweep_batches,
     sweep_config,
     sweep_estimate,
+    sweep_optuna,
     sweep_plan,
     sweep_report,
     sweep_results,
+    sweep_search,
     sweep_words,
     task,
 )
@@ -62,29 +64,39 @@ def prepare(config: Config) -> Plan:
     jax.config.update("jax_platforms", "cpu")  # nothing is trained here: accelerators are for the workers
     known = config if config.resume is None else _stored(config)
     sweep_axes.check_sweep(known)
+    if sweep_config.learns(known):
+        sweep_optuna.imported()  # raises where it is not installed
     workers = config.workers or known.workers or engine_local.most()
     if config.resume is None:
         known = dataclasses.replace(known, workers=workers, data=(sweep_plan.absolute(known.data[0]),))
-    drawn = sweep_plan.drawn(known)
+    drawn = sweep_search.trials(known)
     chosen = sweep_plan.configurations(known, drawn)
     groups = sweep_plan.groups(known, chosen)
-    decided = sweep_config.substance(known) | {"digest": groups[0].source.digest}
-    digest = record.digest(decided)
+    digest = record.digest(sweep_config.substance(known) | {"digest": groups[0].source.digest})
     folder = None if config.resume is None else Path(config.resume)
     if folder is None and not config.dry_run:
-        folder = record.new_folder(config.out, EXPERIMENT)
-        stored = {"experiment": EXPERIMENT, "command": record.command(EXPERIMENT), "hash": digest}
-        stored |= {"study": str(folder.absolute())}  # what a database that serves many sweeps calls it
-        data = {"digest": groups[0].source.digest, "understood": groups[0].source.understood}
-        record.write_json(folder / "env.json", record.environment())
-        record.write_json(
-            folder / "config.json", stored | {"data": data, "config": dataclasses.asdict(known)}
-        )
+        folder = _new_folder(config.out, known, groups[0].source, digest)
     asked = len(drawn) * math.prod(map(len, sweep_axes.axes(known)[0].values()))
     again = asked - len(chosen)
     here = {field: getattr(config, field) for field in AGAIN} | {"workers": known.workers}
     tasks = sweep_plan.tasks(known, groups)  # shared out as the first time, whatever the workers are now
     return Plan(dataclasses.replace(known, **here), folder, workers, digest, tasks, again)
+
+
+def _new_folder(out: str | None, config: Config, source: sweep_plan.Data, digest: str) -> Path:
+    """With config.json, which is all that a sweep is resumed from, and env.json."""
+    folder = record.new_folder(out, EXPERIMENT)
+    stored = {
+        "experiment": EXPERIMENT,
+        "command": record.command(EXPERIMENT),
+        "hash": digest,
+        "study": str(folder.absolute()),  # what a database that serves many sweeps calls it
+        "data": source._asdict(),
+        "config": dataclasses.asdict(config),
+    }
+    record.write_json(folder / "env.json", record.environment())
+    record.write_json(folder / "config.json", stored)
+    return folder
 
 
 def _stored(config: Config) -> Config:

@@ -5,6 +5,7 @@ batches/0000.json  the trials of a batch, written before any of it is trained: w
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,38 +13,46 @@ from experiments import record, sweep_axes, sweep_optuna, sweep_plan, task
 from experiments.sweep_config import Config
 from experiments.sweep_optuna import Told
 from experiments.sweep_plan import Configuration, Task
+from experiments.sweep_values import Values
 
 
 def batches(folder: Path, config: Config, name: str) -> Iterator[list[Task]]:
     """The tasks of each batch, the earlier ones of a sweep that goes on among them; they must have ended before the
     next is asked for. A configuration that is drawn again is not trained again."""
     _, search = sweep_axes.axes(config)
-    kept = sweep_optuna.storage(folder, config.search.storage)
-    written = sorted((folder / "batches").glob("*.json"))
-    known = {number for file in written for number, _ in record.read_json(file)}
-    sweep_optuna.forget(sweep_optuna.open_study(kept, name, config.search.seed, 0), known)
-    told: dict[tuple[Any, ...], Told] = {}
-    tasks = cells = 0
-    for batch in range(math.ceil(config.search.trials / config.search.ask)):
-        file = folder / "batches" / f"{batch:04d}.json"
-        study = sweep_optuna.open_study(kept, name, config.search.seed, batch)
-        if not file.exists():
-            left = config.search.trials - batch * config.search.ask
-            asked = sweep_optuna.ask(study, search, min(left, config.search.ask))
-            file.parent.mkdir(exist_ok=True)
-            record.write_json(file, list(asked.items()))
-        trials = {
-            number: sweep_plan.configurations(config, [trial]) for number, trial in record.read_json(file)
-        }
-        fresh = {key(one): one for [one] in trials.values() if key(one) not in told}
-        groups = sweep_plan.groups(config, fresh.values())
-        made = sweep_plan.tasks(config, groups, tasks, cells)
-        yield made
-        tasks, cells = tasks + len(made), cells + sum(len(one.cells) for one in made)
-        rows = {int(row["number"]): row for one in made for row in task.rows(sweep_plan.place(folder, one))}
-        for configuration, numbers in sweep_plan.numbered(config, groups, cells - len(rows)):
-            told[key(configuration)] = outcome([rows[number] for number in numbers])
-        sweep_optuna.tell(study, kept, {number: told[key(one)] for number, [one] in trials.items()})
+    with sweep_optuna.storage(folder, config.search.storage) as kept:
+        open_study = partial(sweep_optuna.open_study, kept, name, config.search.seed)
+        known = {number for file in folder.glob("batches/*.json") for number, _ in record.read_json(file)}
+        sweep_optuna.forget(open_study(0), known)
+        told: dict[tuple[Any, ...], Told] = {}
+        tasks = cells = 0
+        for batch in range(math.ceil(config.search.trials / config.search.ask)):
+            study = open_study(batch)
+            asked = _asked(folder / "batches" / f"{batch:04d}.json", study, search, config, batch)
+            trials = {number: sweep_plan.configurations(config, [trial])[0] for number, trial in asked}
+            fresh = {key(one): one for one in trials.values() if key(one) not in told}
+            groups = sweep_plan.groups(config, fresh.values())
+            made = sweep_plan.tasks(config, groups, tasks, cells)
+            yield made
+            rows = {
+                int(row["number"]): row for one in made for row in task.rows(sweep_plan.place(folder, one))
+            }
+            for one, numbers in sweep_plan.numbered(config, groups, cells):
+                told[key(one)] = outcome([rows[number] for number in numbers])
+            sweep_optuna.tell(study, kept, {number: told[key(one)] for number, one in trials.items()})
+            tasks, cells = tasks + len(made), cells + len(rows)
+
+
+def _asked(
+    file: Path, study: Any, search: Mapping[str, Values], config: Config, batch: int
+) -> list[tuple[int, Configuration]]:
+    """The trials of a batch: those of the file, or else new ones, and the file."""
+    if not file.exists():
+        left = config.search.trials - batch * config.search.ask
+        asked = sweep_optuna.ask(study, search, min(left, config.search.ask))
+        file.parent.mkdir(exist_ok=True)
+        record.write_json(file, list(asked.items()))
+    return record.read_json(file)
 
 
 def key(one: Configuration) -> tuple[Any, ...]:

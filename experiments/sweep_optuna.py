@@ -4,7 +4,8 @@ The extra `optuna` is imported here, when it is asked for, and nowhere else. Its
 a generator of its own, seeded by its number, so that a search that was killed goes on as if it had not been.
 """
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,8 +24,8 @@ class Told(NamedTuple):
     epochs: int
 
 
-def _optuna() -> Any:
-    """ValueError where it is not installed."""
+def imported() -> Any:
+    """Optuna. ValueError where it is not installed."""
     try:
         import optuna
     except ImportError as e:
@@ -33,14 +34,21 @@ def _optuna() -> Any:
     return optuna
 
 
-def storage(folder: Path, url: str | None) -> Any:
+@contextlib.contextmanager
+def storage(folder: Path, url: str | None) -> Iterator[Any]:
     """The database at a URL, or a journal in the sweep's folder."""
-    optuna = _optuna()
-    if url is not None:
-        return optuna.storages.RDBStorage(url)
-    path = (folder / JOURNAL).absolute()
-    _mend(path)
-    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+    optuna = imported()
+    if url is None:
+        path = (folder / JOURNAL).absolute()
+        _mend(path)
+        yield optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
+        return
+    kept = optuna.storages.RDBStorage(url)
+    try:
+        yield kept
+    finally:
+        kept.remove_session()
+        kept.engine.dispose()
 
 
 def _mend(path: Path) -> None:
@@ -53,7 +61,7 @@ def _mend(path: Path) -> None:
 
 def open_study(kept: Any, name: str, seed: int, batch: int) -> Any:
     """The study of that name, begun or gone on with, about to ask for a batch."""
-    optuna = _optuna()
+    optuna = imported()
     drawn = int(np.random.SeedSequence((seed, batch)).generate_state(1)[0])
     sampler = optuna.samplers.TPESampler(seed=drawn)
     return optuna.create_study(storage=kept, sampler=sampler, study_name=name, load_if_exists=True)
@@ -67,7 +75,7 @@ def ask(study: Any, search: Mapping[str, Values], count: int) -> dict[int, dict[
 
 
 def _distribution(values: Values) -> Any:
-    distributions = _optuna().distributions
+    distributions = imported().distributions
     if not isinstance(values, Range):
         return distributions.CategoricalDistribution(values)
     if values.whole:
@@ -77,7 +85,7 @@ def _distribution(values: Values) -> Any:
 
 def tell(study: Any, kept: Any, told: Mapping[int, Told]) -> None:
     """What came of trials, each once: those that were told before stay as they are."""
-    state = _optuna().trial.TrialState
+    state = imported().trial.TrialState
     ids = kept.get_study_id_from_name(study.study_name)
     running = {trial.number for trial in study.get_trials(deepcopy=False, states=(state.RUNNING,))}
     for number, one in sorted(told.items()):
@@ -95,7 +103,7 @@ def tell(study: Any, kept: Any, told: Mapping[int, Told]) -> None:
 
 def forget(study: Any, known: Collection[int]) -> None:
     """Fail the trials that were asked for but never planned, since the sweep was killed in between."""
-    state = _optuna().trial.TrialState
+    state = imported().trial.TrialState
     for trial in study.get_trials(deepcopy=False, states=(state.RUNNING, state.WAITING)):
         if trial.number not in known:
             study.tell(trial.number, state=state.FAIL)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import record, sweep_axes, sweep_config, sweep_search
+from experiments import record, sweep_axes, sweep_config, training
 from experiments import setting as S
 from experiments.arms import REFERENCE, split_name
 from experiments.halving import cost as halving_cost
@@ -73,14 +73,6 @@ def _in_fits(one: Configuration) -> Configuration:
     return one | {"policy": policy, "every": one["epochs"] if policy == REFERENCE else every}
 
 
-def drawn(config: Config) -> list[Configuration]:
-    """The trials of a search of our own; one without any field, where the grid is all."""
-    if not config.search.trials:
-        return [{}]
-    _, search = sweep_axes.axes(config)
-    return sweep_search.draw(config.search.kind, config.search.trials, config.search.seed, search)
-
-
 def groups(config: Config, chosen: Iterable[Configuration]) -> list[Group]:
     """Those of the same static fields together, in the order of their first. ValueError for what cannot be trained."""
     sources: dict[int, Source] = {}
@@ -133,17 +125,21 @@ def tasks(config: Config, found: Sequence[Group], first: int = 0, cell: int = 0)
 
 
 def _pieces(config: Config, found: Sequence[Group], seeds: int) -> list[int]:
-    """How many tasks each group becomes. Halving ranks all of a group, which therefore stays whole; several groups are
-    cut finer than there are workers, so that none waits long for the last."""
+    """How many tasks each group becomes. Halving ranks all of a group, which therefore stays whole; one group is cut
+    evenly for all workers, several are cut finer, so that no worker waits long for the last."""
     members = [len(group.configurations) * seeds for group in found]
     work = [group.work * size for group, size in zip(found, members, strict=True)]
     if config.search.halving:
         return [1] * len(found)
     if config.members_per_task is not None:
         return [math.ceil(size / config.members_per_task) for size in members]
-    finer = (config.workers or 1) * (1 if len(found) == 1 else 2)
-    busy = [min(round(finer * mine / sum(work)), int(mine / WORTH)) for mine in work]
-    return [min(size, max(1, n, math.ceil(size / MOST))) for size, n in zip(members, busy, strict=True)]
+    workers = config.workers or 1
+    even, finer = (workers, workers) if len(found) == 1 else (1, 2 * workers)
+    pieces = []
+    for size, mine in zip(members, work, strict=True):
+        n = max(1, min(round(finer * mine / sum(work)), int(mine / WORTH)), math.ceil(size / MOST))
+        pieces.append(min(size, n if n == 1 else even * math.ceil(n / even)))
+    return pieces
 
 
 def halving(config: Config) -> dict[str, Any] | None:
@@ -174,7 +170,7 @@ def place(folder: Path, task: Task) -> Path:
 
 
 def write(folder: Path, config: Config, made: Iterable[Task], digest: str) -> list[Path]:
-    """The folder of every task, with its task.json. ValueError where one is there that says something else."""
+    """The folder of every task, with its task.json. Refused where one is there that says something else."""
     folders = []
     for task in made:
         path = place(folder, task) / "task.json"
@@ -192,8 +188,7 @@ def write(folder: Path, config: Config, made: Iterable[Task], digest: str) -> li
         elif (there := record.read_json(path)) != json.loads(json.dumps(said)):
             values = f"with other values of {config.data[0]}; allowed: the same data"
             version = f"by another version: {path} is not what this one plans"
-            raise ValueError(
-                f"resume: begun {values if there['data'] != task.group.source.digest else version}"
-            )
+            same = there["data"] == task.group.source.digest
+            raise training.Refused(f"resume: begun {version if same else values}")
         folders.append(path.parent)
     return folders

@@ -10,7 +10,18 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
+from experiments import sweep_axes
+from experiments.sweep_config import Config
 from experiments.sweep_values import Values, at
+
+
+def trials(config: Config) -> list[dict[str, Any]]:
+    """Those of a search; one without any field, where the grid is all. Of a search that learns, those of one that does
+    not, in its place."""
+    if not config.search.trials:
+        return [{}]
+    _, search = sweep_axes.axes(config)
+    return draw(config.search.kind, config.search.trials, config.search.seed, search)
 
 
 def draw(kind: str, trials: int, seed: int, search: Mapping[str, Values]) -> list[dict[str, Any]]:

@@ -21,15 +21,7 @@ GRID = dataclasses.replace(SMALL, grid=Grid(lr=(1e-2, 1e-1), policy=("one_fit", 
 SEARCH = dataclasses.replace(
     SMALL,
     grid=Grid(seed=("8:10",)),
-    search=Search(
-        trials=6,
-        kind="optuna",
-        ask=3,
-        halving=(2,),
-        keep=0.5,
-        lr=("1e-3:1e-1:log",),
-        policy=("one_fit", "drop_m@2"),
-    ),
+    search=Search(trials=6, kind="optuna", ask=3, lr=("1e-3:1e-1:log",), policy=("one_fit", "drop_m@2")),
 )
 TABLES = ("results.csv", "results.parquet", "curves.npz")
 
@@ -150,7 +142,7 @@ def test_a_signal_while_training_is_told_with_the_sweeps_own_folder(tmp_path, mo
 
 def command(folder, *flags):
     """A sweep in a process of its own; its compiled programs are kept for the next."""
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder.parent / "cache")}
+    cache = {"LSTM_SCHED_CACHE": str(folder.parent / "cache")}
     with folder.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "experiments.sweep", "--no-estimate", *flags],
@@ -169,13 +161,12 @@ def test_a_sweep_that_learns_killed_and_resumed_is_the_uninterrupted_one(tmp_pat
     monkeypatch.undo()
     folder = tmp_path / "killed"
     flags = "--data sines --window 4 --batch 512 --hidden 2 --epochs 6 --workers 2 --grid.seed 8:10 --search.trials 6"
-    flags += " --search.kind optuna --search.ask 3 --search.halving 2 --search.keep 0.5"
-    flags += " --search.lr 1e-3:1e-1:log --search.policy one_fit drop_m@2"
+    flags += " --search.kind optuna --search.ask 3 --search.lr 1e-3:1e-1:log --search.policy one_fit drop_m@2"
     first = tmp_path / "killed" / "tasks" / "0000"
     process = command(folder, *flags.split(), "--out", str(folder))
     try:
         until(process, lambda: (first / "attempts.jsonl").exists())
-        time.sleep(random.uniform(0, 8))
+        time.sleep(random.uniform(0, 6))
     finally:
         process.kill()
     assert process.wait() == -signal.SIGKILL

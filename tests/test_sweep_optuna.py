@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -26,24 +27,26 @@ def came_of(one):
 
 def searched(folder, killed, batches=4, size=6):
     """Configurations of every batch, and the study."""
-    found = []
+    found: list[list[dict[str, Any]]] = []
+    study: Any = None
     for batch in range(batches):
         if killed:  # after it had asked for some, and while it wrote
-            O.ask(O.open_study(O.storage(folder, None), "s", 5, batch), SPACE, 2)
+            with O.storage(folder, None) as kept:
+                O.ask(O.open_study(kept, "s", 5, batch), SPACE, 2)
             with (folder / O.JOURNAL).open("ab") as journal:
                 journal.write(b'{"op_code": 4, "wor')
             (folder / f"{O.JOURNAL}.lock").symlink_to(folder / O.JOURNAL)
-        kept = O.storage(folder, None)
-        study = O.open_study(kept, "s", 5, batch)
-        O.forget(study, ())
-        asked = O.ask(study, SPACE, size)
-        states = ["finished", "pruned", "failed", "finished", "finished", "finished"]
-        told = {
-            number: Told(state, math.inf if i == 3 else came_of(one), 10)
-            for i, (state, (number, one)) in enumerate(zip(states, asked.items(), strict=True))
-        }
-        for _ in range(1 + killed):  # telling again changes nothing
-            O.tell(study, kept, told)
+        with O.storage(folder, None) as kept:
+            study = O.open_study(kept, "s", 5, batch)
+            O.forget(study, ())
+            asked = O.ask(study, SPACE, size)
+            states = ["finished", "pruned", "failed", "finished", "finished", "finished"]
+            told = {
+                number: Told(state, math.inf if i == 3 else came_of(one), 10)
+                for i, (state, (number, one)) in enumerate(zip(states, asked.items(), strict=True))
+            }
+            for _ in range(1 + killed):  # telling again changes nothing
+                O.tell(study, kept, told)
         found.append(list(asked.values()))
     return found, study
 
@@ -72,12 +75,14 @@ def test_values_are_drawn_from_where_they_were_asked(tmp_path):
 
 
 def test_a_database_serves_as_well(tmp_path):
-    kept = O.storage(tmp_path, f"sqlite:///{tmp_path}/studies.db")
-    study = O.open_study(kept, "s", 0, 0)
-    asked = O.ask(study, SPACE, 2)
-    O.tell(study, kept, {number: Told("finished", came_of(one), 3) for number, one in asked.items()})
-    again = O.open_study(O.storage(tmp_path, f"sqlite:///{tmp_path}/studies.db"), "s", 0, 1)
-    assert [trial.value for trial in again.trials] == [came_of(one) for one in asked.values()]
+    url = f"sqlite:///{tmp_path}/studies.db"
+    with O.storage(tmp_path, url) as kept:
+        study = O.open_study(kept, "s", 0, 0)
+        asked = O.ask(study, SPACE, 2)
+        O.tell(study, kept, {number: Told("finished", came_of(one), 3) for number, one in asked.items()})
+    with O.storage(tmp_path, url) as kept:
+        trials = O.open_study(kept, "s", 0, 1).trials
+    assert [trial.value for trial in trials] == [came_of(one) for one in asked.values()]
     assert not (tmp_path / O.JOURNAL).exists()
 
 
@@ -89,4 +94,4 @@ def test_optuna_is_imported_only_when_it_is_asked_for():
 def test_where_it_is_not_installed_a_sentence_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ValueError, match=r"optuna is not installed; pip install 'lstm_sched\[optuna\]'"):
-        O.storage(tmp_path, None)
+        O.storage(tmp_path, None).__enter__()

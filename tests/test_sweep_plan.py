@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from experiments import record, sweep_plan
+from experiments import record, sweep_plan, sweep_search, training
 from experiments.sweep_config import STATIC, TRACED, Config, Grid, Search
 
 SMALL = Config(data=("sines",), window=8, batch=256, epochs=6, workers=2)
@@ -23,7 +23,7 @@ GRID = dataclasses.replace(
 
 
 def planned(config):
-    groups = sweep_plan.groups(config, sweep_plan.configurations(config, sweep_plan.drawn(config)))
+    groups = sweep_plan.groups(config, sweep_plan.configurations(config, sweep_search.trials(config)))
     return groups, sweep_plan.tasks(config, groups)
 
 
@@ -41,7 +41,7 @@ def test_every_trial_of_a_search_is_trained_with_all_of_the_grid():
         grid=Grid(policy=("one_fit", "drop_m")),
         search=Search(trials=5, kind="random", lr=("1e-4:1e-1:log",), hidden=(2, 3)),
     )
-    drawn = sweep_plan.drawn(config)
+    drawn = sweep_search.trials(config)
     found = sweep_plan.configurations(config, drawn)
     trials = [(trial["lr"], trial["hidden"]) for trial in drawn]
     pairs = [(one["lr"], one["hidden"], one["policy"]) for one in found]
@@ -71,11 +71,7 @@ def test_tasks_hold_every_cell_once_whatever_the_slices(how, monkeypatch):
         assert [cells[n]["seed"] for n in numbers] == [8, 9, 10]
         assert all(cells[n][field] == one[field] for n in numbers for field in TRACED)
     assert [task.number for task in tasks] == list(range(len(tasks)))
-    assert (
-        max(len(task.cells) for task in tasks) <= config.members_per_task
-        if how.get("members_per_task")
-        else True
-    )
+    assert max(len(task.cells) for task in tasks) <= (config.members_per_task or 24)
 
 
 def test_work_is_shared_out_to_workers_and_what_takes_seconds_is_not_cut(monkeypatch):
@@ -86,6 +82,10 @@ def test_work_is_shared_out_to_workers_and_what_takes_seconds_is_not_cut(monkeyp
     assert len(planned(GRID)[1]) == 4  # finer, so that nobody waits long at the end
     monkeypatch.setattr(sweep_plan, "MOST", 5)
     assert {len(task.cells) for task in planned(GRID)[1]} <= {4, 5}
+    monkeypatch.setattr(sweep_plan, "MOST", 9)
+    assert [len(task.cells) for task in planned(one)[1]] == [
+        6
+    ] * 4  # three would leave one of two workers idle
 
 
 def test_with_halving_all_of_a_group_are_ranked_together(monkeypatch):
@@ -110,7 +110,7 @@ def test_a_task_is_written_once_and_must_stay_as_it_was(tmp_path):
     assert (folders[1] / "task.json").stat().st_mtime_ns == before[1]
     for key, value, message in [("data", "0", "other values of sines"), ("cells", [], "another version")]:
         record.write_json(folders[0] / "task.json", said | {key: value})
-        with pytest.raises(ValueError, match=f"resume: begun .*{message}"):
+        with pytest.raises(training.Refused, match=f"resume: begun .*{message}"):
             sweep_plan.write(tmp_path, GRID, tasks, "hash")
 
 
