@@ -1,6 +1,8 @@
 """What a sweep says to a person: the answer, the ranking, the best rate of each policy, and what went wrong."""
 
+import csv
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,7 +23,7 @@ def write(folder: Path) -> Answered:
     answered, baselines = sweep_ranking.answer(rows), read_baselines(folder)
     stored, environment = (record.read_json(folder / name) for name in ("config.json", "env.json"))
     sweep_figure.draw(folder, answered, stored["command"])
-    said = sentence(answered, baselines)
+    said = sentence(answered, baselines) + mixed(folder)
     lines = [said, ""]
     for title, header, found in tables(answered, rows):
         lines += [f"{title}:", "", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
@@ -37,7 +39,7 @@ def say(out: Console, folder: Path, answered: Answered) -> None:
     """The answer and its tables for a terminal."""
     rows = sweep_results.read(folder)
     out.print()
-    out.print(sentence(answered, read_baselines(folder)), style="bold", markup=False)
+    out.print(sentence(answered, read_baselines(folder)) + mixed(folder), style="bold", markup=False)
     for title, header, found in tables(answered, rows, TOP, ("test at the end", "epochs")):
         if found:
             out.print(report.table(title, header, found))
@@ -167,6 +169,23 @@ def sentence(answered: Answered, baselines: Baselines) -> str:
     if edges:
         words += f" The best rate of {', '.join(edges)} is the last one tried on its side: extend the range."
     return words + _loses(best, baselines)
+
+
+def mixed(folder: Path) -> str:
+    """A sentence where timing.csv has rows of more than one platform; else ""."""
+    with (folder / "timing.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["state"] == "finished"]
+    platforms = Counter(_platform(row) for row in rows)
+    if len(platforms) < 2:
+        return ""
+    each = "; ".join(f"{name}: {n} tasks" for name, n in platforms.most_common())
+    return f" These rows come from {len(platforms)} platforms, which round otherwise: {each} (timing.csv)."
+
+
+def _platform(row: Mapping[str, str]) -> str:
+    """Devices, processor and versions, which decide the bits."""
+    kinds = " and ".join(sorted(set(row["devices"].split("; "))))
+    return f"{kinds} ({row['processor'] or row['platform']}) with jax {row['jax']}, jaxlib {row['jaxlib']}"
 
 
 def _loses(best: Configuration, baselines: Baselines) -> str:

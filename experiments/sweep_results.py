@@ -82,7 +82,7 @@ def _timing(folder: Path) -> dict[str, Any]:
     row = {"task": folder.name, "state": state, "cells": len(record.read_json(folder / "task.json")["cells"])}
     row |= {name: spent.get(name, "") for name in SPENT}
     row |= {"attempts": events.count("began"), "died": events.count("died")}
-    row |= {name: spent.get(name, "") for name in ("host", "platform", "python")}
+    row |= {name: spent.get(name, "") for name in ("host", "platform", "processor", "python")}
     row["devices"] = "; ".join(spent.get("devices", ()))
     return row | {name: spent.get("packages", {}).get(name) or "" for name in record.PACKAGES}
 
