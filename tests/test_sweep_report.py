@@ -159,3 +159,16 @@ def test_a_loss_without_an_interval_has_none():
     assert sweep_report.interval(Mean(nan, nan, nan)) == "–"
     assert sweep_report.interval(Mean(0.22, nan, nan)) == "0.2200"
     assert sweep_report.interval(Mean(0.22, 0.2, 0.25)) == "0.2200 [0.2000, 0.2500]"
+
+
+def test_a_table_of_several_platforms_says_so(tmp_path):
+    row = {"state": "finished", "processor": "A", "platform": "Linux", "jax": "1", "jaxlib": "1"}
+    record.write_csv(tmp_path / "timing.csv", [row | {"devices": "cpu"}] * 2)
+    assert sweep_report.mixed(tmp_path) == ""
+    gpu = row | {"devices": "H; H", "state": "finished"}
+    failed = row | {"devices": "another", "state": "failed"}
+    record.write_csv(tmp_path / "timing.csv", [row | {"devices": "cpu"}, gpu, gpu, failed])
+    assert sweep_report.mixed(tmp_path) == (
+        " These rows come from 2 platforms, which round otherwise: H (A) with jax 1, jaxlib 1: 2 tasks; "
+        "cpu (A) with jax 1, jaxlib 1: 1 tasks (timing.csv)."
+    )
