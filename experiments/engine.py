@@ -20,6 +20,7 @@ from experiments import attempts, record, rungs, task, training
 from experiments.signals import Interrupted, stop_signals
 
 POLL = 0.1  # seconds
+LOOKS = 64  # tasks whose progress is read at a time: more take turns, as each costs a shared folder several operations
 SPACE = 2**26  # bytes that must be free where a task begins: more than its files and a checkpoint
 UNSEEN = 120.0  # seconds after which another host's file must be seen here; network file systems cache for one minute
 H = TypeVar("H")
@@ -106,6 +107,7 @@ def drive(
     running: list[tuple[Path, H]] = []
     deaths: Counter[Path] = Counter()
     epochs: dict[Path, int] = {}
+    turn = 0
     with stop_signals() as received:
         try:
             while (waiting or running) and not received:
@@ -114,9 +116,11 @@ def drive(
                     running.append((folder, engine.start(folder)))
                     tell(Event(folder, "started"))
                 time.sleep(pause)
-                for one in list(running):
+                turn, turns = turn + 1, -(-len(running) // LOOKS)
+                for i, one in enumerate(list(running)):
                     folder, handle = one
-                    _progress(folder, epochs, tell)
+                    if i % turns == turn % turns:
+                        _progress(folder, epochs, tell)
                     end = engine.ended(handle)
                     if end is None:
                         continue

@@ -11,6 +11,7 @@ import math
 import os
 import secrets
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,11 @@ def connected(asked: Cluster, workers: int) -> Iterator[Any]:
         told["address"] = asked.address
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(**told)
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", "os.fork", RuntimeWarning
+            )  # JAX's; what Ray forks executes another program
+            ray.init(**told)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as e:
         raise training.Refused(f"address: {asked.address}: {_first_line(e)}") from e
     finally:
