@@ -11,6 +11,7 @@ import math
 import os
 import secrets
 import signal
+import socket
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ SAVING = 60.0  # seconds for which tasks that were told to stop are waited for
 STORE = (
     80 * 2**20
 )  # bytes of memory for what tasks hand on: the least that Ray takes, as they hand on nothing
+LAST = Path(
+    "/tmp/ray/ray_current_cluster"
+)  # where Ray notes the address of a cluster that was started on this host
 ALONE = {  # of a cluster that is started here
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -122,6 +126,7 @@ def connected(asked: Cluster, workers: int) -> Iterator[Any]:
         told |= {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         told |= {"num_cpus": math.ceil(workers * asked.cpus), "object_store_memory": STORE}
     else:
+        _answers(asked.address)
         told["address"] = asked.address
     handler = signal.getsignal(signal.SIGTERM)
     try:
@@ -138,6 +143,22 @@ def connected(asked: Cluster, workers: int) -> Iterator[Any]:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _answers(address: str) -> None:
+    """Refused where nothing listens at HOST:PORT: Ray itself would wait for it."""
+    where = address
+    if address == "auto":  # the last cluster of this host, which may have ended
+        where = os.environ.get("RAY_ADDRESS") or (LAST.read_text(encoding="utf-8") if LAST.exists() else "")
+    host, _, port = where.strip().rpartition(":")
+    if not (host and port.isdecimal() and "/" not in host):
+        return  # Ray knows, or says that it does not
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+    except (OSError, OverflowError) as e:
+        raise training.Refused(
+            f"address: nothing answers at {address} ({e}); allowed: auto, or HOST:PORT"
+        ) from e
 
 
 def _first_line(e: BaseException) -> str:

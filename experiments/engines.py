@@ -1,5 +1,6 @@
 """Which engine runs a sweep's tasks: the one place that knows all of them."""
 
+import shutil
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,6 +23,10 @@ def check(config: Config) -> None:
     if config.engine == "submitit":
         engine_slurm.imported()
         engine_slurm.minutes(config.slurm.time)
+        if not config.slurm.local and shutil.which("srun") is None:
+            raise ValueError(
+                "engine: submitit needs SLURM, and srun is not found here; allowed: --slurm.local"
+            )
 
 
 def most(config: Config) -> int:

@@ -57,9 +57,14 @@ def test_a_promised_gpu_that_is_not_there_is_told(folder):
         (Config(cluster=Cluster(cpus=0)), "cpus: 0, gpus: 0; allowed: 0 or more, and not both 0"),
         (Config(cluster=Cluster(address="auto")), "address: auto with engine local; allowed: with ray"),
         (Config(engine="submitit", slurm=Slurm(time="4h")), "slurm.time: 4h; allowed: "),
+        (
+            Config(engine="submitit"),
+            "engine: submitit needs SLURM, and srun is not found here; allowed: --slurm.local",
+        ),
     ],
 )
-def test_options_that_cannot_be_are_refused(config, said):
+def test_options_that_cannot_be_are_refused(config, said, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda program: None)
     with pytest.raises(ValueError) as refused:
         engines.check(config)
     assert said in str(refused.value)

@@ -3,6 +3,7 @@ killed."""
 
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import clusters
 import nodes
 import pytest
 
-from experiments import engine_local, engine_ray, engine_slurm, task
+from experiments import engine_local, engine_ray, engine_slurm, task, training
 from experiments.signals import Interrupted
 from experiments.sweep_config import Cluster
 
@@ -87,6 +88,17 @@ def test_a_killed_controller_and_then_a_killed_node_change_no_bit(whole, tmp_pat
     assert {folder: len(clusters.beginnings(folder)) for folder in folders} == {
         folder: 3 if folder == again else 2 for folder in folders
     }
+
+
+def test_an_address_where_nothing_answers_is_told_at_once():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with (
+            pytest.raises(training.Refused, match=f"address: nothing answers at {address}"),
+            engine_ray.connected(Cluster(address), 1),
+        ):
+            pass
 
 
 def test_where_ray_is_missing_it_is_said_how_to_install_it(monkeypatch):
