@@ -84,18 +84,10 @@ def prepare(config: Config) -> Plan:
 
 
 def _new_folder(out: str | None, config: Config, source: sweep_plan.Data, digest: str) -> Path:
-    """With config.json, which is all that a sweep is resumed from, and env.json."""
+    """With config.json, from which alone a sweep is resumed, and env.json."""
     folder = record.new_folder(out, EXPERIMENT)
-    stored = {
-        "experiment": EXPERIMENT,
-        "command": record.command(EXPERIMENT),
-        "hash": digest,
-        "study": str(folder.absolute()),  # what a database that serves many sweeps calls it
-        "data": source._asdict(),
-        "config": dataclasses.asdict(config),
-    }
-    record.write_json(folder / "env.json", record.environment())
-    record.write_json(folder / "config.json", stored)
+    study = str(folder.absolute())  # what a database that serves many sweeps calls it
+    record.decide(folder, EXPERIMENT, config, {"hash": digest, "study": study, "data": source._asdict()})
     return folder
 
 

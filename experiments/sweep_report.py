@@ -22,13 +22,13 @@ def write(folder: Path) -> Answered:
     stored, environment = (record.read_json(folder / name) for name in ("config.json", "env.json"))
     sweep_figure.draw(folder, answered, stored["command"])
     said = sentence(answered, baselines)
-    lines = [said, ""]
-    for title, header, found in tables(answered, rows):
-        lines += [f"{title}:", "", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-        lines += [f"| {' | '.join(row)} |".replace("\n", " ") for row in found]
-        lines += [""]
-    (folder / "table.md").write_text("\n".join(lines), encoding="utf-8")
     shown = tables(answered, rows)
+    lines = [said, ""]
+    for title, header, found in shown:
+        if found:
+            one_line = [[cell.replace("\n", " ") for cell in row] for row in found]
+            lines += [f"{title}:", "", report.markdown(header, one_line)]
+    (folder / "table.md").write_text("\n".join(lines), encoding="utf-8")
     page.write(folder, sweep_page.sections(folder, answered, said, shown, baselines, stored, environment))
     return answered
 
