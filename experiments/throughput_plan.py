@@ -20,7 +20,10 @@ SHAPES = {
     "large": Shape(hidden=512, batch=128, window=100, features=16),
 }
 RATES = (2.5e-4, 5e-4, 1e-3, 2e-3)  # of the members, in turn
-ASKED = ("Keras on TensorFlow", "Keras on JAX", "Keras on Torch", "PyTorch", "PyTorch, one thread")
+ASKED = (
+    *("Keras on TensorFlow", "Keras on JAX", "Keras on Torch", "PyTorch", "PyTorch, one thread"),
+    *("Flax NNX", "Equinox"),
+)
 GROWTH = {  # of ours: what varies, and over what
     "members": (1, 4, 16, 64),
     "epochs": (1, 4, 16),

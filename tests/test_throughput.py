@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from experiments import peers, peers_flax, peers_ours, record, throughput_report, throughput_runs
+from experiments import (
+    peers,
+    peers_flax,
+    peers_jax,
+    peers_nnx,
+    peers_ours,
+    record,
+    throughput_report,
+    throughput_runs,
+)
 from experiments import throughput as T
 from experiments import throughput_plan as P
 from experiments import workload as W
@@ -20,10 +29,12 @@ from lstm_sched import population
 from lstm_sched.population import Layout
 
 SHAPE = W.Shape(hidden=3, batch=2, window=4, features=2, windows=4)
+FLAX, NNX = ((module.weights, module.loss_of) for module in (peers_flax, peers_nnx))
 TRAINERS = {
     peers.OURS: peers_ours.train,
-    peers.STEP: functools.partial(peers_flax.train, "step"),
-    peers.EPOCH: functools.partial(peers_flax.train, "epoch"),
+    peers.STEP: functools.partial(peers_jax.train, *FLAX, "step"),
+    peers.EPOCH: functools.partial(peers_jax.train, *FLAX, "epoch"),
+    "Flax NNX": functools.partial(peers_jax.train, *NNX, "step"),
 }
 
 
@@ -51,7 +62,7 @@ def asked(path, members, epochs=3):
     return {"data": str(path), "arm": "one_call", "epochs": epochs, "members": members} | sizes
 
 
-def test_ours_and_both_forms_of_flax_reach_the_same_losses_alone_and_as_many(tmp_path):
+def test_ours_and_all_forms_of_flax_reach_the_same_losses_alone_and_as_many(tmp_path):
     path = W.save(tmp_path / "data.npz", W.arrays(SHAPE, 3))
     members = [[0, 1e-3], [2, 5e-2]]
     told = {name: train(asked(path, members)) for name, train in TRAINERS.items()}
@@ -83,7 +94,7 @@ def test_the_operations_are_those_of_flax_s_gradient(shape):
     told = W.arrays(shape)
     params = peers_flax.weights(told, 0)
     x, y = (told[name][: shape.batch] for name in ("X", "y"))
-    gradient = jax.make_jaxpr(jax.grad(functools.partial(peers_flax.loss_of, shape.hidden)))(params, x, y)
+    gradient = jax.make_jaxpr(jax.grad(peers_flax.loss_of))(params, x, y)
     head = 3 * 2 * shape.batch * shape.hidden
     assert P.operations(shape) == shape.steps * (_products(gradient.jaxpr) - head)
 
@@ -171,8 +182,9 @@ def test_what_cannot_be_is_refused_in_a_sentence(config, message):
 @pytest.mark.peers
 @pytest.mark.parametrize("name", P.ASKED)
 def test_the_real_package_reaches_our_loss(name, tmp_path):
-    needed = {"keras", (peers.PEERS[name].backend or "torch")} - ({"keras"} if "PyTorch" in name else set())
-    missing = [package for package in sorted(needed) if importlib.util.find_spec(package) is None]
+    peer = peers.PEERS[name]
+    needed = {"nnx": "flax"}.get(peer.script, peer.script), peer.backend or "numpy"
+    missing = [package for package in needed if importlib.util.find_spec(package) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)}: not installed (extra `peers`)")
     path = W.save(tmp_path / "data.npz", W.arrays(SHAPE, 2)).resolve()
