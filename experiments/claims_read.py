@@ -17,7 +17,7 @@ from lstm_sched import stats
 RECORDED = Path(__file__).parent.parent / "docs"  # results that are published with the code
 FREE = {  # fields in which a run may differ from the question's setting
     *("data", "target", "time", "features", "group", "missing", "period"),
-    *("seeds", "out", "resume", "save_every", "devices", "layout"),
+    *("seeds", "out", "resume", "save_every", "devices", "layout", "members_per_chunk"),
 }
 EARLY = 10  # epoch at which one looks at what converges faster at first
 RULES = ("rule", "patience", "memory", "n", "epochs_median", "metric", "mean", "lo", "hi", "verdict")
