@@ -94,6 +94,7 @@ class Timed(NamedTuple):
     repetition: int
     seconds: float  # that the caller waits; of a product, those of one
     loss: float  # of the last epoch, mean over members; of a product, its floating-point operations
+    bytes: int = 0  # that the compiled program of ours takes for all members, in the first; 0 where not known
 
 
 def prepare(config: Config) -> Plan:

@@ -5,7 +5,7 @@ there than one product a member; on a GPU they are vmapped. Letters: M members.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 from typing import Any
 
@@ -87,26 +87,26 @@ def losses(learner: Learner, layout: Layout, params_M: Params, part: Part) -> Ar
 
 def memory(learner: Learner, layout: Layout, member_M: Member, data: Data) -> Memory:
     """What members like these take, so many at a time, from the compiled program that would train them; none is run."""
+    leaves, structure = jax.tree.flatten((member_M, data))
+    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    return _memory(learner, layout._replace(together=None), structure, shapes)
+
+
+@cache
+def _memory(learner: Learner, layout: Layout, structure: Any, shapes: Sequence[Any]) -> Memory:
+    shapes = jax.eval_shape(partial(jax.tree.map, jnp.asarray), shapes)  # as they are on the devices
+    member_M, data = jax.tree.unflatten(structure, shapes)
+    progress_M = jax.eval_shape(partial(begin_all, learner), member_M.origin)
     size = even(member_M.hp.rates_S.shape[0], layout)
 
     def placed(tree, sharding, *size):
-        shapes = jax.eval_shape(partial(jax.tree.map, jnp.asarray), tree)
-        return jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(
-                (*size, *leaf.shape[len(size) :]), leaf.dtype, sharding=sharding
-            ),
-            shapes,
-        )
+        return jax.tree.map(lambda x: x.update(shape=(*size, *x.shape[len(size) :]), sharding=sharding), tree)
 
-    progress_M = jax.eval_shape(partial(begin_all, learner), member_M.origin)
     members, progress = (placed(tree, by_member(layout), size) for tree in (member_M, progress_M))
-    shared = placed(data, everywhere(layout))
     end_M = jax.ShapeDtypeStruct((size,), np.int32)
-    program = advance.lower(
-        learner, layout._replace(together=None), members, shared, progress, end_M
-    ).compile()
-    of_data = sum(leaf.nbytes for leaf in jax.tree.leaves(data))
-    return analysed(program, of_data, size // layout.devices, layout.mapped)
+    lowered = advance.lower(learner, layout, members, placed(data, everywhere(layout)), progress, end_M)
+    of_data = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(data))
+    return analysed(lowered.compile(), of_data, size // layout.devices, layout.mapped)
 
 
 def together(learner: Learner, layout: Layout, member_M: Member, data: Data) -> int:

@@ -138,6 +138,8 @@ def test_the_quick_form_says_what_is_missing_and_ends_with_the_ratio(here, tmp_p
     assert said.rstrip().splitlines()[-1] == throughput_report.last_line(found)
     assert {r.part for r in found} == {"one", "many", "limit"}
     assert {r.repetition for r in found} == {0, 1, 2}
+    known = {r.package == peers.OURS and not r.repetition and r.axis != "product" for r in found if r.bytes}
+    assert known == {True}
     names = {p.name for p in (tmp_path / "run").iterdir()}
     assert {"results.csv", "table.md", "figure.svg", "figure.png", "report.html", "config.json"} <= names
     assert not [name for name in names if name.endswith((".npz", ".part"))]
@@ -154,6 +156,19 @@ def test_the_whole_form_grows_too_and_notes_packages_that_are_not_there(here, tm
     assert "PyTorch: not measured (no)" in capsys.readouterr().out
     grown = {(r.axis, r.value) for r in found if r.part == "growth"}
     assert grown == {(axis, value) for axis, values in small.items() for value in values}
+
+
+def test_the_memory_of_ours_grows_with_its_members_and_is_at_least_that_of_its_arrays(tmp_path):
+    path = W.save(tmp_path / "data.npz", W.arrays(SHAPE, 8))
+
+    def taken(members):
+        return peers_ours.train(asked(path, [[m, 1e-3] for m in range(members)]) | {"arm": "memory"})["bytes"]
+
+    one, two, eight = map(taken, (1, 2, 8))
+    weights = 4 * sum(a[0].size for name, a in np.load(path).items() if name.startswith("weights"))
+    assert one > 3 * weights  # with both moments
+    assert eight - two > 6 * 3 * weights
+    assert eight > two > one
 
 
 def test_our_process_answers_from_a_python_of_its_own(tmp_path):
