@@ -51,7 +51,7 @@ class Config:
     python: str | None = None
     """the Python that has the packages, if it is not this one"""
     quick: bool = False
-    """ours and Flax alone, 4 members, 3 repetitions, no scaling, unless said otherwise"""
+    """ours and Flax alone, 4 members on all cores, 3 repetitions, no scaling, unless said otherwise"""
     full: bool = False
     """all three sizes"""
     out: str | None = None
@@ -128,11 +128,13 @@ def ones(plan: Plan, name: str) -> list[Job]:
 
 def many(plan: Plan, best: str) -> list[Job]:
     """Ours in one program, on one core and on all; Flax and the fastest package one after another, in one process and
-    in one a core."""
+    in one a core. In the quick form ours and Flax on all cores, once each."""
     single, each = (plan.cores[:1],), tuple((core,) for core in plan.cores)
     name, members = plan.config.shapes[0], plan.config.members
     ways = [(peers.OURS, single), (peers.OURS, (plan.cores,))]
     ways += [(package, cores) for package in (peers.EPOCH, best) for cores in ((plan.cores,), each)]
+    if plan.config.quick:
+        ways = [(peers.OURS, (plan.cores,)), (peers.EPOCH, each)]
     return [
         Job("many", package, name, members, SHAPES[name], members, plan.config.epochs, cores)
         for package, cores in dict.fromkeys(ways)

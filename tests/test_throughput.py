@@ -104,7 +104,7 @@ def plan_of(tmp_path, **config):
 
 
 def test_many_are_shared_out_to_one_process_a_core_and_no_member_is_lost(here, tmp_path):
-    plan = plan_of(tmp_path, quick=True, members=3, repetitions=1)
+    plan = plan_of(tmp_path, members=3, repetitions=1)
     jobs = P.many(plan, peers.EPOCH)
     assert [(job.package, job.cores) for job in jobs] == [
         (peers.OURS, ((0,),)),
@@ -118,6 +118,15 @@ def test_many_are_shared_out_to_one_process_a_core_and_no_member_is_lost(here, t
     assert throughput_report.disagreeing(rows) == []
     assert len({r.loss for r in rows if r.package == peers.EPOCH}) <= 2
     assert not missing
+
+
+def test_many_of_the_quick_form_are_on_all_cores_and_have_as_many_members(tmp_path):
+    jobs = P.many(plan_of(tmp_path, quick=True), peers.EPOCH)
+    assert [(job.package, job.cores) for job in jobs] == [
+        (peers.OURS, ((0, 1),)),
+        (peers.EPOCH, ((0,), (1,))),
+    ]
+    assert {job.members for job in jobs} == {P.QUICK["members"]}
 
 
 def test_what_grows_is_the_axis_alone(tmp_path):
