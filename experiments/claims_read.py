@@ -74,7 +74,7 @@ def newest(experiment: str, name: str, columns: Collection[str], runs: Path) -> 
         for file in sorted((root / experiment).rglob(name), key=lambda path: path.stat().st_mtime):
             stored = record.read_json(file.parent / "config.json")
             config = stored["config"]
-            if _is_question(config):
+            if _is_question(config) and "rates" not in stored:  # with them each arm has its own
                 with file.open(newline="", encoding="utf-8") as lines:
                     found[config["data"][0]] = Table(
                         file, stored["command"], config, list(csv.DictReader(lines))

@@ -8,6 +8,7 @@ results.csv    a row for each training: what is compared
 effects.csv    a row for each arm and metric: what is concluded
 table.md       the same in words; figure.svg and figure.png beside it
 report.html    all of it as one page that needs no network
+tuning/        how each arm's best rate was found, and best_rate/ the comparison at it, where that was asked for
 checkpoint/    what --resume continues from
 resumed.jsonl  a row for each time that it did: from which epoch, under which versions, and what was told
 lock.part      who works in the folder, while somebody does
@@ -182,6 +183,12 @@ def read_curves(
     if not seen.all():
         raise ValueError(f"{folder / 'metrics.jsonl'}: {np.sum(~seen)} rows are missing")
     return curves
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Its rows as text."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
