@@ -185,12 +185,6 @@ def read_curves(
     return curves
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """Its rows as text."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     """Whole or not at all; columns are those of the first row, and no rows are an empty file."""
     rows = list(rows)

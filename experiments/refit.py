@@ -27,7 +27,7 @@ class Compared(NamedTuple):
 
 
 def execute(plans: list[Plan]) -> list[outcome.Results]:
-    """Every series in turn; several of them are pooled. Where rates are tuned, the results are those at the same one."""
+    """Every series in turn; several of them are pooled. Results are those at the same rate, whatever is tuned."""
     both = job.each(plans, execute_both)
     for number, folder in enumerate((job_folder(plans), job_folder(plans) / "best_rate")):
         results = [each[number] for each in both if len(each) > number]

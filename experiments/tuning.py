@@ -76,21 +76,19 @@ def tune(plan: Plan, out: Console) -> Tuned:
     if "rates" in told:
         return Tuned(told["rates"], told["notes"])
     losses: dict[tuple[str, float], np.ndarray] = {}
-    beyond = list(told["factors"])
+    wanted = list(told["factors"])
     for n in range(1 + told["extensions"]):
-        losses |= _round(plan, f"round_{n + 1}", beyond, out)
-        chosen = choose(losses)
-        beyond = edges(losses, chosen)
-        if not beyond:
-            break
-    lr = plan.config.lr
+        if wanted:
+            losses |= _round(plan, f"round_{n + 1}", wanted, out)
+            wanted = beyond(losses, choose(losses))
+    chosen, tried, lr = choose(losses), [factor for _, factor in losses], plan.config.lr
     rows = _rows(losses, chosen, lr)
     record.write_csv(plan.folder / "tuning" / "rates.csv", rows)
     notes = [
-        f"{arm} is best at {factor * lr:g}, an edge of the rates that were tried, after {told['extensions']} "
-        "extensions: a better one may lie beyond"
+        f"{arm} is best at {factor * lr:g}, an edge of the rates that were tried after {told['extensions']} "
+        "extensions of the grid: a better one may lie beyond"
         for arm, factor in chosen.items()
-        if factor in (2 * x for x in beyond) or factor in (x / 2 for x in beyond)
+        if wanted and factor in (min(tried), max(tried))
     ]
     notes += [
         f"{row['arm']} diverged at every rate; it keeps {lr:g}"
@@ -110,7 +108,7 @@ def choose(losses: Losses) -> dict[str, float]:
     return {arm: best[arm][1] for arm, _ in losses}
 
 
-def edges(losses: Losses, chosen: Mapping[str, float]) -> list[float]:
+def beyond(losses: Losses, chosen: Mapping[str, float]) -> list[float]:
     """The factors that come next: one beyond the lowest or highest where that is the best of any arm."""
     tried = {factor for _, factor in losses}
     lowest, highest = min(tried), max(tried)
@@ -141,7 +139,8 @@ def _round(plan: Plan, name: str, factors: Sequence[float], out: Console) -> Los
     diverged_M = outcome.who_diverged(mean, curves)
     val_M = np.nanmin(curves["val"], axis=1, initial=np.inf)
     log_M = np.log(val_M, out=np.full(val_M.shape, np.inf), where=~diverged_M)
-    return dict(zip(keys, log_M.reshape(len(keys), n), strict=True))
+    names = [(arm.name, factor) for arm, factor in keys]
+    return dict(zip(names, log_M.reshape(len(keys), n), strict=True))
 
 
 def _rows(losses: Losses, chosen: Mapping[str, float], lr: float) -> list[dict[str, Any]]:

@@ -1,12 +1,13 @@
 """What is said where arms are compared twice: at one rate, and each at its own best one."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from experiments import arms as A
-from experiments import evidence, page, record, report
+from experiments import evidence, page, report
 from experiments.outcome import METRICS, Results
 from experiments.page import Section
 from experiments.plan import Plan
@@ -32,7 +33,8 @@ def changed(arms: Sequence[A.Arm], one: Results, other: Results, tuned: Tuned, l
         for results in (one, other)
     ]
     losses = ", ".join(f"{a} to {b} {metric}" for a, b, metric in zip(*means, METRICS, strict=True))
-    text = f"From the same rate to best rates, test loss of {A.REFERENCE} (rate {lr:g} to {tuned.rates[A.REFERENCE]:g}): {losses}."
+    rates = f"rate {lr:g} to {tuned.rates[A.REFERENCE]:g}"
+    text = f"From the same rate to best rates, test loss of {A.REFERENCE} ({rates}): {losses}."
     able = [arm for arm in arms if not (arm.control or arm.proved)]
     if not able:
         return f"{text} No arm can differ from it."
@@ -75,8 +77,9 @@ def sections(first: Plan, second: Plan, results: Results, tuned: Tuned, said: st
 
 
 def _tried(file: Path) -> str:
-    rows = record.read_csv(file)
-    return page.table(tuple(rows[0]), [tuple(row.values()) for row in rows], "Every rate that was tried")
+    with file.open(newline="", encoding="utf-8") as lines:
+        head, *rows = csv.reader(lines)
+    return page.table(head, rows, "Every rate that was tried")
 
 
 def write_markdown(first: Plan, second: Plan, one: Results, other: Results, tuned: Tuned, said: str) -> None:
