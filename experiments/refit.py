@@ -51,32 +51,34 @@ def execute_both(plan: Plan) -> list[outcome.Results]:
 
     began, out = time.monotonic(), report.console()
     report.say_data(out, plan.config, plan.source)
+    stage = "tuning"
     try:
-        _note(plan, "running", stage="tuning")
+        _note(plan, "running", stage)
         tuned = tuning.tune(plan, out)
-        _note(plan, "running", stage="same rate")
+        stage = "same rate"
         one = compare(plan._replace(heading=tuning_words.same(plan)))
-        _note(plan, "running", stage="best rate")
+        stage = "best rate"
+        _note(plan, "running", stage)
         best = tuning.at_best(plan, tuned.rates)
         other = compare(best._replace(heading=tuning_words.best(tuned.rates)))
     except signals.Interrupted:
-        _note(plan, "interrupted")
+        _note(plan, "interrupted", stage)
         raise
     said = tuning_words.changed(plan.arms, one.results, other.results, tuned, plan.config.lr)
     tuning_words.write_markdown(one.plan, other.plan, one.results, other.results, tuned, said)
     write_page(one, tuning_words.sections(one.plan, other.plan, other.results, tuned, said))
     for line in (*tuned.notes, said):
         out.print(line, markup=False, style="bold" if line is said else None)
-    _note(plan, "finished", stage="all", seconds=round(time.monotonic() - began, 1))
+    _note(plan, "finished", "all", seconds=round(time.monotonic() - began, 1))
     return [one.results, other.results]
 
 
-def _note(plan: Plan, state: str, **facts: object) -> None:
-    """The state of the whole, beside what is known of the training in the same folder."""
+def _note(plan: Plan, state: str, stage: str, **facts: object) -> None:
+    """The state of the whole and which of its parts is at work, beside what is known of the training in the same folder."""
     file = plan.folder / "status.json"
     last = record.read_json(file) if file.exists() else {}
     known = {name: value for name, value in last.items() if name not in ("state", "updated")}
-    record.write_status(plan.folder, state, **(known | facts))
+    record.write_status(plan.folder, state, **(known | {"stage": stage} | facts))
 
 
 def compare(plan: Plan) -> Compared:

@@ -1,4 +1,4 @@
-"""Each arm's own best rate: how it is chosen, by a grid or from a sweep, and the comparison at it, stopped and resumed."""
+"""Each arm's own best rate: how it is chosen, from a grid or a sweep, and the comparison at it, stopped and resumed."""
 
 import csv
 import dataclasses
@@ -235,7 +235,7 @@ def test_a_run_stopped_in_each_of_its_parts_goes_on_to_the_same_bits(done, tmp_p
         if folder in stopped:
             return whole(folder, *rest)
         stopped.add(folder)
-        *before, epochs, chunk, console, save_every = rest
+        *before, _, chunk, console, save_every = rest
         whole(folder, *before, 1, chunk, console, save_every)
         raise Interrupted(signal.SIGTERM, folder)
 
