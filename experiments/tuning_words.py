@@ -69,7 +69,11 @@ def sections(first: Plan, second: Plan, results: Results, tuned: Tuned, said: st
         ]
         parts.append(page.table(("arm", "best rate", "tried"), rows, f"From the sweep {told['sweep']}"))
     effects = evidence.effects(second.arms, results, second.twins)
-    heading = page.paragraph(f"{second.heading}. Its own page is best_rate/report.html.")
+    heading = page.paragraph(
+        f"{second.heading}. What a boundary drops changes how far the next steps go, and so does the learning rate: "
+        "a difference that is there at the same rate and gone at best rates was one of step size. The folder "
+        "best_rate has a page of its own."
+    )
     return [
         Section("Effects at each arm’s own best rate", heading + page.paragraph(said, lead=True) + effects),
         Section("How the rates were chosen", "".join(parts)),

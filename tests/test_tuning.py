@@ -31,6 +31,11 @@ TUNED = dataclasses.replace(TINY, tuned=(), quick=True)
 FOLDERS = (".", "best_rate")
 
 
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def losses(**arms):
     """Of made-up logs: arm={factor: logs}."""
     return {(arm, factor): np.array(log_N) for arm, own in arms.items() for factor, log_N in own.items()}
@@ -134,8 +139,7 @@ def swept(tmp_path_factory):
 
 def test_a_sweep_gives_each_policy_its_best_rate_and_is_not_asked_again(swept, tmp_path):
     plan = planned(tmp_path / "run", dataclasses.replace(TUNED, tuned=(str(swept),)))
-    with (swept / "results.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(swept / "results.csv")
     for arm in ("one_fit", "drop_moments"):
         mean = {
             lr: np.mean(
@@ -182,9 +186,7 @@ def done(tmp_path_factory):
 
 def test_both_comparisons_are_made_by_the_same_code_and_told_together_the_same_rate_first(done):
     rates = {
-        row["arm"]: row["rate"]
-        for row in csv.DictReader((done / "tuning" / "rates.csv").open())
-        if row["chosen"] == "True"
+        row["arm"]: row["rate"] for row in rows_of(done / "tuning" / "rates.csv") if row["chosen"] == "True"
     }
     assert set(rates) == {"one_fit", "drop_moments"}
     told = (done / "table.md").read_text()
@@ -201,7 +203,7 @@ def test_both_comparisons_are_made_by_the_same_code_and_told_together_the_same_r
     assert places == sorted(places)
     for folder in FOLDERS:
         assert {"effects.csv", "figure.svg", "report.html"} <= {p.name for p in (done / folder).iterdir()}
-        seeds = {int(row["seed"]) for row in csv.DictReader((done / folder / "results.csv").open())}
+        seeds = {int(row["seed"]) for row in rows_of(done / folder / "results.csv")}
         assert seeds == set(range(8, 14))
     assert json.loads((done / "status.json").read_text())["state"] == "finished"
 
