@@ -74,7 +74,7 @@ def execute_both(plan: Plan) -> list[outcome.Results]:
 
 
 def _note(plan: Plan, state: str, stage: str, **facts: object) -> None:
-    """The state of the whole and which of its parts is at work, beside what is known of the training in the same folder."""
+    """The state of the whole and its part that is at work, beside what is known of the training in the same folder."""
     file = plan.folder / "status.json"
     last = record.read_json(file) if file.exists() else {}
     known = {name: value for name, value in last.items() if name not in ("state", "updated")}
