@@ -87,8 +87,9 @@ def newest(experiment: str, name: str, columns: Collection[str], runs: Path) -> 
     for root in (runs, RECORDED):
         found = {}
         for file in sorted((root / experiment).rglob(name), key=lambda path: path.stat().st_mtime):
-            config = record.read_json(file.parent / "config.json")["config"]
-            if _is_question(config):
+            stored = record.read_json(file.parent / "config.json")
+            config = stored["config"]
+            if _is_question(config) and "rates" not in stored:  # with them each arm has its own
                 found[config["data"][0]] = file
         if found:
             return [_table(file, experiment, columns) for file in found.values()]
