@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import json
 import signal
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,6 +41,12 @@ def rows_of(path):
 def losses(**arms):
     """Of made-up logs: arm={factor: logs}."""
     return {(arm, factor): np.array(log_N) for arm, own in arms.items() for factor, log_N in own.items()}
+
+
+def decided(plan) -> dict[str, Any]:
+    """What is fixed of the tuning before the first step."""
+    assert plan.tuning is not None
+    return plan.tuning
 
 
 def planned(out, config=TUNED):
@@ -101,7 +109,7 @@ def test_grid_seeds_and_rule_are_decided_before_the_first_step_and_alone_make_th
         "rule": tuning.RULE,
     }
     assert stored[0]["hash"] != stored[1]["hash"]
-    assert planned(tmp_path / "long", dataclasses.replace(TUNED, quick=False)).tuning["seeds"] == [
+    assert decided(planned(tmp_path / "long", dataclasses.replace(TUNED, quick=False)))["seeds"] == [
         *range(1000, 1008)
     ]
 
@@ -147,11 +155,11 @@ def test_a_sweep_gives_each_policy_its_best_rate_and_is_not_asked_again(swept, t
             )
             for lr in ("0.025", "0.1", "0.4")
         }
-        assert plan.tuning["rates"][arm] == float(min(mean, key=lambda lr: mean[lr]))
-    assert plan.tuning["seeds"] == [1000, 1001]
-    edge = [arm for arm, rate in plan.tuning["rates"].items() if rate != 0.1]
-    assert [note.split()[0] for note in plan.tuning["notes"]] == edge
-    assert tuning.tune(plan, Console()).rates == plan.tuning["rates"]
+        assert decided(plan)["rates"][arm] == float(min(mean, key=lambda lr: mean[lr]))
+    assert decided(plan)["seeds"] == [1000, 1001]
+    edge = [arm for arm, rate in decided(plan)["rates"].items() if rate != 0.1]
+    assert [note.split()[0] for note in decided(plan)["notes"]] == edge
+    assert tuning.tune(plan, Console()).rates == decided(plan)["rates"]
     (resumed,) = refit.prepare(Config(resume=str(plan.folder)))
     assert resumed.tuning == plan.tuning
 
@@ -230,7 +238,8 @@ def test_the_same_rate_results_are_those_of_a_run_without_tuning(done, tmp_path)
 
 
 def test_a_run_stopped_in_each_of_its_parts_goes_on_to_the_same_bits(done, tmp_path, monkeypatch):
-    whole, stopped = training.train, set()
+    stopped: set[Path] = set()
+    whole: Any = training.train
 
     def half(folder, *rest):
         """Stops each training once, after its first epoch."""
