@@ -29,12 +29,15 @@ class Compared(NamedTuple):
 def execute(plans: list[Plan]) -> list[outcome.Results]:
     """Every series in turn; several of them are pooled. Results are those at the same rate, whatever is tuned."""
     both = job.each(plans, execute_both)
-    for number, folder in enumerate((job_folder(plans), job_folder(plans) / "best_rate")):
+    out, places = report.console(), (job_folder(plans), job_folder(plans) / "best_rate")
+    for number, (folder, which) in enumerate(zip(places, ("the same rate", "best rates"), strict=True)):
         results = [each[number] for each in both if len(each) > number]
         if len(plans) > 1 and results:
             folder.mkdir(exist_ok=True)
             rows = pooled.pool([plan.source.name for plan in plans], [plan.arms for plan in plans], results)
-            pooled.say(report.console(), folder, rows)
+            if len(both[0]) > 1:
+                out.print(f"\nAll series, at {which}:")
+            pooled.say(out, folder, rows)
     return [each[0] for each in both]
 
 

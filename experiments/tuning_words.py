@@ -23,7 +23,7 @@ def same(plan: Plan) -> str:
 def best(rates: Mapping[str, float]) -> str:
     """Heading of the second."""
     own = ", ".join(f"{arm} {rate:g}" for arm, rate in rates.items())
-    return f"Each arm at its own best rate: {own}; all others at that of {A.REFERENCE}"
+    return f"Each arm at its own best rate: {own}; all others follow {A.REFERENCE}"
 
 
 def changed(arms: Sequence[A.Arm], one: Results, other: Results, tuned: Tuned, lr: float) -> str:

@@ -12,9 +12,11 @@ import pytest
 from rich.console import Console
 from test_sweep import run as run_sweep
 
-from experiments import job, refit, training, tuning
+from experiments import job, record, refit, training, tuning
 from experiments import plan as P
+from experiments.claims_read import newest
 from experiments.refit import Config
+from experiments.setting import Setting
 from experiments.signals import Interrupted
 from experiments.sweep_config import Config as Sweep
 from experiments.sweep_config import Grid
@@ -267,6 +269,17 @@ def test_a_run_stopped_in_each_of_its_parts_goes_on_to_the_same_bits(done, tmp_p
     for name in ("tuning/rates.csv", *(f"{f}/{n}.csv" for f in FOLDERS for n in ("results", "effects"))):
         assert (folder / name).read_bytes() == (done / name).read_bytes(), name
     assert (folder / "table.md").read_bytes() == (done / "table.md").read_bytes()
+
+
+def test_who_reads_the_newest_results_is_given_those_at_the_same_rate(tmp_path):
+    config = {"config": dataclasses.asdict(Setting()), "command": ""}
+    for name, more in (("run", {}), ("run/best_rate", {"rates": {"one_fit": 1e-3}})):
+        folder = tmp_path / "refit" / name
+        folder.mkdir(parents=True)
+        record.write_json(folder / "config.json", config | more)
+        record.write_csv(folder / "effects.csv", [{"arm": name}])
+    (table,) = newest("refit", "effects.csv", ("arm",), tmp_path)
+    assert table.rows == [{"arm": "run"}]
 
 
 def test_a_part_is_not_resumed_alone(done):
