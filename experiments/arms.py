@@ -35,7 +35,7 @@ class Dropped(NamedTuple):
 
 
 class Arm(NamedTuple):
-    """One way of training, on its first `seeds` seeds."""
+    """One way of training, on `seeds` seeds from `first` on."""
 
     name: str
     policy: TrainState
@@ -52,6 +52,7 @@ class Arm(NamedTuple):
     fit: int = 0  # epochs after which a fit's end acts on the weights; 0: after the last alone
     redraw: bool = False  # fresh weights are a new draw at each boundary
     rescheduled: str = ""  # the policy whose learning rate is its own in each fit, if this arm's is
+    first: int = S.FIRST_SEED
 
     @property
     def lost(self) -> list[str]:
@@ -163,13 +164,14 @@ def _dropped(policy: TrainState, setting: S.Setting, built: S.Built) -> tuple[Dr
 
 def labels(arms: Sequence[Arm]) -> list[tuple[str, int]]:
     """(arm, seed) of each member."""
-    return [(arm.name, S.FIRST_SEED + i) for arm in arms for i in range(arm.seeds)]
+    return [(arm.name, arm.first + i) for arm in arms for i in range(arm.seeds)]
 
 
 def members(arms: Sequence[Arm], setting: S.Setting, built: S.Built) -> list[Member]:
     """One member for each of `labels`, paired: every arm of a seed starts from the same weights and streams."""
-    origins = [originate(built.learner, S.FIRST_SEED + i) for i in range(max(arm.seeds for arm in arms))]
-    return [one for arm in arms for one in members_of(arm, setting, built, origins[: arm.seeds])]
+    origins = {seed: originate(built.learner, seed) for seed in sorted({seed for _, seed in labels(arms)})}
+    own = [[origins[seed] for _, seed in labels([arm])] for arm in arms]
+    return [one for arm, mine in zip(arms, own, strict=True) for one in members_of(arm, setting, built, mine)]
 
 
 def members_of(arm: Arm, setting: S.Setting, built: S.Built, origins: Sequence[Origin]) -> list[Member]:

@@ -30,7 +30,7 @@ def beside(arms: Sequence[A.Arm], results: Results, period: int) -> dict[tuple[s
     """{(arm, metric): Beside} for every arm but the reference."""
     m, found = max(1, family(arms)), {}
     ulp = {metric: difference(results, arm, metric) for arm in arms if arm.nudged for metric in METRICS}
-    ruler = [arm for arm in arms if arm.rate != 1.0]
+    ruler = [arm for arm in arms if arm.control and arm.rate != 1.0]
     for arm in arms:
         if arm.name == A.REFERENCE:
             continue

@@ -29,7 +29,7 @@ from experiments import (
 )
 from experiments.claims_list import CLAIMS, Finding
 from experiments.claims_plan import EXPERIMENT, Config, Plan, command, prepare
-from experiments.claims_read import Refit, Rule
+from experiments.claims_read import Call, Refit, Rule
 from experiments.claims_runs import Runs
 
 PARTS = (claims_identity, claims_rules)
@@ -54,7 +54,7 @@ def execute(plan: Plan) -> list[Row]:
         small = claims_runs.train(*plan.small, ways[1], out)
         out.print("3 of 3: real Keras, in a process of its own (C12, C21): about 10 s where it is installed")
         said = claims_keras.ask(plan.config.keras)
-        found = decide(question, small, said, plan.refits, plan.rules)
+        found = decide(question, small, said, plan.refits, plan.rules, plan.calls)
         rows = [
             {"id": name, "claim": CLAIMS[name].text, **found[name]._asdict(), "command": command(name, plan)}
             for name in CLAIMS
@@ -69,7 +69,12 @@ def execute(plan: Plan) -> list[Row]:
 
 
 def decide(
-    question: Runs, small: Runs, said: claims_keras.Said, refits: Sequence[Refit], rules: Sequence[Rule]
+    question: Runs,
+    small: Runs,
+    said: claims_keras.Said,
+    refits: Sequence[Refit],
+    rules: Sequence[Rule],
+    calls: Sequence[Call],
 ) -> dict[str, Finding]:
     """A finding for each claim, from its evidence alone; `void` where trainings that must differ did not."""
     found = {name: rule(question) for part in PARTS for name, rule in part.OF_QUESTION.items()}
@@ -83,7 +88,7 @@ def decide(
         if not claims_runs.weights(runs, one, other):
             blind = Finding("void", f"{one} and {other} must differ, and are the same bits")
             found |= dict.fromkeys(names, blind)
-    return found | claims_keras.findings(said) | claims_measured.decide(refits, rules)
+    return found | claims_keras.findings(said) | claims_measured.decide(refits, rules, calls)
 
 
 def write(plan: Plan, rows: list[Row], question: Runs, small: Runs, said: claims_keras.Said) -> None:

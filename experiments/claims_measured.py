@@ -3,26 +3,32 @@
 from collections.abc import Sequence
 
 from experiments.claims_list import CLAIMS, Finding
-from experiments.claims_read import EARLY, Refit, Rule
+from experiments.claims_read import EARLY, KERAS, Call, Refit, Rule
 from experiments.words import change
 from lstm_sched import stats
 
 ONCE, LOST = ("one fit",), ("reset", "initial_epoch")  # memories of a rule
+WRITTEN, ANEW = "calls", "recompile"  # arms: fit in a loop, as it is written, and with compile in it
+MATTERS = 0.01  # of an epoch; what costs less is negligible
 NEEDS = {  # what would decide the claims that nothing here measures yet
     "C6": "the distance gone and the loss barrier from the first epochs to the end, for one fit and for the loop",
-    "C17": "the time of a call against that of an epoch",
     "C19": "noise once, in each epoch and in each step, with and without a change of volatility",
     "C20": "a lower against a higher rate at a plateau, and the loss barrier between the two",
 }
 
 
-def decide(refits: Sequence[Refit], rules: Sequence[Rule]) -> dict[str, Finding]:
+def decide(refits: Sequence[Refit], rules: Sequence[Rule], calls: Sequence[Call]) -> dict[str, Finding]:
     """C6, C10, C11, C17 to C20."""
     missing = {
         name: Finding("not measured yet", f"it takes {needs} ({CLAIMS[name].experiment})")
         for name, needs in NEEDS.items()
     }
-    return missing | {"C10": stopping_helps(rules), "C11": lowering_helps(rules), "C18": superior(refits)}
+    return missing | {
+        "C10": stopping_helps(rules),
+        "C11": lowering_helps(rules),
+        "C17": negligible(calls),
+        "C18": superior(refits),
+    }
 
 
 def beside(found: dict[str, Finding], refits: Sequence[Refit]) -> dict[str, Finding]:
@@ -89,6 +95,36 @@ def lowering_helps(rules: Sequence[Rule]) -> Finding:
     if "better" in verdicts:
         return Finding("depends" if "worse" in verdicts else "holds", _listed(looked))
     return Finding("undecided" if "undecided" in verdicts else "does not hold", _listed(looked))
+
+
+def negligible(calls: Sequence[Call]) -> Finding:
+    """C17: of Keras, in epochs of every length that was measured, with compile in the loop and without."""
+    keras = [c for c in calls if c.package.startswith(KERAS) and c.arm in (WRITTEN, ANEW)]
+    if not keras:
+        return Finding("not measured yet", "no results of overhead with Keras")
+    evidence = f"{'; '.join(map(_costs, _grouped(keras)))} ({keras[0].table.place})"
+    small, large = [c.high < MATTERS for c in keras], [c.low >= MATTERS for c in keras]
+    if any(small) and any(large):
+        return Finding("depends", evidence)
+    if all(small) or all(large):
+        return Finding("holds" if all(small) else "does not hold", evidence)
+    return Finding("undecided", evidence)
+
+
+def _grouped(calls: Sequence[Call]) -> list[list[Call]]:
+    """Those of each package and arm, by the steps of an epoch."""
+    names = dict.fromkeys((c.package, c.arm) for c in calls)
+    same = ([c for c in calls if (c.package, c.arm) == name] for name in names)
+    return [sorted(some, key=lambda c: c.steps) for some in same]
+
+
+def _costs(same: Sequence[Call]) -> str:
+    """One package and arm: milliseconds, and the share of an epoch of each length."""
+    first, how = same[0], " with compile" * (same[0].arm == ANEW)
+    ms = [f"{1e3 * x:.3g}" for x in sorted(c.seconds for c in same)]
+    shares = [f"{100 * c.share:,.{0 if c.share >= 0.1 else 1}f} % at {c.steps:,}" for c in same]
+    calls = " to ".join(dict.fromkeys((ms[0], ms[-1])))
+    return f"{first.package}{how}: {calls} ms a call, of an epoch {', '.join(shares)} steps"
 
 
 def _same(effects: tuple[stats.Effect, stats.Effect]) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from experiments import claims_runs, peers, record
 from experiments.claims_list import CLAIMS, HERE
-from experiments.claims_read import Refit, Rule, refits, rules
+from experiments.claims_read import Call, Refit, Rule, calls, refits, rules
 from experiments.setting import Built, Setting
 from lstm_sched import population
 
@@ -40,6 +40,7 @@ class Plan(NamedTuple):
     small: tuple[Setting, Built]
     refits: list[Refit]
     rules: list[Rule]
+    calls: list[Call]
 
 
 def prepare(
@@ -56,10 +57,10 @@ def prepare(
     question = dataclasses.replace(question, devices=config.devices)
     small = dataclasses.replace(small, devices=config.devices)
     ready = [(setting, claims_runs.prepare(setting)) for setting in (question, small)]
-    measured = refits(runs), rules(runs)
+    measured = refits(runs), rules(runs), calls(runs)
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT), ready[0], ready[1], *measured)
     facts = {
-        "read": sorted({x.table.place for x in (*plan.refits, *plan.rules)}),
+        "read": sorted({x.table.place for x in (*plan.refits, *plan.rules, *plan.calls)}),
         **{name: dataclasses.asdict(getattr(plan, name)[0]) for name in ("question", "small")},
     }
     record.decide(plan.folder, EXPERIMENT, config, facts)
@@ -69,7 +70,7 @@ def prepare(
 def command(name: str, plan: Plan) -> str:
     """What gives the evidence of a claim; – where no experiment does."""
     experiment = CLAIMS[name].experiment
-    read: dict[str, list[Any]] = {"refit": plan.refits, "monitoring": plan.rules}
+    read: dict[str, list[Any]] = {"refit": plan.refits, "monitoring": plan.rules, "overhead": plan.calls}
     typed = dict.fromkeys(x.table.command for x in read[experiment]) if experiment in read else ()
     if not typed and importlib.util.find_spec(f"experiments.{experiment}"):
         return f"python -m experiments.{experiment}"

@@ -17,9 +17,11 @@ from lstm_sched import stats
 RECORDED = Path(__file__).parent.parent / "docs"  # results that are published with the code
 FREE = {  # fields in which a run may differ from the question's setting
     *("data", "target", "time", "features", "group", "missing", "period"),
-    *("seeds", "out", "resume", "save_every", "devices", "layout"),
+    *("seeds", "out", "resume", "save_every", "devices", "layout", "members_per_chunk"),
 }
 EARLY = 10  # epoch at which one looks at what converges faster at first
+KERAS = "Keras"  # how the names of its packages begin
+CALLS = ("package", "arm", "steps", "call_median", "share_low", "share_median", "share_high")
 RULES = ("rule", "patience", "memory", "n", "epochs_median", "metric", "mean", "lo", "hi", "verdict")
 
 
@@ -64,6 +66,19 @@ class Rule(NamedTuple):
     effect: stats.Effect  # n, mean, interval and verdict; the rest is not in the file
 
 
+class Call(NamedTuple):
+    """What `overhead` found that a call, or a boundary, adds to an epoch of so many steps."""
+
+    table: Table
+    package: str
+    arm: str  # calls, recompile and scratch; of ours also keep, a boundary that drops nothing
+    steps: int
+    seconds: float
+    low: float  # as a part of the epoch: the quartiles and the median
+    share: float
+    high: float
+
+
 def newest(experiment: str, name: str, columns: Collection[str], runs: Path) -> list[Table]:
     """One table a series, from files called `name`; from those recorded where no run has any.
 
@@ -74,18 +89,22 @@ def newest(experiment: str, name: str, columns: Collection[str], runs: Path) -> 
         for file in sorted((root / experiment).rglob(name), key=lambda path: path.stat().st_mtime):
             stored = record.read_json(file.parent / "config.json")
             config = stored["config"]
-            if _is_question(config):
-                with file.open(newline="", encoding="utf-8") as lines:
-                    found[config["data"][0]] = Table(
-                        file, stored["command"], config, list(csv.DictReader(lines))
-                    )
-        for table in found.values():
-            for column in columns:
-                if any(row.get(column) is None for row in table.rows) or not table.rows:
-                    raise ValueError(f"{table.file}: no column {column!r}; allowed: results of {experiment}")
+            if _is_question(config) and "rates" not in stored:  # with them each arm has its own
+                found[config["data"][0]] = file
         if found:
-            return list(found.values())
+            return [_table(file, experiment, columns) for file in found.values()]
     return []
+
+
+def _table(file: Path, experiment: str, columns: Collection[str]) -> Table:
+    """ValueError naming the file where a column is missing."""
+    stored = record.read_json(file.parent / "config.json")
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    for column in columns:
+        if any(row.get(column) is None for row in rows) or not rows:
+            raise ValueError(f"{file}: no column {column!r}; allowed: results of {experiment}")
+    return Table(file, stored["command"], stored["config"], rows)
 
 
 def _is_question(config: dict[str, Any]) -> bool:
@@ -143,3 +162,18 @@ def rules(runs: Path) -> list[Rule]:
         for table in newest("monitoring", "rules.csv", RULES, runs)
         for row in table.rows
     ]
+
+
+def calls(runs: Path) -> list[Call]:
+    """The newest results of `overhead` that have Keras among them."""
+    for root in (runs, RECORDED):
+        files = (root / "overhead").rglob("costs.csv")
+        for file in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
+            table = _table(file, "overhead", CALLS)
+            found = [
+                Call(table, r["package"], r["arm"], int(r["steps"]), *(float(r[name]) for name in CALLS[3:]))
+                for r in table.rows
+            ]
+            if any(call.package.startswith(KERAS) for call in found):
+                return found
+    return []

@@ -16,7 +16,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import jax
 
-from experiments import attempts, record, rungs, task, training
+from experiments import attempts, lock, record, rungs, task, training
 from experiments.signals import Interrupted, stop_signals
 
 POLL = 0.1  # seconds
@@ -157,15 +157,20 @@ def _died(
     how = death.how
     deaths[folder] = retries + 1 if death.final else deaths[folder] + 1
     tell(Event(folder, "died", why=how))
-    done = {"state": "failed", "why": f"its process died {deaths[folder]} times: {how}", "baselines": {}}
+    often = f"{deaths[folder]} time{'s' * (deaths[folder] > 1)}"
+    done = {"state": "failed", "why": f"its process died {often}: {how}", "baselines": {}}
     over = deaths[folder] > retries
     try:
         attempts.note(folder, "died", how=how)
         if death.killed and deaths[folder] > 1:
             attempts.note(folder, "memory", parts=2 * attempts.parts(folder), why=how)
         if over:
-            record.write_json(folder / "done.json", done)
-    except OSError as e:  # on a full disk the task fails without a file that says so
+            with lock.hold(folder):  # a process that lives after all may be about to finish the task
+                if (finished := task.finished(folder)) is not None:
+                    tell(Event(folder, "finished"))
+                    return finished
+                record.write_json(folder / "done.json", done)
+    except (OSError, lock.InUse) as e:  # as on a full disk: it fails without a file that says so
         tell(Event(folder, "died", why=f"this cannot be noted: {e}"))
     if over:
         tell(Event(folder, "failed", why=done["why"]))

@@ -24,12 +24,8 @@ from experiments.sweep_config import Cluster
 
 PAUSE = 1.0  # seconds between looks at the tasks
 SAVING = 60.0  # seconds for which tasks that were told to stop are waited for
-STORE = (
-    80 * 2**20
-)  # bytes of memory for what tasks hand on: the least that Ray takes, as they hand on nothing
-LAST = Path(
-    "/tmp/ray/ray_current_cluster"
-)  # where Ray notes the address of a cluster that was started on this host
+STORE = 80 * 2**20  # bytes of memory for what tasks hand on, which is nothing: the least that Ray takes
+LAST = Path("/tmp/ray/ray_current_cluster")  # Ray's note of the cluster that was last started on this host
 ALONE = {  # of a cluster that is started here
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -131,9 +127,8 @@ def connected(asked: Cluster, workers: int) -> Iterator[Any]:
     handler = signal.getsignal(signal.SIGTERM)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", "os.fork", RuntimeWarning
-            )  # JAX's; what Ray forks executes another program
+            # JAX's warning: what Ray forks executes another program at once
+            warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
             ray.init(**told)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as e:
         raise training.Refused(f"address: {asked.address}: {_first_line(e)}") from e

@@ -35,9 +35,7 @@ class Job:
         try:
             return engine.perform(self.folder, self.cores, self.gpu)
         except Interrupted as e:
-            if (
-                e.signum == signal.SIGUSR2
-            ):  # all is saved, and the handler is submitit's again, which queues the job
+            if e.signum == signal.SIGUSR2:  # all is saved; submitit's handler, in place again, queues the job
                 os.kill(os.getpid(), signal.SIGUSR2)
                 time.sleep(SAVING)
             raise

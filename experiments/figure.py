@@ -26,7 +26,9 @@ DASHES = ("-", "--", "-.", (0, (1, 1)))  # where there are more arms than colour
 WORDS = {"undecided": "too wide to call", "equivalent": "within ±1 %"}
 
 
-def draw(folder: Path, setting: Setting, arms: Sequence[A.Arm], results: Results, command: str) -> None:
+def draw(
+    folder: Path, setting: Setting, arms: Sequence[A.Arm], results: Results, command: str, heading: str = ""
+) -> None:
     """figure.svg and figure.png in the folder."""
     treated = [arm for arm in arms if not (arm.control or arm.proved)]
     colours = {arm.name: COLOURS[i % len(COLOURS)] for i, arm in enumerate(treated)}
@@ -37,7 +39,7 @@ def draw(folder: Path, setting: Setting, arms: Sequence[A.Arm], results: Results
         )
         _curves(left, setting, arms, results, colours)
         _forest(right, arms, results, colours)
-        save(folder, fig, _caption(arms, results), command)
+        save(folder, fig, f"{heading}. " * bool(heading) + _caption(arms, results), command)
 
 
 def save(folder: Path, fig: Figure, caption: str, command: str) -> None:

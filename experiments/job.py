@@ -33,10 +33,11 @@ def each(plans: list[Plan], execute_one: Callable[[Plan], T]) -> list[T]:
             raise signals.Interrupted(e.signum, job_folder(plans)) from e
 
 
-def train(plan: Plan, console: Console) -> tuple[Progress, float]:
-    """All members at their last epoch, and the seconds that it took."""
+def train(plan: Plan, console: Console, describe: bool = True) -> tuple[Progress, float]:
+    """All members at their last epoch, and the seconds that it took; before it the data are described, once a run."""
     config, built = plan.config, plan.built
-    report.say_data(console, config, plan.source)
+    if describe:
+        report.say_data(console, config, plan.source)
     member_M = population.stack(A.members(plan.arms, config, built))
     learner, layout, data = built.learner, built.layout, built.split.data
     compiled, epoch_seconds = training.probe(learner, layout, member_M, data)

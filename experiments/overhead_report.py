@@ -143,8 +143,20 @@ def compared(rows: Sequence[Row], missing: dict[str, str]) -> Comparison:
 
 
 def write(folder: Path, rows: Sequence[Row], told: Comparison) -> None:
-    """results.csv, table.md, figure and page."""
+    """results.csv, costs.csv, table.md, figure and page."""
+    found = costs(rows)
     record.write_csv(folder / "results.csv", [r._asdict() for r in rows])
+    record.write_csv(folder / "costs.csv", [_flat(c) for c in found])
     command = record.read_json(folder / "config.json")["command"]
-    overhead_figure.draw(folder, costs(rows), MATTERS, command)
-    comparison.write(folder, told, {"results.csv": "a row a repetition of an arm"})
+    overhead_figure.draw(folder, found, MATTERS, command)
+    files = {
+        "results.csv": "a row a repetition of an arm",
+        "costs.csv": "what an arm adds: medians and quartiles, in seconds and parts of an epoch",
+    }
+    comparison.write(folder, told, files)
+
+
+def _flat(c: Cost) -> dict[str, str | int | float]:
+    spreads = {"epoch": c.epoch, "call": c.call, "share": c.share}
+    found = {f"{name}_{at}": x for name, s in spreads.items() for at, x in s._asdict().items()}
+    return {"package": c.package, "arm": c.arm, "steps": c.steps, **found}

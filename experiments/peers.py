@@ -39,6 +39,8 @@ PEERS = {
     "PyTorch, one thread": Peer("torch", ("eager", "1")),
     "PyTorch compiled": Peer("torch", ("compiled", "0")),
     "PyTorch compiled, one thread": Peer("torch", ("compiled", "1")),
+    "Flax NNX": Peer("nnx", own=True),
+    "Equinox": Peer("equinox"),
 }
 
 

@@ -1,7 +1,7 @@
 """This package, told by lines what to train (peers_loop.py): `python peers_ours.py`
 
-One member is a run, several are a population over the cores that the process may use. The arm `product` is no training:
-it times a large matrix product, and answers with its rate.
+One member is a run, several are a population over the cores that the process may use. Two arms are no training:
+`product` times a large matrix product, and answers with its rate; `memory` says what the compiled training takes.
 """
 
 import time
@@ -17,6 +17,8 @@ from experiments import workload
 from lstm_sched import population, rules
 from lstm_sched.data import Data
 from lstm_sched.member import Hyper, Member, member, start
+from lstm_sched.memory import analysed
+from lstm_sched.placing import even
 from lstm_sched.policies import CONTINUE
 from lstm_sched.schedules import tabulate
 from lstm_sched.train import run
@@ -33,7 +35,7 @@ def arrays(path: str) -> tuple[dict[str, np.ndarray], Data]:
 
 
 def train(told: dict[str, Any]) -> dict[str, Any]:
-    """Losses of the last epoch, and the seconds; for a product, {"seconds", "flops", "loss": []}."""
+    """Losses of the last epoch, and the seconds; for a product, {"seconds", "flops", "loss": []}; or {"bytes"}."""
     if told["arm"] == "product":
         return product()
     given, data = arrays(told["data"])
@@ -47,12 +49,18 @@ def train(told: dict[str, Any]) -> dict[str, Any]:
 
     members = [one(*pair) for pair in told["members"]]
     if len(members) == 1:
+        asked = own, members[0], data, start(own, members[0].origin), epochs
+        if told["arm"] == "memory":
+            return {"bytes": sum(analysed(_run.lower(*asked).compile(), 0, 1, mapped=True))}
         began = time.perf_counter()
-        _, log = jax.block_until_ready(_run(own, members[0], data, start(own, members[0].origin), epochs))
+        _, log = jax.block_until_ready(_run(*asked))
         return {"seconds": time.perf_counter() - began, "loss": [float(log.loss[-1])]}
-    member_M = population.stack(members)
+    layout, member_M = population.layout(), population.stack(members)
+    if told["arm"] == "memory":
+        needs = population.memory(own, layout, member_M, data)
+        return {"bytes": layout.devices * needs.fixed + even(len(members), layout) * needs.each}
     began = time.perf_counter()
-    chunks = population.train(own, population.layout(), member_M, data, epochs)
+    chunks = population.train(own, layout, member_M, data, epochs)
     _, log_M = deque(chunks, maxlen=1).pop()
     return {"seconds": time.perf_counter() - began, "loss": log_M.loss[:, -1].tolist()}
 

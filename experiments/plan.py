@@ -1,7 +1,7 @@
 """What a run decides before its first step: configuration, data, arms, and the folder that holds them."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ class Experiment(NamedTuple):
     config: type[Setting]
     arms: Callable[[Any, Built], tuple[list[A.Arm], dict[str, str]]]  # and those left out, {name: twin}
     watched: bool = False  # whether arms have per-epoch rules
+    tuning: Callable[[Any, Source, Sequence[A.Arm]], dict[str, Any] | None] = lambda *_: None  # as in a Plan
 
 
 class Plan(NamedTuple):
@@ -31,6 +32,8 @@ class Plan(NamedTuple):
     built: Built
     arms: list[A.Arm]
     twins: dict[str, str]
+    tuning: dict[str, Any] | None = None  # how each arm's own best rate is found, where that is asked for
+    heading: str = ""  # of its tables, where a run has two
 
 
 def prepare(experiment: Experiment, config: Setting, given: Series | None = None) -> list[Plan]:
@@ -52,14 +55,15 @@ def prepare(experiment: Experiment, config: Setting, given: Series | None = None
         one = dataclasses.replace(config, data=(name,), out=None)
         source = open_source(one, name, given)
         built = build(one, source.split, experiment.watched)
-        ready.append((one, source, built, *experiment.arms(one, built)))
+        arms, twins = experiment.arms(one, built)
+        ready.append((one, source, built, arms, twins, experiment.tuning(one, source, arms)))
     folder = record.new_folder(config.out, experiment.name)
     several = len(ready) > 1
     plans = []
-    for (one, source, built, arms, twins), name in zip(ready, record.safe_names(names), strict=True):
-        plan = Plan(one, folder / name if several else folder, source, built, arms, twins)
+    for (one, *rest), name in zip(ready, record.safe_names(names), strict=True):
+        plan = Plan(one, folder / name if several else folder, *rest)
         plan.folder.mkdir(exist_ok=True)
-        _write_decisions(experiment, plan)
+        write_decisions(experiment.name, plan)
         plans.append(plan)
     if several:
         stored = {
@@ -94,6 +98,8 @@ def _resumed(experiment: Experiment, config: Setting, given: Series | None) -> l
         raise ValueError(
             f"resume: {folder} is a run of {stored.get('experiment')}; allowed: one of {experiment.name}"
         )
+    if "rates" in stored:
+        raise ValueError(f"resume: {folder} is a part of {folder.parent}; allowed: the whole")
     if "runs" in stored:
         whole = (experiment.config(resume=str(folder / run)) for run in stored["runs"])
         return [plan for one in whole for plan in _resumed(experiment, one, given)]
@@ -105,20 +111,34 @@ def _resumed(experiment: Experiment, config: Setting, given: Series | None) -> l
             f"resume: {folder} was begun with other values of {source.name}; allowed: the same data"
         )
     built = build(known, source.split, experiment.watched)
-    return [Plan(known, folder, source, built, *experiment.arms(known, built))]
+    return [Plan(known, folder, source, built, *experiment.arms(known, built), stored.get("tuning"))]
 
 
-def _write_decisions(experiment: Experiment, plan: Plan) -> None:
-    decided = decisions(plan)
+def write_decisions(
+    experiment: str, plan: Plan, rates: dict[str, float] | None = None, command: str | None = None
+) -> None:
+    """config.json and env.json in the plan's folder.
+
+    `rates` are those of the arms, where each has its own; `command` is what the user typed, if not just now.
+    """
+    decided = decisions(plan) | ({"rates": rates} if rates else {})
     substance = decided | {"data": plan.source.digest, "config": _of_substance(plan.config)}
     data = {"digest": plan.source.digest, "understood": plan.source.understood}
     facts = decided | {"data": data, "hash": record.digest(substance)}
-    record.decide(plan.folder, experiment.name, plan.config, facts)
+    facts |= {"command": command} if command else {}
+    record.decide(plan.folder, experiment, plan.config, facts)
 
 
 def _of_substance(config: Setting) -> dict[str, Any]:
     """The fields that results may depend on."""
-    where = ("out", "resume", "devices", "layout", "save_every")
+    where = (
+        "out",
+        "resume",
+        "devices",
+        "layout",
+        "save_every",
+        "tuned",
+    )  # the decisions say how rates are tuned
     return {name: value for name, value in dataclasses.asdict(config).items() if name not in where}
 
 
@@ -133,4 +153,4 @@ def decisions(plan: Plan) -> dict[str, Any]:
         "margin": stats.DELTA,
         "alpha": stats.ALPHA,
         "family": outcome.family(plan.arms),
-    }
+    } | ({"tuning": plan.tuning} if plan.tuning else {})

@@ -25,6 +25,8 @@ FILES = {
     "timing.csv": "a row a task: seconds, attempts, host and versions",
     "sweep.log": "what was said meanwhile",
     "tasks": "a folder a process: what it was to do, what it said and found",
+    "tuning": "every rate that was tried for each arm",
+    "best_rate": "the same comparison with each arm at its own best rate, and a page of its own",
     "checkpoint": "what --resume continues from",
     "resumed.jsonl": "a row for each time that it did: from which epoch, under which versions",
     "peers.log": "what other packages printed",

@@ -8,6 +8,7 @@ results.csv    a row for each training: what is compared
 effects.csv    a row for each arm and metric: what is concluded
 table.md       the same in words; figure.svg and figure.png beside it
 report.html    all of it as one page that needs no network
+tuning/        how each arm's best rate was found, and best_rate/ the comparison at it, where that was asked for
 checkpoint/    what --resume continues from
 resumed.jsonl  a row for each time that it did: from which epoch, under which versions, and what was told
 lock.part      who works in the folder, while somebody does

@@ -8,45 +8,111 @@ re-building the optimizer, or dropping its moments, is not, and whether it helps
 """
 
 import time
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from experiments import beside, command_line, job, outcome, page, pooled, record, report
+from experiments import beside, command_line, job, outcome, page, pooled, record, report, signals, tuning
+from experiments.page import Section
 from experiments.plan import Plan, job_folder
 from experiments.refit_plan import REFIT, Config, prepare
 from lstm_sched.series import Series
 
 
+class Compared(NamedTuple):
+    """A comparison that has been made and written."""
+
+    plan: Plan
+    results: outcome.Results
+    beside: Mapping[tuple[str, str], beside.Beside]
+
+
 def execute(plans: list[Plan]) -> list[outcome.Results]:
-    """Every series in turn; several of them are pooled."""
-    results = job.each(plans, execute_one)
-    if len(plans) > 1:
-        rows = pooled.pool([plan.source.name for plan in plans], [plan.arms for plan in plans], results)
-        pooled.say(report.console(), job_folder(plans), rows)
-    return results
+    """Every series in turn; several of them are pooled. Results are those at the same rate, whatever is tuned."""
+    both = job.each(plans, execute_both)
+    out, places = report.console(), (job_folder(plans), job_folder(plans) / "best_rate")
+    for number, (folder, which) in enumerate(zip(places, ("the same rate", "best rates"), strict=True)):
+        results = [each[number] for each in both if len(each) > number]
+        if len(plans) > 1 and results:
+            folder.mkdir(exist_ok=True)
+            rows = pooled.pool([plan.source.name for plan in plans], [plan.arms for plan in plans], results)
+            if len(both[0]) > 1:
+                out.print(f"\nAll series, at {which}:")
+            pooled.say(out, folder, rows)
+    return [each[0] for each in both]
 
 
 def execute_one(plan: Plan) -> outcome.Results:
     """Train all members, then compare, write and print."""
+    return compare(plan).results
+
+
+def execute_both(plan: Plan) -> list[outcome.Results]:
+    """The comparison at the same rate; where rates are tuned, before it the tuning and after it that at best rates."""
+    if plan.tuning is None:
+        return [execute_one(plan)]
+    from experiments import tuning_words
+
+    began, out = time.monotonic(), report.console()
+    report.say_data(out, plan.config, plan.source)
+    stage = "tuning"
+    try:
+        _note(plan, "running", stage)
+        tuned = tuning.tune(plan, out)
+        stage = "same rate"
+        one = compare(plan._replace(heading=tuning_words.same(plan)))
+        stage = "best rate"
+        _note(plan, "running", stage)
+        best = tuning.at_best(plan, tuned.rates)
+        other = compare(best._replace(heading=tuning_words.best(tuned.rates)))
+    except signals.Interrupted:
+        _note(plan, "interrupted", stage)
+        raise
+    said = tuning_words.changed(plan.arms, one.results, other.results, tuned, plan.config.lr)
+    tuning_words.write_markdown(one.plan, other.plan, one.results, other.results, tuned, said)
+    write_page(one, tuning_words.sections(one.plan, other.plan, other.results, tuned, said))
+    for line in (*tuned.notes, said):
+        out.print(line, markup=False, style="bold" if line is said else None)
+    _note(plan, "finished", "all", seconds=round(time.monotonic() - began, 1))
+    return [one.results, other.results]
+
+
+def _note(plan: Plan, state: str, stage: str, **facts: object) -> None:
+    """The state of the whole and its part that is at work, beside what is known of the training in the same folder."""
+    file = plan.folder / "status.json"
+    last = record.read_json(file) if file.exists() else {}
+    known = {name: value for name, value in last.items() if name not in ("state", "updated")}
+    record.write_status(plan.folder, state, **(known | {"stage": stage} | facts))
+
+
+def compare(plan: Plan) -> Compared:
+    """Train all members, then compare, write and print."""
     began, console, config = time.monotonic(), report.console(), plan.config
-    state_M, trained = job.train(plan, console)
-    from experiments import figure, refit_page  # no training waits for matplotlib
+    state_M, trained = job.train(plan, console, describe=not plan.heading)
+    from experiments import figure  # no training waits for matplotlib
 
     results = outcome.conclude(config, plan.built, plan.arms, plan.folder, state_M)
     stored = record.read_json(plan.folder / "config.json")
     found = beside.beside(plan.arms, results, plan.source.period)
     outcome.write(plan.folder, results, stored["hash"])
     beside.write(plan.folder, plan.arms, results, found, stored["hash"])
-    figure.draw(plan.folder, config, plan.arms, results, stored["command"])
-    report.write_markdown(plan.folder, config, plan.arms, results)
-    environment = record.read_json(plan.folder / "env.json")
-    page.write(
-        plan.folder,
-        refit_page.sections(
-            plan.folder, config, plan.source, plan.arms, plan.twins, results, found, stored, environment
-        ),
-    )
-    report.say_answer(console, config, plan.arms, plan.twins, results)
+    figure.draw(plan.folder, config, plan.arms, results, stored["command"], plan.heading)
+    table = report.in_markdown(config, plan.arms, results, plan.heading)
+    (plan.folder / "table.md").write_text(table, encoding="utf-8")
+    compared = Compared(plan, results, found)
+    write_page(compared)
+    report.say_answer(console, config, plan.arms, plan.twins, results, plan.heading)
     job.finish(plan, console, began, trained, outcome.void(plan.arms, results))
-    return results
+    return compared
+
+
+def write_page(compared: Compared, more: Sequence[Section] = ()) -> None:
+    """report.html; `more` comes after the effects."""
+    from experiments import refit_page
+
+    plan, results, found = compared
+    stored, environment = (record.read_json(plan.folder / f"{name}.json") for name in ("config", "env"))
+    what = (plan.folder, plan.config, plan.source, plan.arms, plan.twins, results, found)
+    page.write(plan.folder, refit_page.sections(*what, stored, environment, plan.heading, more))
 
 
 def main(config: Config | None = None, series: Series | None = None) -> list[outcome.Results]:

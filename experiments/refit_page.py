@@ -24,15 +24,23 @@ def sections(
     found: Mapping[tuple[str, str], Beside],
     stored: Mapping[str, Any],
     environment: Mapping[str, Any],
+    heading: str = "",
+    more: Sequence[Section] = (),
 ) -> list[Section]:
-    """The page of a finished run; `stored` is its config.json and `environment` its env.json."""
+    """The page of a finished run; `stored` is its config.json and `environment` its env.json.
+
+    `heading` says which of its two comparisons this is, where it has two; `more` comes after the effects.
+    """
     treatments = [arm for arm in arms if not arm.control]
     controls = [arm for arm in arms if arm.control]
+    which = page.paragraph(f"{heading}.") if heading else ""
+    whole = folder.parent if "rates" in stored else folder
     return [
         Section(question(setting), asked(arms, stored)),
-        Section("The answer", page.paragraph(words.answer(arms, results, setting.window), lead=True)),
+        Section("The answer", which + page.paragraph(words.answer(arms, results, setting.window), lead=True)),
         Section("The picture", picture(folder)),
-        Section("Effects", evidence.effects(arms, results, twins)),
+        Section("Effects", which + evidence.effects(arms, results, twins)),
+        *more,
         Section("Controls, and what may be concluded", evidence.controlled(controls, results)),
         Section("Beside the verdicts", evidence.checked(treatments, found)),
         Section("Forecasts that need no network", evidence.baselines(setting, results)),
@@ -40,7 +48,7 @@ def sections(
         Section("The data and its split", provenance.data(setting, source)),
         Section("What survives a boundary", evidence.survives(treatments)),
         Section("Configuration and versions", provenance.configuration(stored, environment)),
-        Section("How to get this again", provenance.again(folder, stored, environment)),
+        Section("How to get this again", provenance.again(whole, stored, environment)),
         Section("Raw files", provenance.raw_files(folder)),
     ]
 

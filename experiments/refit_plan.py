@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from experiments import arms as A
-from experiments import plan
+from experiments import plan, tuning
 from experiments.plan import Experiment, Plan
 from experiments.setting import Built, Setting
 from lstm_sched.series import Series
@@ -31,6 +31,9 @@ class Config(Setting):
     """10 epochs and 6 seeds, unless said otherwise: to see it work, not to conclude from"""
     full: bool = False
     """add the ruler of rates: one fit at half, 0.9, 1.1 times and twice the rate"""
+    tuned: tuple[str, ...] | None = None
+    """compare a second time, each arm at its own best rate: of a grid around --lr, tried on other seeds, or, with the
+    folder of a sweep, of those that it tried"""
 
 
 def arms_of(config: Config, built: Built) -> tuple[list[A.Arm], dict[str, str]]:
@@ -38,7 +41,7 @@ def arms_of(config: Config, built: Built) -> tuple[list[A.Arm], dict[str, str]]:
     return A.parse(config.arms, config, built)
 
 
-REFIT = Experiment("refit", Config, arms_of)
+REFIT = Experiment("refit", Config, arms_of, tuning=tuning.decided)
 
 
 def prepare(config: Config, given: Series | None = None) -> list[Plan]:

@@ -96,10 +96,15 @@ def say_plan(
 
 
 def say_answer(
-    out: Console, setting: Setting, arms: Sequence[A.Arm], twins: dict[str, str], results: Results
+    out: Console,
+    setting: Setting,
+    arms: Sequence[A.Arm],
+    twins: dict[str, str],
+    results: Results,
+    heading: str = "",
 ) -> None:
     """The answer, the table of effects, the baselines, and what each arm drops."""
-    out.print()
+    out.print(f"\n{heading}".rstrip())
     out.print(answer(arms, results, setting.window), style="bold")
     out.print(effect_table(arms, results))
     for name, twin in twins.items():
@@ -130,7 +135,7 @@ def effect_title(arms: Sequence[A.Arm], results: Results) -> str:
     """What the table shows, the scale beside it, and a warning where the control failed."""
     spread = {metric: log_loss(results, metric, results.rows(A.REFERENCE)) for metric in METRICS}
     sds = ", ".join(f"{stats.percent(x.std(ddof=1)):.1f} % {m}" for m, x in spread.items() if len(x) > 1)
-    doubled = next((arm for arm in arms if arm.rate == 2.0), None)
+    doubled = next((arm for arm in arms if arm.control and arm.rate == 2.0), None)
     insensitive = doubled is not None and results.effects[doubled.name][stats.END].verdict != "worse"
     title = "% change of test loss against one_fit" + f" (between seeds: sd {sds})" * bool(sds)
     return title + ("; INSENSITIVE: twice the rate is not worse" * insensitive)
@@ -142,11 +147,11 @@ def effect_table(arms: Sequence[A.Arm], results: Results) -> Table:
     return table(effect_title(arms, results), columns, effect_rows(arms, results))
 
 
-def write_markdown(folder: Path, setting: Setting, arms: Sequence[A.Arm], results: Results) -> None:
-    """table.md: the answer and the effects, for a page."""
-    said = f"{answer(arms, results, setting.window)}\n\n{effect_title(arms, results)}:\n\n"
-    text = said + markdown(COLUMNS, effect_rows(arms, results))
-    (folder / "table.md").write_text(text, encoding="utf-8")
+def in_markdown(setting: Setting, arms: Sequence[A.Arm], results: Results, heading: str = "") -> str:
+    """The answer and the effects, for a page."""
+    above = f"**{heading}.** " * bool(heading)
+    said = f"{above}{answer(arms, results, setting.window)}\n\n{effect_title(arms, results)}:\n\n"
+    return said + markdown(COLUMNS, effect_rows(arms, results))
 
 
 def baseline_table(setting: Setting, results: Results) -> Table:

@@ -85,6 +85,8 @@ class Setting:
     """CPU cores (or accelerators) to spread the trainings over; by default all"""
     layout: str = "auto"
     """members of a population on one device: map (one after another) or vmap (batched); auto is map on CPU"""
+    members_per_chunk: int | None = None
+    """members trained at a time, the others waiting; by default as many as the memory holds"""
 
 
 class Built(NamedTuple):
@@ -115,7 +117,7 @@ def check(setting: Setting) -> None:
         value = getattr(setting, field)
         if value < 1:
             raise ValueError(f"{field}: {value}; allowed: 1 or more")
-    for field in ("devices", "period"):
+    for field in ("devices", "period", "members_per_chunk"):
         value = getattr(setting, field)
         if value is not None and value < 1:
             raise ValueError(f"{field}: {value}; allowed: 1 or more")
@@ -160,7 +162,7 @@ def build(setting: Setting, split: Split, watched: bool = False) -> Built:
     steps = steps_per_epoch(learner, split.data.train.size)
     rates(setting, steps)  # raises for a schedule that the run is too short for
     mapped = None if setting.layout == "auto" else setting.layout == "map"
-    return Built(split, learner, population.layout(setting.devices, mapped), steps)
+    return Built(split, learner, population.layout(setting.devices, mapped, setting.members_per_chunk), steps)
 
 
 def rates(setting: Setting, steps: int, factor: float = 1.0, policy: str = "one_fit", every: int = 0):

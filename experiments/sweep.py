@@ -88,18 +88,10 @@ def prepare(config: Config) -> Plan:
 
 
 def _new_folder(out: str | None, config: Config, source: sweep_plan.Data, digest: str) -> Path:
-    """With config.json, which is all that a sweep is resumed from, and env.json."""
+    """With config.json, from which alone a sweep is resumed, and env.json."""
     folder = record.new_folder(out, EXPERIMENT)
-    stored = {
-        "experiment": EXPERIMENT,
-        "command": record.command(EXPERIMENT),
-        "hash": digest,
-        "study": str(folder.absolute()),  # what a database that serves many sweeps calls it
-        "data": source._asdict(),
-        "config": dataclasses.asdict(config),
-    }
-    record.write_json(folder / "env.json", record.environment())
-    record.write_json(folder / "config.json", stored)
+    study = str(folder.absolute())  # what a database that serves many sweeps calls it
+    record.decide(folder, EXPERIMENT, config, {"hash": digest, "study": study, "data": source._asdict()})
     return folder
 
 
@@ -142,11 +134,11 @@ def execute(plan: Plan) -> Answered | None:
             raise signals.Interrupted(e.signum, folder) from e
         trained = time.monotonic() - began
         sweep_results.write(folder, places)
-        answered = sweep_report.write(folder)
-        sweep_report.say(out, folder, answered)
+        told = sweep_report.write(folder)
+        sweep_report.say(out, folder, told)
         spent = {"seconds_training": round(trained, 1), "seconds": round(time.monotonic() - began, 1)}
-        record.write_status(folder, "finished", **answered.cells, **spent)
-    return answered
+        record.write_status(folder, "finished", **told.answered.cells, **spent)
+    return told.answered
 
 
 def _train(plan: Plan, folder: Path, out: Console) -> list[Path]:

@@ -63,23 +63,11 @@ def measure(fields: dict[str, Any], cells: list[Cell]) -> Measured:
     member_M, together = population.stack(made), len(made)
     start = time.perf_counter() - began
     compiled, epoch = training.probe(learner, layout, member_M, data)
-    shared, padded = population.share(data, layout), population.pad(member_M, layout)
-    fresh = population.pad(population.begin_all(learner, member_M.origin), layout)
-    none = np.zeros(len(fresh.clock), np.int32)
-    program = population.advance.lower(
-        learner, layout, padded, shared, fresh, none
-    ).compile()  # as just probed
-    memory: Any = program.memory_analysis()
-    working = memory.temp_size_in_bytes * layout.devices
-    each = _bytes((member_M, fresh)) / len(fresh.clock) + (0 if layout.mapped else working / together)
-    fixed = _bytes(data) * layout.devices + (working if layout.mapped else 0)
+    needs = population.memory(learner, layout, member_M, data)  # of the program just probed
+    fixed, each = float(needs.fixed * layout.devices), float(needs.each)
     if jax.default_backend() == "cpu":  # the process itself, and a copy of each training on the host
         fixed, each = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 2 * each
     return Measured(start, compiled, epoch, together, fixed, each)
-
-
-def _bytes(tree: Any) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
 
 
 def expect(

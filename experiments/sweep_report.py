@@ -1,10 +1,9 @@
 """What a sweep says to a person: the answer, the ranking, the best rate of each policy, and what went wrong."""
 
-import csv
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -17,30 +16,37 @@ TOP = 8  # of them on a terminal
 Baselines = Mapping[int, Mapping[str, Mapping[str, float]]]  # window -> forecast -> part -> loss
 
 
-def write(folder: Path) -> Answered:
+class Said(NamedTuple):
+    """What is said of a sweep's rows."""
+
+    rows: list[Row]
+    answered: Answered
+    sentences: str
+
+
+def write(folder: Path) -> Said:
     """table.md, figure.svg, figure.png and report.html, from what `sweep_results.write` left in the folder."""
     rows = sweep_results.read(folder)
     answered, baselines = sweep_ranking.answer(rows), read_baselines(folder)
     stored, environment = (record.read_json(folder / name) for name in ("config.json", "env.json"))
     sweep_figure.draw(folder, answered, stored["command"])
-    said = sentence(answered, baselines) + mixed(folder)
-    lines = [said, ""]
-    for title, header, found in tables(answered, rows):
-        lines += [f"{title}:", "", f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-        lines += [f"| {' | '.join(row)} |".replace("\n", " ") for row in found]
-        lines += [""]
-    (folder / "table.md").write_text("\n".join(lines), encoding="utf-8")
+    said = sentence(answered, baselines) + sweep_results.mixed(folder)
     shown = tables(answered, rows)
+    lines = [said, ""]
+    for title, header, found in shown:
+        if found:
+            one_line = [[cell.replace("\n", " ") for cell in row] for row in found]
+            lines += [f"{title}:", "", report.markdown(header, one_line)]
+    (folder / "table.md").write_text("\n".join(lines), encoding="utf-8")
     page.write(folder, sweep_page.sections(folder, answered, said, shown, baselines, stored, environment))
-    return answered
+    return Said(rows, answered, said)
 
 
-def say(out: Console, folder: Path, answered: Answered) -> None:
+def say(out: Console, folder: Path, said: Said) -> None:
     """The answer and its tables for a terminal."""
-    rows = sweep_results.read(folder)
     out.print()
-    out.print(sentence(answered, read_baselines(folder)) + mixed(folder), style="bold", markup=False)
-    for title, header, found in tables(answered, rows, TOP, ("test at the end", "epochs")):
+    out.print(said.sentences, style="bold", markup=False)
+    for title, header, found in tables(said.answered, said.rows, TOP, ("test at the end", "epochs")):
         if found:
             out.print(report.table(title, header, found))
     out.print(f"Raw numbers, figure and report.html: {folder}", markup=False, soft_wrap=True)
@@ -169,23 +175,6 @@ def sentence(answered: Answered, baselines: Baselines) -> str:
     if edges:
         words += f" The best rate of {', '.join(edges)} is the last one tried on its side: extend the range."
     return words + _loses(best, baselines)
-
-
-def mixed(folder: Path) -> str:
-    """A sentence where timing.csv has rows of more than one platform; else ""."""
-    with (folder / "timing.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["state"] == "finished"]
-    platforms = Counter(_platform(row) for row in rows)
-    if len(platforms) < 2:
-        return ""
-    each = "; ".join(f"{name}: {n} tasks" for name, n in platforms.most_common())
-    return f" These rows come from {len(platforms)} platforms, which round otherwise: {each} (timing.csv)."
-
-
-def _platform(row: Mapping[str, str]) -> str:
-    """Devices, processor and versions, which decide the bits."""
-    kinds = " and ".join(sorted(set(row["devices"].split("; "))))
-    return f"{kinds} ({row['processor'] or row['platform']}) with jax {row['jax']}, jaxlib {row['jaxlib']}"
 
 
 def _loses(best: Configuration, baselines: Baselines) -> str:

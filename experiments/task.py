@@ -34,7 +34,7 @@ from experiments.setting import Setting
 from experiments.signals import EXIT, Interrupted, Stopped, raise_stopped
 
 WAIT = (
-    60.0  # seconds for which a folder may be in use, by a process that was told to stop or gives no more sign
+    60.0  # seconds for which a folder may be in use by a process that was told to stop or gives no more sign
 )
 WITH_PARENT = "--with-parent"  # stop when standard input ends, as it does when its writer dies
 

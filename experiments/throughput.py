@@ -2,7 +2,7 @@
 
     python -m experiments.throughput                   ours, Flax, and the packages that this Python has (extra `peers`)
     python -m experiments.throughput --python PYTHON   those of another Python
-    python -m experiments.throughput --quick           ours and Flax alone, in about a minute
+    python -m experiments.throughput --quick           ours and Flax alone, in under a minute
 
 LSTM(50), batch 32, 30 steps of 4 features, 2,048 windows, Adam: one training; 64 of them in one program against one
 after another in one process a core; how time grows with members, epochs, time steps, hidden units and cores; and the

@@ -26,7 +26,7 @@ def draw(folder: Path, rows: Sequence[Timed], command: str) -> None:
         fig, both = plt.subplots(1, 1 + grown, figsize=(12, 5.6), squeeze=False, layout="constrained")
         _packages(both[0, 0], [row for row in warm if row.part in ("one", "many")])
         if grown:
-            _growth(both[0, 1], [row for row in warm if row.part == "growth"])
+            _growth(both[0, 1], [row for row in rows if row.part == "growth"])
         figure.save(folder, fig, "A mark a repetition; a bar at the median.", command)
 
 
@@ -51,13 +51,15 @@ def _packages(axes: Axes, rows: Sequence[Timed]) -> None:
 
 
 def _growth(axes: Axes, rows: Sequence[Timed]) -> None:
-    """Seconds against what varies, both as multiples of the smallest."""
+    """Seconds against what varies, both as multiples of the smallest; and the memory of the members."""
     for (axis, mark), colour in zip(MARKS.items(), figure.COLOURS, strict=False):
         mine = [r for r in rows if r.axis == axis]
         if not mine:
             continue
         values = sorted({r.value for r in mine})
-        medians = [np.median([r.seconds for r in mine if r.value == value]) for value in values]
+        medians = [
+            np.median([r.seconds for r in mine if r.value == value and r.repetition]) for value in values
+        ]
         label = f"{axis} ({', '.join(map(str, values))})"
         axes.plot(
             np.divide(values, values[0]),
@@ -66,10 +68,16 @@ def _growth(axes: Axes, rows: Sequence[Timed]) -> None:
             color=colour,
             label=label,
         )
+    memory = sorted((r.value, r.bytes) for r in rows if r.axis == "members" and r.bytes)
+    if memory:
+        (least, least_bytes), (most, most_bytes) = memory[0], memory[-1]
+        label = f"memory of {least} to {most} members ({least_bytes / 1e6:.3g} to {most_bytes / 1e6:.3g} MB)"
+        x, y = np.array(memory, float).T
+        axes.plot(x / least, y / least_bytes, "k:", marker="x", label=label)
     axes.axline((1, 1), slope=1, color="0.6", lw=0.8, ls="--")
     axes.set_xscale("log")
     axes.set_yscale("log")
     figure_axes.plain(axes)
     axes.set_xlabel("times the smallest (dashed: in proportion)")
-    axes.set_ylabel("time, times that of the smallest")
+    axes.set_ylabel("time or memory, times that of the smallest")
     axes.legend(fontsize=8, frameon=False)

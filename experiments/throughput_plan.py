@@ -20,7 +20,10 @@ SHAPES = {
     "large": Shape(hidden=512, batch=128, window=100, features=16),
 }
 RATES = (2.5e-4, 5e-4, 1e-3, 2e-3)  # of the members, in turn
-ASKED = ("Keras on TensorFlow", "Keras on JAX", "Keras on Torch", "PyTorch", "PyTorch, one thread")
+ASKED = (
+    *("Keras on TensorFlow", "Keras on JAX", "Keras on Torch", "PyTorch", "PyTorch, one thread"),
+    *("Flax NNX", "Equinox"),
+)
 GROWTH = {  # of ours: what varies, and over what
     "members": (1, 4, 16, 64),
     "epochs": (1, 4, 16),
@@ -48,7 +51,7 @@ class Config:
     python: str | None = None
     """the Python that has the packages, if it is not this one"""
     quick: bool = False
-    """ours and Flax alone, 4 members, 3 repetitions, no scaling, unless said otherwise"""
+    """ours and Flax alone, 4 members on all cores, 3 repetitions, no scaling, unless said otherwise"""
     full: bool = False
     """all three sizes"""
     out: str | None = None
@@ -91,6 +94,7 @@ class Timed(NamedTuple):
     repetition: int
     seconds: float  # that the caller waits; of a product, those of one
     loss: float  # of the last epoch, mean over members; of a product, its floating-point operations
+    bytes: int = 0  # that the compiled program of ours takes for all members, in the first; 0 where not known
 
 
 def prepare(config: Config) -> Plan:
@@ -124,11 +128,13 @@ def ones(plan: Plan, name: str) -> list[Job]:
 
 def many(plan: Plan, best: str) -> list[Job]:
     """Ours in one program, on one core and on all; Flax and the fastest package one after another, in one process and
-    in one a core."""
+    in one a core. In the quick form ours and Flax on all cores, once each."""
     single, each = (plan.cores[:1],), tuple((core,) for core in plan.cores)
     name, members = plan.config.shapes[0], plan.config.members
     ways = [(peers.OURS, single), (peers.OURS, (plan.cores,))]
     ways += [(package, cores) for package in (peers.EPOCH, best) for cores in ((plan.cores,), each)]
+    if plan.config.quick:
+        ways = [(peers.OURS, (plan.cores,)), (peers.EPOCH, each)]
     return [
         Job("many", package, name, members, SHAPES[name], members, plan.config.epochs, cores)
         for package, cores in dict.fromkeys(ways)

@@ -39,6 +39,8 @@ def timed(plan: Plan, jobs: list[Job], out: Console, missing: dict[str, str]) ->
                 missing[job.package] = str(e)
                 going.pop(job, None)
                 continue
+            if job.package == peers.OURS and job.arm != "product":
+                first = first._replace(bytes=_memory(plan, job, processes[0], files[job.shape]))
             rows.append(first)
             version = f"{processes[0].version}, first in {report.duration(first.seconds)}"
             out.print(f"{in_words(first)}: {version}", markup=False)
@@ -82,11 +84,23 @@ def _errors(plan: Plan) -> Path:
     return plan.folder / "peers.log"
 
 
-def _once(plan: Plan, job: Job, processes: Processes, path: Path, repetition: int = 0) -> Timed:
-    """Every process trains its share at the same time; the seconds are those until the last has answered."""
+def _asked(job: Job, path: Path) -> tuple[dict[str, Any], list[tuple[int, float]]]:
+    """What a process is told, and the members that are shared out."""
     members = [(m, RATES[m % len(RATES)] if job.members > 1 else W.RATE) for m in range(job.members)]
     sizes = {"hidden": job.shape.hidden, "batch": job.shape.batch, "rate": W.RATE}
-    asked = {"data": str(path.resolve()), "arm": job.arm, "epochs": job.epochs} | sizes
+    return {"data": str(path.resolve()), "arm": job.arm, "epochs": job.epochs} | sizes, members
+
+
+def _memory(plan: Plan, job: Job, process: peers.Process, path: Path) -> int:
+    """Bytes of the program that has just trained."""
+    asked, members = _asked(job, path)
+    told = asked | {"arm": "memory", "members": members}
+    return peers.ask(process, job.package, _errors(plan), told)["bytes"]
+
+
+def _once(plan: Plan, job: Job, processes: Processes, path: Path, repetition: int = 0) -> Timed:
+    """Every process trains its share at the same time; the seconds are those until the last has answered."""
+    asked, members = _asked(job, path)
 
     def ask(n: int) -> dict[str, Any]:
         mine = asked | {"members": members[n :: len(processes)]}

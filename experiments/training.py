@@ -37,6 +37,10 @@ class Refused(Exception):
 
 def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tuple[float, float]:
     """Seconds to compile the program, and seconds for an epoch of all members, from one epoch of a few of them."""
+    began, total = time.perf_counter(), member_M.hp.rates_S.shape[0]
+    at_once = population.together(learner, layout, member_M, data)  # compiles, unless the layout says it
+    looked = time.perf_counter() - began
+    layout, member_M = layout._replace(together=None), population.row(member_M, np.s_[:at_once])
     members = population.pad(member_M, layout)
     shared = population.share(data, layout)
     size = jax.tree.leaves(members)[0].shape[0]
@@ -51,11 +55,11 @@ def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tup
         jax.block_until_ready(population.advance(learner, layout, members, shared, fresh, end_M))
         return time.perf_counter() - began
 
-    compiled = seconds(np.zeros(size, np.int32))
+    compiled = looked + seconds(np.zeros(size, np.int32))
     epoch = seconds(one.astype(np.int32))
     if epoch < 1:  # short enough to look twice, past what a first execution costs
         epoch = min(epoch, seconds(one.astype(np.int32)))
-    return compiled, epoch * (per_device if layout.mapped else 1)
+    return compiled, epoch * (per_device if layout.mapped else 1) * -(-total // at_once)
 
 
 def chunk_of(epoch_seconds: float, epochs: int) -> int:

@@ -58,11 +58,12 @@ def drops(arm: A.Arm) -> str:
     """What a boundary of this arm drops, in words."""
     if arm.nudged:
         return "nothing; one weight moved by 1 ulp"
-    if arm.rate != 1:
+    if arm.control and arm.rate != 1:
         return f"nothing; rate × {arm.rate:g}"
     what = ", ".join(arm.lost) or "nothing that the run reads"
     often = f"every {arm.every} epoch{'s' * (arm.every > 1)}"
     own = f"; its own learning rate {often}" if arm.rescheduled else ""
+    own += f"; rate × {arm.rate:.3g}" if arm.rate != 1 else ""
     return f"{what}, {often}{own}" if arm.lost else f"{what}{own}"
 
 

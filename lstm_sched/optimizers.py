@@ -178,4 +178,5 @@ def chosen(name: str, weight_decay: float | None = None) -> Factory:
         raise ValueError(f"weight_decay: {weight_decay}; {name} has none, allowed with {', '.join(DECAYING)}")
     if not 0 <= weight_decay < np.inf:
         raise ValueError(f"weight_decay: {weight_decay}; allowed: 0 or more, finite")
-    return partial(OPTIMIZERS[name], weight_decay=weight_decay)
+    decaying: Any = OPTIMIZERS[name]
+    return partial(decaying, weight_decay=weight_decay)

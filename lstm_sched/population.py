@@ -4,57 +4,30 @@ On CPU members are mapped one after another on each core, since XLA's batched ma
 there than one product a member; on a GPU they are vmapped. Letters: M members.
 """
 
-import os
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from functools import cache, partial
+from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import PartitionSpec
 
 from lstm_sched import evaluation
 from lstm_sched.data import Data, Part
 from lstm_sched.learner import Learner, Params, steps_per_epoch
 from lstm_sched.member import Log, Member, Progress, start
+from lstm_sched.memory import Memory, analysed, fitting, room
+from lstm_sched.monitor import epochs_of
+from lstm_sched.placing import Layout, by_member, even, everywhere, fetch, join, mesh, pad, share
+from lstm_sched.placing import layout as layout
+from lstm_sched.placing import use_cores as use_cores
 from lstm_sched.state import Origin
 from lstm_sched.train import run
 
 SCAN = 10  # epochs in the compiled scan; chunks are cut from it by skipping, so their length changes no bit
-
-
-class Layout(NamedTuple):
-    """How members lie on the machine: over how many devices, and mapped or vmapped on each."""
-
-    devices: int
-    mapped: bool
-
-
-def use_cores(cores: int | None = None) -> None:
-    """Make `cores` CPU devices of this host, by default one for each core that this process may use.
-
-    Only the first use of JAX can decide that; later they stay as they are. ValueError for more than there are.
-    """
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = mine if cores is None else cores
-    if not 1 <= wanted <= mine:
-        raise ValueError(f"devices: {cores}; allowed: 1 to {mine}, the cores that this process may use")
-    try:
-        jax.config.update("jax_num_cpu_devices", wanted)
-    except RuntimeError as e:
-        if cores is not None and jax.device_count() < cores:
-            allowed = f"1 to {jax.device_count()}, since JAX was used before with that many"
-            raise ValueError(f"devices: {cores}; allowed: {allowed}") from e
-
-
-def layout(devices: int | None = None, mapped: bool | None = None) -> Layout:
-    """The layout for this platform: all its devices, mapped on CPU and vmapped elsewhere, unless told otherwise."""
-    devices = jax.device_count() if devices is None else devices
-    if not 1 <= devices <= jax.device_count():
-        raise ValueError(f"devices: {devices}; allowed: 1 to {jax.device_count()}")
-    return Layout(devices, jax.default_backend() == "cpu" if mapped is None else mapped)
 
 
 def stack(trees: Sequence[Any]) -> Any:
@@ -70,32 +43,15 @@ def stack(trees: Sequence[Any]) -> Any:
     return jax.tree.map(one, *trees)
 
 
-def row(tree_M: Any, i: int) -> Any:
-    """Member i of a stacked tree. Fetch a tree from its devices (`jax.device_get`) before taking rows."""
+def row(tree_M: Any, i: Any) -> Any:
+    """Member i of a stacked tree, or a slice of members. Fetch a tree from its devices before taking rows."""
     return jax.tree.map(lambda leaf: leaf[i], tree_M)
-
-
-def fetch(tree: Any, index: Any = np.s_[:]) -> Any:
-    """A copy on the host, indexed there: donated buffers are reused; to index a sharded array is a collective."""
-
-    def one(leaf):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(jnp.asarray(np.array(jax.random.key_data(leaf))[index]))
-        return np.array(leaf)[index]
-
-    return jax.tree.map(one, tree)
 
 
 @partial(jax.jit, static_argnames="learner")
 def begin_all(learner: Learner, origin_M: Origin) -> Progress:
     """Every member before its first epoch."""
     return jax.vmap(partial(start, learner))(origin_M)
-
-
-def _mesh(layout: Layout) -> Mesh:
-    return jax.make_mesh(
-        (layout.devices,), ("member",), (AxisType.Auto,), devices=jax.devices()[: layout.devices]
-    )
 
 
 def _spread(layout: Layout, one: Any, members: Any, shared: Any) -> Any:
@@ -107,7 +63,7 @@ def _spread(layout: Layout, one: Any, members: Any, shared: Any) -> Any:
 
     over, everywhere = PartitionSpec("member"), PartitionSpec()
     return jax.shard_map(
-        block, mesh=_mesh(layout), in_specs=(over, everywhere), out_specs=over, check_vma=False
+        block, mesh=mesh(layout), in_specs=(over, everywhere), out_specs=over, check_vma=False
     )(members, shared)
 
 
@@ -137,18 +93,36 @@ def losses(learner: Learner, layout: Layout, params_M: Params, part: Part) -> Ar
     return _spread(layout, partial(evaluation.losses, learner), params_M, part)
 
 
-def pad(tree_M: Any, layout: Layout) -> Any:
-    """The last member repeated until the devices share them evenly, placed on the devices."""
-    size = jax.tree.leaves(tree_M)[0].shape[0]
-    fill = -size % layout.devices
-    index = np.minimum(np.arange(size + fill), size - 1)
-    sharding = NamedSharding(_mesh(layout), PartitionSpec("member"))
-    return jax.tree.map(lambda leaf: jax.device_put(jnp.asarray(leaf)[index], sharding), tree_M)
+def memory(learner: Learner, layout: Layout, member_M: Member, data: Data) -> Memory:
+    """What members like these take, so many at a time, from the compiled program that would train them; none is run."""
+    leaves, structure = jax.tree.flatten((member_M, data))
+    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
+    return _memory(learner, layout._replace(together=None), structure, shapes)
 
 
-def share(tree: Any, layout: Layout) -> Any:
-    """The tree on every device."""
-    return jax.device_put(tree, NamedSharding(_mesh(layout), PartitionSpec()))
+@cache
+def _memory(learner: Learner, layout: Layout, structure: Any, shapes: Sequence[Any]) -> Memory:
+    shapes = jax.eval_shape(partial(jax.tree.map, jnp.asarray), shapes)  # as they are on the devices
+    member_M, data = jax.tree.unflatten(structure, shapes)
+    progress_M = jax.eval_shape(partial(begin_all, learner), member_M.origin)
+    size = even(member_M.hp.rates_S.shape[0], layout)
+
+    def placed(tree, sharding, *size):
+        return jax.tree.map(lambda x: x.update(shape=(*size, *x.shape[len(size) :]), sharding=sharding), tree)
+
+    members, progress = (placed(tree, by_member(layout), size) for tree in (member_M, progress_M))
+    end_M = jax.ShapeDtypeStruct((size,), np.int32)
+    lowered = advance.lower(learner, layout, members, placed(data, everywhere(layout)), progress, end_M)
+    of_data = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(data))
+    return analysed(lowered.compile(), of_data, size // layout.devices, layout.mapped)
+
+
+def together(learner: Learner, layout: Layout, member_M: Member, data: Data) -> int:
+    """How many of the members are trained at a time: as the layout says, or as many as the devices' memory holds."""
+    size = member_M.hp.rates_S.shape[0]
+    if layout.together is not None:
+        return min(size, layout.together)
+    return min(size, layout.devices * fitting(memory(learner, layout, member_M, data), room()))
 
 
 def train(
@@ -163,15 +137,18 @@ def train(
     """Run all members to `epochs` epochs, from `progress_M` or the beginning.
 
     Yields (progress_M, log_M of [M, n]) on the host after each chunk of n ≤ `chunk` epochs, for the caller to
-    report, save or stop; neither the chunk's length nor where a run was cut changes a bit. Raises ValueError
-    where a table is shorter than the run.
+    report, save or stop; neither the chunk's length nor where a run was cut changes a bit. Members that the devices
+    do not hold at once (`together`) take turns in each chunk, which changes no bit where they are mapped. Raises
+    ValueError where a table is shorter than the run.
     """
     if chunk < 1:
         raise ValueError(f"chunk: {chunk}; allowed: 1 or more epochs")
-    size = member_M.hp.rates_S.shape[0]
+    hp, size = member_M.hp, member_M.hp.rates_S.shape[0]
     steps = epochs * steps_per_epoch(learner, data.train.size)
-    if member_M.hp.rates_S.shape[-1] < steps:
-        raise ValueError(f"rates_S: {member_M.hp.rates_S.shape[-1]} steps; allowed: {steps} or more")
+    if hp.rates_S.shape[-1] < steps:
+        raise ValueError(f"rates_S: {hp.rates_S.shape[-1]} steps; allowed: {steps} or more")
+    if learner.watched and (known := epochs_of(hp.watch.rate)) < epochs:
+        raise ValueError(f"hp.watch.rate: a table of {known} epochs; allowed: {epochs} or more")
     progress_M = begin_all(learner, member_M.origin) if progress_M is None else progress_M
     clock_M = np.asarray(progress_M.clock)
     clock = int(clock_M[0])
@@ -179,12 +156,36 @@ def train(
         raise ValueError(
             f"progress_M: clocks {sorted(set(clock_M.tolist()))}; allowed: one clock for all members"
         )
-    members, progress = pad(member_M, layout), pad(progress_M, layout)
-    data = share(data, layout)
-    live_M = np.arange(jax.tree.leaves(progress)[0].shape[0]) < size  # what fills up costs no epochs
-    while clock < epochs:
-        n = min(chunk, SCAN, epochs - clock)
-        end_M = np.where(live_M, clock + n, 0).astype(np.int32)
+    clocks = [*range(clock, epochs, min(chunk, SCAN)), epochs]
+    if clock >= epochs:
+        return
+    at_once = together(learner, layout, member_M, data)
+    layout = layout._replace(together=None)
+    some = partial(_train, learner, layout, share(data, layout), at_once)
+    if at_once == size:
+        yield from some(member_M, progress_M, clocks)
+        return
+    now_M, parts = fetch(progress_M), [np.s_[i : i + at_once] for i in range(0, size, at_once)]
+    for turn in pairwise(clocks):
+        done = [next(some(row(member_M, part), row(now_M, part), turn)) for part in parts]
+        now_M, log_M = jax.tree.map(join, *done)
+        yield now_M, log_M
+
+
+def _train(
+    learner: Learner,
+    layout: Layout,
+    data: Data,
+    size: int,
+    member_M: Member,
+    progress_M: Progress,
+    clocks: Sequence[int],
+) -> Iterator[tuple[Progress, Log]]:
+    """Members that are on the devices from the first of the clocks to the last, filled up to `size`."""
+    count = progress_M.clock.shape[0]
+    members, progress = pad(member_M, layout, size), pad(progress_M, layout, size)
+    live_M = np.arange(progress.clock.shape[0]) < count  # what fills up costs no epochs
+    for clock, end in pairwise(clocks):
+        end_M = np.where(live_M, end, 0).astype(np.int32)
         progress, log = advance(learner, layout, members, data, progress, end_M)
-        clock += n
-        yield fetch(progress, np.s_[:size]), fetch(log, np.s_[:size, :n])
+        yield fetch(progress, np.s_[:count]), fetch(log, np.s_[:count, : end - clock])

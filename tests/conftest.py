@@ -7,18 +7,17 @@ import hypothesis
 import jax
 import pytest
 
-os.environ["LSTM_SCHED_CACHE"] = (
-    "off"  # nothing of the user's is read or written, nor by the processes of tests
-)
+from experiments import cache
+
 jax.config.update("jax_num_cpu_devices", 2)  # must precede the first use of JAX
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# What one module compiled the next reads back: a fifth of the time. Each process has its own, for as long as it lives.
+# What was compiled once is read back, by the processes of tests too: a quarter of the time. Each worker has a folder.
 PROGRAMS = tempfile.TemporaryDirectory(prefix="programs")
-jax.config.update("jax_compilation_cache_dir", PROGRAMS.name)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+os.environ[cache.SWITCH] = PROGRAMS.name
+cache.use()
 
 hypothesis.settings.register_profile("compiling", deadline=None)  # a first example may compile for seconds
 hypothesis.settings.load_profile("compiling")

@@ -67,9 +67,16 @@ def told_nothing():
     jax.config.update("jax_compilation_cache_dir", own)
 
 
-def test_in_tests_nothing_of_the_users_is_kept(told_nothing):
+def test_the_tests_keep_nothing_among_what_is_the_users():
+    kept = jax.config.values["jax_compilation_cache_dir"]
+    assert Path(kept).is_relative_to(os.environ[cache.SWITCH])
+    mine = cache.folder({name: told for name, told in os.environ.items() if name != cache.SWITCH})
+    assert mine is not None and not mine.is_relative_to(os.environ[cache.SWITCH])
+
+
+def test_switched_off_nothing_is_kept(told_nothing, monkeypatch):
+    monkeypatch.setenv(cache.SWITCH, cache.OFF)
     cache.use()
-    assert os.environ[cache.SWITCH] == cache.OFF
     assert jax.config.values["jax_compilation_cache_dir"] is None
 
 

@@ -56,7 +56,7 @@ def trained(done):
 
 
 def verdicts(question, small):
-    return {name: f.verdict for name, f in claims.decide(question, small, KERAS, [], []).items()}
+    return {name: f.verdict for name, f in claims.decide(question, small, KERAS, [], [], []).items()}
 
 
 # ---- the command

@@ -60,7 +60,7 @@ def recorded(folder, effects=(), experiment="refit", seconds=0, **config):
     folder.mkdir(parents=True)
     asked = {**dataclasses.asdict(Setting()), "data": ["sunspots"], **config}
     (folder / "config.json").write_text(json.dumps({"command": "python -m experiments.x", "config": asked}))
-    file = folder / {"refit": "effects.csv", "monitoring": "rules.csv"}[experiment]
+    file = folder / {"refit": "effects.csv", "monitoring": "rules.csv", "overhead": "costs.csv"}[experiment]
     with file.open("w", newline="") as out:
         writer = csv.DictWriter(out, list(effects[0]))
         writer.writeheader()
@@ -197,6 +197,42 @@ def test_c11_is_as_monitoring_found(once, verdict, tmp_path):
     assert claims_measured.lowering_helps(claims_read.rules(tmp_path)).verdict == verdict
 
 
+def call(package, arm, steps, ms, share, spread=0.1):
+    shares = (share * (1 - spread), share, share * (1 + spread))
+    return dict(zip(claims_read.CALLS, (package, arm, steps, ms / 1e3, *shares), strict=True))
+
+
+DEAR, CHEAP = call("Keras on JAX", "calls", 1, 5.0, 4.0), call("Keras on JAX", "calls", 1000, 5.25, 0.005)
+
+
+@pytest.mark.parametrize(
+    ("rows", "verdict"),
+    [
+        ([DEAR, CHEAP], "depends"),
+        ([CHEAP, call("Keras on JAX", "recompile", 1000, 1e3, 1.0)], "depends"),
+        ([DEAR, call("Keras on Torch", "calls", 1000, 5.0, 0.02)], "does not hold"),
+        ([CHEAP, call("PyTorch", "calls", 1, 1.0, 0.5), call("ours", "calls", 1, 1.0, 0.5)], "holds"),
+        ([CHEAP, call("Keras on JAX", "scratch", 1, 1e3, 9.0)], "holds"),
+        ([DEAR, call("Keras on JAX", "calls", 64, 5.0, 0.01)], "undecided"),
+        ([call("PyTorch", "calls", 1, 1.0, 0.5)], "not measured yet"),
+    ],
+)
+def test_c17_is_as_overhead_found_of_keras(rows, verdict, tmp_path):
+    recorded(tmp_path / "overhead" / "a", rows, "overhead")
+    found = claims_measured.negligible(claims_read.calls(tmp_path))
+    assert found.verdict == verdict
+    if rows == [DEAR, CHEAP]:
+        said = "Keras on JAX: 5 to 5.25 ms a call, of an epoch 400 % at 1, 0.5 % at 1,000 steps"
+        assert found.evidence == f"{said} ({tmp_path / 'overhead' / 'a'})"
+
+
+def test_the_newest_overhead_that_asked_keras_is_read(tmp_path):
+    recorded(tmp_path / "overhead" / "old", [CHEAP], "overhead", seconds=1)
+    newer = recorded(tmp_path / "overhead" / "newer", [DEAR], "overhead", seconds=2)
+    recorded(tmp_path / "overhead" / "quick", [call("ours", "calls", 1, 1.0, 0.5)], "overhead", seconds=3)
+    assert {found.table.file.parent for found in claims_read.calls(tmp_path)} == {newer}
+
+
 def test_a_table_without_a_column_is_refused(tmp_path):
     rows = [{k: v for k, v in rule("stopping", "kept", "better").items() if k != "memory"}]
     folder = recorded(tmp_path / "monitoring" / "a", rows, "monitoring")
@@ -205,7 +241,9 @@ def test_a_table_without_a_column_is_refused(tmp_path):
 
 
 def test_a_command_is_given_only_where_there_is_something_to_run(monkeypatch, tmp_path):
-    plan: claims_plan.Plan = SimpleNamespace(refits=claims_read.refits(tmp_path), rules=[])  # pyright: ignore
+    plan: claims_plan.Plan = SimpleNamespace(  # pyright: ignore
+        refits=claims_read.refits(tmp_path), rules=[], calls=[]
+    )
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert claims_plan.command("C17", plan) == "–"
     assert claims_plan.command("C18", plan).startswith("python -m experiments.refit --data sunspots weather")

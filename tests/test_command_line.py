@@ -49,12 +49,20 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, monkeypatch, capsys
     assert capsys.readouterr().err == "nothing: size: 0; allowed: 1 or more\n"
 
 
+@pytest.fixture
+def ctrl_c():
+    """Python's own answer to SIGINT, which is ignored where the tests were started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
     ("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGUSR2, 75)]
 )
 @pytest.mark.parametrize("resumable", [True, False])
 def test_a_signal_is_answered_with_what_can_be_done_next(
-    signum, code, resumable, tmp_path, monkeypatch, capsys
+    signum, code, resumable, tmp_path, monkeypatch, capsys, ctrl_c
 ):
     def execute(plan):
         signal.raise_signal(signum)

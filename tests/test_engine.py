@@ -8,10 +8,11 @@ from collections import namedtuple
 
 import pytest
 
-from experiments import engine, engines, lock, task, training
+from experiments import attempts, engine, engines, lock, record, task, training
 from experiments.sweep_config import Cluster, Config, Slurm, of_dict
 
 HOST = socket.gethostname()
+DONE = {"state": "finished", "why": "", "baselines": {}}
 Usage = namedtuple("Usage", "free")
 
 
@@ -80,6 +81,41 @@ def test_a_missing_package_is_told_before_anything_is_planned(name, package, mon
 def test_the_options_of_engines_come_back_from_their_json():
     config = Config(engine="ray", cluster=Cluster("auto", 2, 0.5), slurm=Slurm("gpu"))
     assert of_dict(dataclasses.asdict(config)) == config
+
+
+def dies(folder):
+    """What becomes of a task whose process is said to have died more often than it may; and what was told."""
+    told = []
+    dying = engine.Engine(
+        lambda folder: folder, lambda handle: engine.Death("SIGKILL"), lambda handles, signum: None
+    )
+    found = engine.drive(dying, [folder], 1, 0, told.append, pause=0.0)
+    return found[folder], [event.what for event in told]
+
+
+def test_a_task_that_its_lost_process_finished_after_all_has_not_failed(folder, monkeypatch):
+    note = attempts.note
+
+    def finish(path, event, **facts):  # between the process being given up and its failure being written
+        note(path, event, **facts)
+        record.write_json(path / "done.json", DONE)
+
+    monkeypatch.setattr(attempts, "note", finish)
+    assert dies(folder) == (DONE, ["started", "died", "finished"])
+    assert record.read_json(folder / "done.json") == DONE
+
+
+def test_a_failure_is_written_where_nobody_works_on_the_task(folder):
+    done, told = dies(folder)
+    assert done["why"] == "its process died 1 time: SIGKILL"
+    assert told == ["started", "died", "failed"]
+    assert record.read_json(folder / "done.json") == done
+
+
+def test_a_failure_is_not_written_where_a_process_may_still_work(elsewhere):
+    done, told = dies(elsewhere)
+    assert (done["state"], told) == ("failed", ["started", "died", "died", "failed"])
+    assert not (elsewhere / "done.json").exists()
 
 
 @pytest.fixture

@@ -21,10 +21,8 @@ EPOCHS = 100
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _programs(tmp_path_factory):
-    """What one worker has compiled the others read."""
+def _here():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LSTM_SCHED_CACHE", str(tmp_path_factory.mktemp("programs")))
         patch.setenv("JAX_PLATFORMS", "cpu")
         patch.chdir(ROOT)
         yield

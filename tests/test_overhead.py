@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from experiments import claims_read, overhead_ours, overhead_report, record, training
 from experiments import overhead as O
-from experiments import overhead_ours, overhead_report, record, training
 from experiments import workload as W
 from experiments.overhead_report import OURS, WHOLE, Cost, Row
 from experiments.timing import Spread
@@ -106,18 +106,35 @@ def test_the_last_line_is_the_boundary_that_drops_everything_beside_an_epoch_of_
 def test_the_quick_form_runs_without_packages_and_says_which_are_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(O.QUICK, "steps", (1, 2))
     monkeypatch.setattr(O, "epochs_of", lambda steps, ours: 3)
-    found = O.main(O.Config(quick=True, repetitions=2, out=str(tmp_path / "run")))
+    folder = tmp_path / "overhead" / "run"
+    found = O.main(O.Config(quick=True, repetitions=2, out=str(folder)))
     said = capsys.readouterr().out
     assert all(f"{name}: not measured (not asked)" in said for name in O.ASKED)
     assert "share of an epoch of 2 steps" in said.rstrip().splitlines()[-1]
     assert {(r.arm, r.steps) for r in found} == {(arm, n) for arm in overhead_ours.ARMS for n in (1, 2)}
     assert len(found) == 2 * len(overhead_ours.ARMS) * 2
-    names = {p.name for p in (tmp_path / "run").iterdir()}
-    assert {"results.csv", "table.md", "figure.svg", "figure.png", "report.html", "config.json"} <= names
+    names = {p.name for p in folder.iterdir()}
+    assert {
+        "results.csv",
+        "costs.csv",
+        "table.md",
+        "figure.svg",
+        "figure.png",
+        "report.html",
+        "config.json",
+    } <= names
     assert not [name for name in names if name.endswith((".npz", ".part"))]
-    with (tmp_path / "run" / "results.csv").open(newline="", encoding="utf-8") as file:
+    with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == len(found)
-    assert record.read_json(tmp_path / "run" / "status.json")["state"] == "finished"
+    assert record.read_json(folder / "status.json")["state"] == "finished"
+    monkeypatch.setattr(claims_read, "KERAS", "ours")
+    costs, told = overhead_report.costs(found), claims_read.calls(tmp_path)
+    assert [(c.package, c.arm, c.steps, c.seconds) for c in told] == [
+        (c.package, c.arm, c.steps, c.call.median) for c in costs
+    ]
+    assert [(c.low, c.share, c.high) for c in told] == [
+        (c.share.low, c.share.median, c.share.high) for c in costs
+    ]
 
 
 @pytest.mark.parametrize(

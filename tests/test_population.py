@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import small
 
-from lstm_sched import keras_rules, rules
+from lstm_sched import keras_rules, population, rules
 from lstm_sched.evaluation import evaluate
 from lstm_sched.member import Carrying, start
 from lstm_sched.policies import POLICIES
-from lstm_sched.population import Layout, fetch, layout, losses, pad, row, stack, train
+from lstm_sched.population import Layout, fetch, layout, losses, memory, pad, row, stack, together, train
 from lstm_sched.train import run
 
 EPOCHS = 5
@@ -139,6 +139,71 @@ def test_a_population_continued_from_the_host_is_the_uninterrupted_one():
         )
 
 
+def pieces(lay, at_once, learner, chunk=2):
+    """What a population of everything yields, so many members at a time."""
+    members = stack(everything(learner))
+    return list(train(learner, lay._replace(together=at_once), members, DATA, EPOCHS, chunk=chunk))
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 8])
+def test_members_mapped_in_turns_are_the_population_bitwise_in_every_chunk_of_epochs(at_once):
+    learner = small.learner()
+    whole, turns = (pieces(Layout(2, True), n, learner) for n in (None, at_once))
+    assert len(everything(learner)) % 5
+    assert len(turns) == len(whole) == 3
+    for (progress_M, log_M), (want_M, log) in zip(turns, whole, strict=True):
+        assert small.bits(progress_M) == small.bits(want_M)
+        assert small.bits(log_M) == small.bits(log)
+    [(last_M, _)] = train(
+        learner, Layout(1, True, 3), stack(everything(learner)), DATA, EPOCHS, turns[1][0], chunk=50
+    )
+    assert small.bits(last_M) == small.bits(whole[-1][0])
+
+
+def test_members_vmapped_in_turns_are_the_population_to_tolerance():
+    learner = small.learner()
+    whole, turns = (pieces(Layout(2, False), n, learner) for n in (None, 6))
+    for got, want in zip(
+        jax.tree.leaves((turns[-1][0].state.params, turns[-1][1].loss)),
+        jax.tree.leaves((whole[-1][0].state.params, whole[-1][1].loss)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+
+
+def test_members_in_turns_are_one_program(caplog):
+    with jax.log_compiles():
+        pieces(Layout(2, True), 4, small.learner(batch=6))
+    compiled = [m for m in caplog.messages if m.startswith("Finished XLA compilation of jit(advance)")]
+    assert len(compiled) == 1
+
+
+def test_as_many_are_trained_at_a_time_as_the_memory_holds(monkeypatch):
+    learner = small.learner()
+    members = stack(everything(learner))
+    size = members.hp.rates_S.shape[0]
+    asked = learner, Layout(2, False), members, DATA
+    needs = memory(*asked)
+    for room, fits in ((1e12, size), (needs.fixed + 3.5 * needs.each, 6), (0, 2)):
+        monkeypatch.setattr(population, "room", lambda room=room: room / 0.9)
+        assert together(*asked) == fits
+    assert together(learner, Layout(2, False, 5), members, DATA) == 5
+    assert together(learner, Layout(2, False, size + 1), members, DATA) == size
+
+
+@pytest.mark.parametrize("mapped", [True, False])
+def test_the_memory_of_a_population_is_foreseen_from_a_smaller_one(mapped):
+    learner = small.learner()
+    members = everything(learner)[:2] * 16
+    few, many = (memory(learner, Layout(1, mapped), stack(members[:n]), DATA) for n in (8, 32))
+    foreseen, taken = (needs.fixed + 32 * needs.each for needs in (few, many))
+    assert taken <= foreseen <= 1.5 * taken
+    of_data = sum(leaf.nbytes for leaf in jax.tree.leaves(DATA))
+    of_member = sum(leaf.nbytes for leaf in jax.tree.leaves(stack(members))) / len(members)
+    assert many.fixed >= of_data
+    assert many.each > of_member
+
+
 def test_what_was_yielded_is_not_reused():
     learner = small.learner()
     seen = [
@@ -183,6 +248,20 @@ def test_a_short_table_is_refused_before_any_compilation():
     members = stack(everything(learner))
     with pytest.raises(ValueError, match="rates_S: 15 steps; allowed: 18 or more"):
         next(train(learner, layout(), members, DATA, EPOCHS + 1))
+
+
+def test_a_rate_rule_shorter_than_the_run_is_refused_before_any_compilation():
+    learner = small.learner(watched=True)
+    rules_of = [keras_rules.watch(n, keras_rules.compounding([0.5] * n)) for n in (EPOCHS, EPOCHS)]
+    members = [small.a_member(learner, DATA, EPOCHS + 1, watching=rule) for rule in rules_of]
+    with pytest.raises(ValueError, match=r"hp\.watch\.rate: a table of 5 epochs; allowed: 6 or more"):
+        next(train(learner, layout(), stack(members), DATA, EPOCHS + 1))
+    assert len(list(train(learner, layout(), stack(members), DATA, EPOCHS))) == 1
+
+
+def test_at_least_one_member_is_trained_at_a_time():
+    with pytest.raises(ValueError, match="together: 0; allowed: 1 or more members"):
+        layout(1, together=0)
 
 
 def test_a_chunk_is_at_least_one_epoch():

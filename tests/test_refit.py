@@ -277,6 +277,7 @@ BAD = {
     "batch: 0; allowed: 1 or more": ["--batch", "0"],
     "batch: 5000; allowed: 1 to 2164, the number of training windows": ["--batch", "5000"],
     "devices: 1000; allowed: 1 to": ["--devices", "1000"],
+    "members_per_chunk: 0; allowed: 1 or more": ["--members-per-chunk", "0"],
     "split: (0.9, 0.5); allowed": ["--split", "0.9", "0.5"],
     "cycles: 4; allowed: 1 to 2, the number of steps": [
         *("--schedule", "sgdr", "--epochs", "1", "--batch", "2000"),

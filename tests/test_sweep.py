@@ -1,7 +1,6 @@
 """A sweep as a user runs it: killed, resumed, cut in other ways, asked for nothing, and without any success."""
 
 import dataclasses
-import os
 import random
 import signal
 import subprocess
@@ -141,13 +140,11 @@ def test_a_signal_while_training_is_told_with_the_sweeps_own_folder(tmp_path, mo
 
 
 def command(folder, *flags):
-    """A sweep in a process of its own; its compiled programs are kept for the next."""
-    cache = {"LSTM_SCHED_CACHE": str(folder.parent / "cache")}
+    """A sweep in a process of its own."""
     with folder.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "experiments.sweep", "--no-estimate", *flags],
             cwd=ROOT,
-            env=os.environ | cache,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -12,7 +12,16 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from experiments import peers, peers_flax, peers_ours, record, throughput_report, throughput_runs
+from experiments import (
+    peers,
+    peers_flax,
+    peers_jax,
+    peers_nnx,
+    peers_ours,
+    record,
+    throughput_report,
+    throughput_runs,
+)
 from experiments import throughput as T
 from experiments import throughput_plan as P
 from experiments import workload as W
@@ -20,10 +29,12 @@ from lstm_sched import population
 from lstm_sched.population import Layout
 
 SHAPE = W.Shape(hidden=3, batch=2, window=4, features=2, windows=4)
+FLAX, NNX = ((module.weights, module.loss_of) for module in (peers_flax, peers_nnx))
 TRAINERS = {
     peers.OURS: peers_ours.train,
-    peers.STEP: functools.partial(peers_flax.train, "step"),
-    peers.EPOCH: functools.partial(peers_flax.train, "epoch"),
+    peers.STEP: functools.partial(peers_jax.train, *FLAX, "step"),
+    peers.EPOCH: functools.partial(peers_jax.train, *FLAX, "epoch"),
+    "Flax NNX": functools.partial(peers_jax.train, *NNX, "step"),
 }
 
 
@@ -51,7 +62,7 @@ def asked(path, members, epochs=3):
     return {"data": str(path), "arm": "one_call", "epochs": epochs, "members": members} | sizes
 
 
-def test_ours_and_both_forms_of_flax_reach_the_same_losses_alone_and_as_many(tmp_path):
+def test_ours_and_all_forms_of_flax_reach_the_same_losses_alone_and_as_many(tmp_path):
     path = W.save(tmp_path / "data.npz", W.arrays(SHAPE, 3))
     members = [[0, 1e-3], [2, 5e-2]]
     told = {name: train(asked(path, members)) for name, train in TRAINERS.items()}
@@ -83,7 +94,7 @@ def test_the_operations_are_those_of_flax_s_gradient(shape):
     told = W.arrays(shape)
     params = peers_flax.weights(told, 0)
     x, y = (told[name][: shape.batch] for name in ("X", "y"))
-    gradient = jax.make_jaxpr(jax.grad(functools.partial(peers_flax.loss_of, shape.hidden)))(params, x, y)
+    gradient = jax.make_jaxpr(jax.grad(peers_flax.loss_of))(params, x, y)
     head = 3 * 2 * shape.batch * shape.hidden
     assert P.operations(shape) == shape.steps * (_products(gradient.jaxpr) - head)
 
@@ -93,7 +104,7 @@ def plan_of(tmp_path, **config):
 
 
 def test_many_are_shared_out_to_one_process_a_core_and_no_member_is_lost(here, tmp_path):
-    plan = plan_of(tmp_path, quick=True, members=3, repetitions=1)
+    plan = plan_of(tmp_path, members=3, repetitions=1)
     jobs = P.many(plan, peers.EPOCH)
     assert [(job.package, job.cores) for job in jobs] == [
         (peers.OURS, ((0,),)),
@@ -107,6 +118,15 @@ def test_many_are_shared_out_to_one_process_a_core_and_no_member_is_lost(here, t
     assert throughput_report.disagreeing(rows) == []
     assert len({r.loss for r in rows if r.package == peers.EPOCH}) <= 2
     assert not missing
+
+
+def test_many_of_the_quick_form_are_on_all_cores_and_have_as_many_members(tmp_path):
+    jobs = P.many(plan_of(tmp_path, quick=True), peers.EPOCH)
+    assert [(job.package, job.cores) for job in jobs] == [
+        (peers.OURS, ((0, 1),)),
+        (peers.EPOCH, ((0,), (1,))),
+    ]
+    assert {job.members for job in jobs} == {P.QUICK["members"]}
 
 
 def test_what_grows_is_the_axis_alone(tmp_path):
@@ -127,6 +147,8 @@ def test_the_quick_form_says_what_is_missing_and_ends_with_the_ratio(here, tmp_p
     assert said.rstrip().splitlines()[-1] == throughput_report.last_line(found)
     assert {r.part for r in found} == {"one", "many", "limit"}
     assert {r.repetition for r in found} == {0, 1, 2}
+    known = {r.package == peers.OURS and not r.repetition and r.axis != "product" for r in found if r.bytes}
+    assert known == {True}
     names = {p.name for p in (tmp_path / "run").iterdir()}
     assert {"results.csv", "table.md", "figure.svg", "figure.png", "report.html", "config.json"} <= names
     assert not [name for name in names if name.endswith((".npz", ".part"))]
@@ -143,6 +165,19 @@ def test_the_whole_form_grows_too_and_notes_packages_that_are_not_there(here, tm
     assert "PyTorch: not measured (no)" in capsys.readouterr().out
     grown = {(r.axis, r.value) for r in found if r.part == "growth"}
     assert grown == {(axis, value) for axis, values in small.items() for value in values}
+
+
+def test_the_memory_of_ours_grows_with_its_members_and_is_at_least_that_of_its_arrays(tmp_path):
+    path = W.save(tmp_path / "data.npz", W.arrays(SHAPE, 8))
+
+    def taken(members):
+        return peers_ours.train(asked(path, [[m, 1e-3] for m in range(members)]) | {"arm": "memory"})["bytes"]
+
+    one, two, eight = map(taken, (1, 2, 8))
+    weights = 4 * sum(a[0].size for name, a in np.load(path).items() if name.startswith("weights"))
+    assert one > 3 * weights  # with both moments
+    assert eight - two > 6 * 3 * weights
+    assert eight > two > one
 
 
 def test_our_process_answers_from_a_python_of_its_own(tmp_path):
@@ -171,8 +206,9 @@ def test_what_cannot_be_is_refused_in_a_sentence(config, message):
 @pytest.mark.peers
 @pytest.mark.parametrize("name", P.ASKED)
 def test_the_real_package_reaches_our_loss(name, tmp_path):
-    needed = {"keras", (peers.PEERS[name].backend or "torch")} - ({"keras"} if "PyTorch" in name else set())
-    missing = [package for package in sorted(needed) if importlib.util.find_spec(package) is None]
+    peer = peers.PEERS[name]
+    needed = {"nnx": "flax"}.get(peer.script, peer.script), peer.backend or "numpy"
+    missing = [package for package in needed if importlib.util.find_spec(package) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)}: not installed (extra `peers`)")
     path = W.save(tmp_path / "data.npz", W.arrays(SHAPE, 2)).resolve()

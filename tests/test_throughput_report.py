@@ -1,5 +1,8 @@
 """Ratios, limits and differences in loss are told from the right rows."""
 
+import numpy as np
+import pytest
+
 from experiments import peers, throughput_report
 from experiments import throughput_plan as P
 from experiments import workload as W
@@ -24,8 +27,18 @@ def test_ratios_are_taken_within_repetitions_and_the_first_is_left_out():
     rows = told(ours=[1, 10, 1]) + told(**{peers.EPOCH: [2, 20, 2]})
     assert "2 [2, 2] ×" in throughput_report.last_line(rows)
     ours, flax = throughput_report.cells(rows)
-    assert (ours[5], ours[6]) == ("–", "10")
-    assert (flax[5], flax[6]) == ("2 [2, 2] ×", "20")
+    assert (ours[4], ours[5]) == ("–", "9")
+    assert (flax[4], flax[5]) == ("2 [2, 2] ×", "18")
+
+
+def test_runs_a_minute_are_those_of_all_members_with_compilation_and_without():
+    """64 members in 6 s for 3 epochs: 200 s for 100 epochs; 20 s of compilation once."""
+    rows = [row("ours", s, r, "many", value=64, members=64) for r, s in enumerate([26.0, 6.0, 6.0])]
+    rows[0] = rows[0]._replace(bytes=64_000_000)
+    [cell] = throughput_report.cells(rows)
+    assert cell[5:] == ("20", "19.2 (17.5)", "1")
+    assert throughput_report.runs_a_minute(rows[1], np.array([6.0])) == pytest.approx(60 * 64 / 200)
+    assert throughput_report.runs_a_minute(rows[1], np.array([6.0]), 20.0) == pytest.approx(60 * 64 / 220)
 
 
 def test_the_last_line_is_of_the_first_sizes():

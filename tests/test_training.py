@@ -9,7 +9,7 @@ import jax
 import pytest
 
 from experiments import arms as A
-from experiments import faults_files, faults_run, training
+from experiments import faults_files, faults_run, record, training
 from lstm_sched import checkpoint, steps
 
 pytestmark = pytest.mark.fault
@@ -54,6 +54,23 @@ def test_a_run_whose_newest_step_is_damaged_goes_on_from_the_older_one(done, fol
     assert steps.steps(folder / "checkpoint") == [older, newest]
     assert A.differing(last(folder), last(done)) == 0
     assert (folder / "metrics.jsonl").read_text() == (done / "metrics.jsonl").read_text()
+
+
+def test_members_in_turns_leave_the_same_run_and_one_may_end_what_the_other_began(tmp_path):
+    three = dataclasses.replace(SMALL, seeds=3, save_every=0.0)
+    whole, turns = tmp_path / "whole", tmp_path / "turns"
+    run(dataclasses.replace(three, out=str(whole)))
+    run(dataclasses.replace(three, out=str(turns), members_per_chunk=2))
+    for folder in (whole, turns):
+        resumed = shutil.copytree(folder, tmp_path / f"{folder.name}, resumed")
+        shutil.rmtree(resumed / "checkpoint" / str(max(steps.steps(resumed / "checkpoint"))))
+        stored = record.read_json(resumed / "config.json")
+        stored["config"]["members_per_chunk"] = 2 if folder is whole else None
+        record.write_json(resumed / "config.json", stored)
+        run(faults_run.Config(resume=str(resumed)))
+        for other in (resumed, turns):
+            assert A.differing(last(other), last(whole)) == 0
+            assert (other / "metrics.jsonl").read_text() == (whole / "metrics.jsonl").read_text()
 
 
 def test_another_version_of_jax_is_told_and_recorded(folder, capsys):

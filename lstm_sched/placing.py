@@ -1,0 +1,100 @@
+"""How members lie on the machine: on which devices, and what is on them and on the host.
+
+Letters: M members.
+"""
+
+import os
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+class Layout(NamedTuple):
+    """How members lie on the machine: over how many devices, mapped or vmapped on each, and how many at a time."""
+
+    devices: int
+    mapped: bool
+    together: int | None = None  # the others wait on the host; None: as many as the memory holds
+
+
+def use_cores(cores: int | None = None) -> None:
+    """Make `cores` CPU devices of this host, by default one for each core that this process may use.
+
+    Only the first use of JAX can decide that; later they stay as they are. ValueError for more than there are.
+    """
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = mine if cores is None else cores
+    if not 1 <= wanted <= mine:
+        raise ValueError(f"devices: {cores}; allowed: 1 to {mine}, the cores that this process may use")
+    try:
+        jax.config.update("jax_num_cpu_devices", wanted)
+    except RuntimeError as e:
+        if cores is not None and jax.device_count() < cores:
+            allowed = f"1 to {jax.device_count()}, since JAX was used before with that many"
+            raise ValueError(f"devices: {cores}; allowed: {allowed}") from e
+
+
+def layout(devices: int | None = None, mapped: bool | None = None, together: int | None = None) -> Layout:
+    """The layout for this platform: all its devices, mapped on CPU and vmapped elsewhere, as many members at a time as
+    its memory holds, unless told otherwise."""
+    devices = jax.device_count() if devices is None else devices
+    if not 1 <= devices <= jax.device_count():
+        raise ValueError(f"devices: {devices}; allowed: 1 to {jax.device_count()}")
+    if together is not None and together < 1:
+        raise ValueError(f"together: {together}; allowed: 1 or more members")
+    return Layout(devices, jax.default_backend() == "cpu" if mapped is None else mapped, together)
+
+
+def fetch(tree: Any, index: Any = np.s_[:]) -> Any:
+    """A copy on the host, indexed there: donated buffers are reused; to index a sharded array is a collective."""
+
+    def one(leaf):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(jnp.asarray(np.array(jax.random.key_data(leaf))[index]))
+        return np.array(leaf)[index]
+
+    return jax.tree.map(one, tree)
+
+
+def join(*leaves: Any) -> Any:
+    """Members one after another, on the host."""
+    keys = jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key)
+    return jnp.concatenate(leaves) if keys else np.concatenate(leaves)
+
+
+def mesh(layout: Layout) -> Mesh:
+    """The devices of the layout, in a row."""
+    return jax.make_mesh(
+        (layout.devices,), ("member",), (AxisType.Auto,), devices=jax.devices()[: layout.devices]
+    )
+
+
+def by_member(layout: Layout) -> NamedSharding:
+    """Each device has its share of the members."""
+    return NamedSharding(mesh(layout), PartitionSpec("member"))
+
+
+def everywhere(layout: Layout) -> NamedSharding:
+    """Each device has all of it."""
+    return NamedSharding(mesh(layout), PartitionSpec())
+
+
+def even(size: int, layout: Layout) -> int:
+    """As many members, or the next number that the devices can share."""
+    return size + -size % layout.devices
+
+
+def pad(tree_M: Any, layout: Layout, least: int = 1) -> Any:
+    """The last member repeated until there are `least`, and the devices share them evenly; placed on the devices."""
+    size = jax.tree.leaves(tree_M)[0].shape[0]
+    index = np.minimum(np.arange(even(max(size, least), layout)), size - 1)
+    sharding = by_member(layout)
+    return jax.tree.map(lambda leaf: jax.device_put(jnp.asarray(leaf)[index], sharding), tree_M)
+
+
+def share(tree: Any, layout: Layout) -> Any:
+    """The tree on every device."""
+    return jax.device_put(tree, everywhere(layout))
