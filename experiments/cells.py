@@ -9,11 +9,11 @@ from typing import Any
 
 from experiments import arms as A
 from experiments.halving import Cell, configuration
-from experiments.setting import Built, Setting, check
+from experiments.setting import WHERE, Built, Setting, check
 from lstm_sched.member import Member, originate
 
 FIELDS = ("number", "lr", "schedule", "policy", "every", "seed")
-WHERE = ("out", "resume", "devices", "layout", "save_every", "seeds")  # fields that no result depends on
+APART = (*WHERE, "seeds")  # fields that no result of a cell depends on
 
 
 def members(cells: Sequence[Cell], config: Setting, built: Built) -> tuple[list[Member], list[str]]:
@@ -47,7 +47,7 @@ def _arm(cell: Cell, config: Setting, built: Built) -> tuple[Setting, A.Arm]:
 
 def columns(cell: Cell, config: Setting) -> dict[str, Any]:
     """The cell's number and its whole configuration, for its row in a table."""
-    static = {name: value for name, value in dataclasses.asdict(config).items() if name not in WHERE}
+    static = {name: value for name, value in dataclasses.asdict(config).items() if name not in APART}
     own = {name: cell[name] for name in FIELDS}
     return own | {name: _plain(value) for name, value in static.items() if name not in own}
 

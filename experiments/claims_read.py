@@ -11,13 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import record
-from experiments.setting import Setting
+from experiments.setting import WHERE, Setting
 from lstm_sched import stats
 
 RECORDED = Path(__file__).parent.parent / "docs"  # results that are published with the code
 FREE = {  # fields in which a run may differ from the question's setting
     *("data", "target", "time", "features", "group", "missing", "period"),
-    *("seeds", "out", "resume", "save_every", "devices", "layout", "members_per_chunk"),
+    *("seeds", *WHERE),
 }
 EARLY = 10  # epoch at which one looks at what converges faster at first
 KERAS = "Keras"  # how the names of its packages begin

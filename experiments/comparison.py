@@ -48,8 +48,7 @@ def write(folder: Path, told: Comparison, files: dict[str, str]) -> None:
     lead = page.paragraph(told.answer, lead=True)
     sections = [Section(told.question, lead + "".join(map(page.paragraph, told.notes)))]
     if told.picture:
-        svg = (folder / "figure.svg").read_text(encoding="utf-8")
-        sections.append(Section("The picture", page.figure(svg, told.picture)))
+        sections.append(Section("The picture", page.figure_of(folder, told.picture)))
     sections += [
         Section(told.heading, page.table(told.columns, told.rows, told.title)),
         Section("Configuration and versions", provenance.configuration(stored, environment)),

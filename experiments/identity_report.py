@@ -152,8 +152,8 @@ def _sections(plan: Plan, results: Sequence[Result], stored: dict, environment: 
         "same step is compiled in six ways. One executable must give one answer: there 0 bits are expected. Other "
         "executables may round otherwise: there the weights must lie within a bound. Both were written down first."
     )
-    figure = page.figure(
-        (plan.folder / "figure.svg").read_text(encoding="utf-8"),
+    figure = page.figure_of(
+        plan.folder,
         "Left: each training, by optimizer and fits and by lowering and transport, coloured by whether it has the bits "
         "of one fit. Right: the largest difference of a weight from the run scan, with its bound.",
     )

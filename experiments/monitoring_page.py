@@ -14,8 +14,8 @@ def sections(
     plan: Plan, results: Results, stored: Mapping[str, Any], environment: Mapping[str, Any]
 ) -> list[page.Section]:
     """The page of a finished run."""
-    picture = page.figure(
-        (plan.folder / "figure.svg").read_text(encoding="utf-8"),
+    picture = page.figure_of(
+        plan.folder,
         "Left: epochs run against patience, in one fit and in a loop. Right: change of test loss against patience.",
         "Left: epochs that each training ran before it stopped, a dot a seed, and their median; squares: the loop that "
         "hands the callback to every fit. Right: change of test loss against one fit without a rule, with the deciding "

@@ -105,6 +105,11 @@ def _cell(name: str, text: str, column: int) -> str:
     return f"<{tag} {attribute}{' class=long' if len(text) > LONG else ''}>{escape(text)}</{tag}>"
 
 
+def figure_of(folder: Path, alt: str, caption: str = "") -> str:
+    """The run's own figure.svg, as below."""
+    return figure((folder / "figure.svg").read_text(encoding="utf-8"), alt, caption)
+
+
 def figure(svg_text: str, alt: str, caption: str = "") -> str:
     """An SVG as an image in the page: apart from the page's ids and styles, and unable to run a script."""
     data = base64.b64encode(svg_text.encode()).decode()

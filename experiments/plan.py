@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from experiments import arms as A
 from experiments import outcome, record, training
-from experiments.setting import Built, Setting, build, check
+from experiments.setting import WHERE, Built, Setting, build, check
 from experiments.source import Source, open_source
 from lstm_sched import population, stats
 from lstm_sched.series import Series
@@ -131,14 +131,7 @@ def write_decisions(
 
 def _of_substance(config: Setting) -> dict[str, Any]:
     """The fields that results may depend on."""
-    where = (
-        "out",
-        "resume",
-        "devices",
-        "layout",
-        "save_every",
-        "tuned",
-    )  # the decisions say how rates are tuned
+    where = (*WHERE, "tuned")  # the decisions say how rates are tuned
     return {name: value for name, value in dataclasses.asdict(config).items() if name not in where}
 
 

@@ -106,8 +106,8 @@ def asked(arms: Sequence[A.Arm], stored: Mapping[str, Any]) -> str:
 
 def picture(folder: Path) -> str:
     """figure.svg of the run."""
-    return page.figure(
-        (folder / "figure.svg").read_text(encoding="utf-8"),
+    return page.figure_of(
+        folder,
         "Left: validation loss against epoch for each arm. Right: change of test loss against one_fit with "
         "intervals and verdicts; the same numbers stand in the tables below.",
         "Left, on a log scale: validation loss, mean and standard deviation over seeds. Right: change of test loss "

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
 
@@ -20,7 +19,7 @@ from experiments import cells as C
 from experiments import halving as H
 from experiments import outcome, record, source, training
 from experiments.setting import Built, Setting, build
-from lstm_sched import population
+from lstm_sched import placing, population
 from lstm_sched.member import Member, Progress
 
 OUTCOME = ("test_end", "test_selected", "val_end", "val_selected", "train_end", "best_epoch", "diverged")
@@ -159,12 +158,7 @@ def _train(
 
 def _joined(trees: list[Any]) -> Any:
     """Trees on the host as one."""
-
-    def join(*leaves: Any) -> Any:
-        keys = jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key)
-        return (jnp if keys else np).concatenate(leaves)
-
-    return trees[0] if len(trees) == 1 else jax.tree.map(join, *trees)
+    return trees[0] if len(trees) == 1 else jax.tree.map(placing.join, *trees)
 
 
 def _rows(

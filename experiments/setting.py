@@ -19,6 +19,7 @@ from lstm_sched.tables import MISSING
 FIRST_SEED = 8  # 0–7 were spent on exploration
 SAVE_EVERY = 30.0
 LAYOUTS = ("auto", "map", "vmap")
+WHERE = ("out", "resume", "save_every", "devices", "layout", "members_per_chunk")  # how and where it runs
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import tyro
 
 from experiments import training
-from experiments.setting import Setting
+from experiments.setting import WHERE, Setting
 from experiments.sweep_values import Words
 
 # Members that differ in a traced field are one compiled program; each combination of static ones is another.
@@ -25,9 +25,10 @@ STATIC: dict[str, type] = {
 }
 TRACED: dict[str, type] = {"lr": float, "schedule": str, "policy": str, "every": int}
 FIELDS = STATIC | TRACED  # those that make a configuration; with a seed it is a cell
-WHERE = (  # fields of how and where it runs
-    *("out", "resume", "devices", "layout", "save_every", "max_members", "members_per_task", "workers"),
-    *("retries", "estimate", "dry_run", "engine", "cluster", "slurm"),
+RUNNING = (  # fields of how and where it runs
+    *WHERE,
+    *("max_members", "members_per_task", "workers", "retries", "estimate", "dry_run"),
+    *("engine", "cluster", "slurm"),
 )
 ENGINES = ("local", "ray", "submitit")
 KINDS = ("random", "sobol", "optuna")
@@ -152,4 +153,4 @@ def learns(config: Config) -> bool:
 
 def substance(config: Config) -> dict[str, Any]:
     """The fields that results may depend on."""
-    return {name: value for name, value in dataclasses.asdict(config).items() if name not in WHERE}
+    return {name: value for name, value in dataclasses.asdict(config).items() if name not in RUNNING}

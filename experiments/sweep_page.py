@@ -110,8 +110,8 @@ def asked(answered: Answered) -> str:
 
 def picture(folder: Path) -> str:
     """figure.svg of the sweep."""
-    return page.figure(
-        (folder / "figure.svg").read_text(encoding="utf-8"),
+    return page.figure_of(
+        folder,
         "The best configurations with intervals; the lowest loss of each policy at each learning rate; the loss of "
         "every configuration against each field. The same numbers stand in the tables below.",
         "Losses are means over seeds, on a log scale. Filled: validation; hollow: test at the same epoch. A line joins "

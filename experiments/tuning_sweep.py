@@ -55,7 +55,7 @@ def decided(setting: Setting, folder: Path, source: Source, arms: Sequence[A.Arm
 def _of_setting(folder: Path, setting: Setting, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows that were trained as this setting would be. ValueError naming a field in which all others differ."""
     cell = dict.fromkeys(cells.FIELDS) | {"schedule": setting.schedule}
-    known = {field.name for field in dataclasses.fields(Setting)} - {*OTHERWISE, *cells.WHERE}
+    known = {field.name for field in dataclasses.fields(Setting)} - {*OTHERWISE, *cells.APART}
     wanted = {name: _text(x) for name, x in cells.columns(cell, setting).items() if name in known}
     for name, value in wanted.items():
         there = {_text(row[name]) for row in rows}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jax.tree_util import Partial
 
-from lstm_sched.monitor import Plateau, Stopping, Watch, epochs_of, scheduled
+from lstm_sched.monitor import Plateau, Stopping, Watch, check_rate, scheduled
 
 NEVER = np.iinfo(np.int32).max  # a patience that no run exhausts
 
@@ -27,8 +27,8 @@ def watch(
     `validation_freq` as in Keras: after every n-th epoch, or after those listed, both counted from 1. ValueError for
     an n below 1, a listed epoch that the run has not, or a rate table that is shorter than the run.
     """
-    if rate is not None and epochs_of(rate) < epochs:
-        raise ValueError(f"rate: a table of {epochs_of(rate)} epochs; allowed: {epochs} or more")
+    if rate is not None:
+        check_rate("rate", rate, epochs)
     number_E = np.arange(1, epochs + 1)
     if isinstance(validation_freq, Iterable):
         listed = list(validation_freq)

@@ -6,7 +6,6 @@ keep their memory in `state.monitor`, so a policy decides what a loop of fits ma
 Source: keras/src/callbacks/{early_stopping,reduce_lr_on_plateau,learning_rate_scheduler}.py, version 3.15.
 """
 
-import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -78,9 +77,10 @@ def scheduled(times_E: Any, plus_E: Any, epoch: Any, factor: Array) -> Array:
     return times * factor + plus
 
 
-def epochs_of(rule: Partial) -> float:
-    """How many epochs a rate rule has rates for: as many as its tables, or any number."""
-    return np.shape(rule.args[0])[-1] if rule.func is scheduled else math.inf
+def check_rate(name: str, rule: Partial, epochs: int) -> None:
+    """ValueError for a rate rule, called `name`, whose table is shorter than the run."""
+    if rule.func is scheduled and (known := np.shape(rule.args[0])[-1]) < epochs:
+        raise ValueError(f"{name}: a table of {known} epochs; allowed: {epochs} or more")
 
 
 def validated(watch: Watch, epoch: Array) -> Array:

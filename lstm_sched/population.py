@@ -20,7 +20,7 @@ from lstm_sched.data import Data, Part
 from lstm_sched.learner import Learner, Params, steps_per_epoch
 from lstm_sched.member import Log, Member, Progress, start
 from lstm_sched.memory import Memory, analysed, fitting, room
-from lstm_sched.monitor import epochs_of
+from lstm_sched.monitor import check_rate
 from lstm_sched.placing import Layout, by_member, even, everywhere, fetch, join, mesh, pad, share
 from lstm_sched.placing import layout as layout
 from lstm_sched.placing import use_cores as use_cores
@@ -147,8 +147,8 @@ def train(
     steps = epochs * steps_per_epoch(learner, data.train.size)
     if hp.rates_S.shape[-1] < steps:
         raise ValueError(f"rates_S: {hp.rates_S.shape[-1]} steps; allowed: {steps} or more")
-    if learner.watched and (known := epochs_of(hp.watch.rate)) < epochs:
-        raise ValueError(f"hp.watch.rate: a table of {known} epochs; allowed: {epochs} or more")
+    if learner.watched:
+        check_rate("hp.watch.rate", hp.watch.rate, epochs)
     progress_M = begin_all(learner, member_M.origin) if progress_M is None else progress_M
     clock_M = np.asarray(progress_M.clock)
     clock = int(clock_M[0])

@@ -105,8 +105,8 @@ def run(
         raise ValueError(f"steps: {learner.steps}; allowed: {allowed}")
     if end is None and table < epochs * steps:
         raise ValueError(f"rates_S: {table} steps; allowed: {epochs * steps} or more, {epochs} × {steps}")
-    if end is None and learner.watched and (known := monitor.epochs_of(member.hp.watch.rate)) < epochs:
-        raise ValueError(f"hp.watch.rate: a table of {known} epochs; allowed: {epochs} or more")
+    if end is None and learner.watched:
+        monitor.check_rate("hp.watch.rate", member.hp.watch.rate, epochs)
 
     def turn(progress, i):
         live = i < epochs if end is None else (i < epochs) & (progress.clock < end)

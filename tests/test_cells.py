@@ -67,4 +67,4 @@ def test_a_row_holds_the_number_and_all_that_results_may_depend_on():
     assert (row["number"], row["lr"], row["policy"]) == (17 + 1, 1e-3, "drop_moments")
     assert (row["data"], row["split"], row["features"], row["hidden"]) == ("sines", "0.7 0.85", "a b", 2)
     fields = {f.name for f in dataclasses.fields(tasks.SMALL)}
-    assert set(row) == (fields | {"number", "policy", "seed"}) - set(C.WHERE)
+    assert set(row) == (fields | {"number", "policy", "seed"}) - set(C.APART)

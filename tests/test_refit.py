@@ -14,9 +14,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+import refused
 
 from experiments import arms as A
-from experiments import command_line, outcome, record, refit
+from experiments import outcome, record, refit
 from experiments.refit import Config
 from experiments.setting import build
 from experiments.source import open_source
@@ -289,15 +290,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_bad_flags_are_refused_before_any_compilation(message, monkeypatch, capsys, tmp_path, caplog):
-    out = tmp_path / "out"
-    monkeypatch.setattr(sys, "argv", ["refit", *BAD[message], "--out", str(out)])
-    with pytest.raises(SystemExit) as exit_, jax.log_compiles():
-        command_line.run("refit", Config, refit.prepare, refit.execute, "")
-    assert exit_.value.code == 2
-    assert message in " ".join(capsys.readouterr().err.split())
-    assert not out.exists()
-    assert not [m for m in caplog.messages if "compilation of jit(advance)" in m]
+def test_bad_flags_are_refused_before_any_compilation(message, request, tmp_path):
+    refused.before_any_compilation(refit, "refit", BAD[message], message, tmp_path / "out", request)
 
 
 def test_a_folder_in_use_is_not_written_to(tmp_path):

@@ -2,12 +2,11 @@
 
 import dataclasses
 import json
-import sys
 
-import jax
 import pytest
+import refused
 
-from experiments import command_line, sweep, sweep_axes, sweep_config
+from experiments import sweep, sweep_axes, sweep_config
 from experiments.setting import Setting
 from experiments.sweep_config import FIELDS, Config, Fields, Grid, Search
 from experiments.sweep_values import Range
@@ -64,15 +63,8 @@ BAD = {
 
 
 @pytest.mark.parametrize("message", BAD)
-def test_bad_flags_are_refused_before_any_compilation(message, monkeypatch, capsys, tmp_path, caplog):
-    out = tmp_path / "out"
-    monkeypatch.setattr(sys, "argv", ["sweep", *BAD[message], "--out", str(out)])
-    with pytest.raises(SystemExit) as exit_, jax.log_compiles():
-        command_line.run("sweep", Config, sweep.prepare, sweep.execute, "")
-    assert exit_.value.code == 2
-    assert message in " ".join(capsys.readouterr().err.split())
-    assert not out.exists()
-    assert not [m for m in caplog.messages if "compilation of jit(advance)" in m]
+def test_bad_flags_are_refused_before_any_compilation(message, request, tmp_path):
+    refused.before_any_compilation(sweep, "sweep", BAD[message], message, tmp_path / "out", request)
 
 
 def test_every_field_is_static_or_traced_and_can_be_listed_or_drawn():

@@ -67,7 +67,7 @@ def test_columns_have_the_types_of_their_fields(tmp_path):
         "optimizer": pl.String,
     }
     assert {name: kinds[name] for name in expected} == expected
-    fields = {field.name for field in dataclasses.fields(Setting)} - set(cells.WHERE)
+    fields = {field.name for field in dataclasses.fields(Setting)} - set(cells.APART)
     assert fields <= set(kinds)
 
 
