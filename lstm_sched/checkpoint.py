@@ -4,8 +4,9 @@ Orbax neither checks payloads nor refuses another dtype, so the record holds, fo
 and a SHA-256 of their bytes as they were in memory; `steps` adds one of every file.
 """
 
+import contextlib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
-from orbax.checkpoint import v1 as ocp
 
 from lstm_sched import contents, steps
 from lstm_sched.learner import Learner
@@ -26,11 +26,16 @@ def _components(progress: Progress) -> dict[str, Any]:
     return progress.state._asdict() | {name: getattr(progress, name) for name in ("clock", "log", "selected")}
 
 
-def _context() -> ocp.Context:
-    context = ocp.Context()
+@contextlib.contextmanager
+def _orbax() -> Iterator[Any]:
+    """Orbax as it is used here; its import takes long, so a run has begun before its first save waits for it."""
+    from orbax.checkpoint import v1
+
+    context = v1.Context()
     context.pytree.loading.partial_load = True
     context.array.saving.array_metadata_store = None  # it leaves a coroutine unawaited where a load fails
-    return context
+    with context:
+        yield v1
 
 
 def save(folder: str | Path, progress: Progress, meta: dict[str, Any]) -> None:
@@ -47,7 +52,7 @@ def save(folder: str | Path, progress: Progress, meta: dict[str, Any]) -> None:
     }
 
     def fill(path: Path) -> None:
-        with _context():
+        with _orbax() as ocp:
             ocp.save(str(path.absolute()), arrays)
 
     steps.write(Path(folder), int(np.max(progress.clock)), fill, contents.describe(components, meta))
@@ -61,7 +66,7 @@ def _load(path: Path, specification: dict[str, list[list[Any]]]) -> dict[str, di
         name + leaf: jax.ShapeDtypeStruct(*contents.plain_type(dtype, shape), sharding=here)
         for name, leaf, dtype, shape in rows
     }
-    with _context():
+    with _orbax() as ocp:
         loaded: Any = ocp.load(str(path.absolute()), asked)
     found: dict[str, dict[str, Any]] = {name: {} for name in specification}
     for name, leaf, dtype, _ in rows:

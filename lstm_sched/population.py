@@ -95,14 +95,13 @@ def losses(learner: Learner, layout: Layout, params_M: Params, part: Part) -> Ar
 
 def memory(learner: Learner, layout: Layout, member_M: Member, data: Data) -> Memory:
     """What members like these take, so many at a time, from the compiled program that would train them; none is run."""
-    leaves, structure = jax.tree.flatten((member_M, data))
-    shapes = tuple(jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in leaves)
-    return _memory(learner, layout._replace(together=None), structure, shapes)
+    on_devices = jax.eval_shape(partial(jax.tree.map, jnp.asarray), (member_M, data))
+    shapes, structure = jax.tree.flatten(on_devices)
+    return _memory(learner, layout._replace(together=None), structure, tuple(shapes))
 
 
 @cache
 def _memory(learner: Learner, layout: Layout, structure: Any, shapes: Sequence[Any]) -> Memory:
-    shapes = jax.eval_shape(partial(jax.tree.map, jnp.asarray), shapes)  # as they are on the devices
     member_M, data = jax.tree.unflatten(structure, shapes)
     progress_M = jax.eval_shape(partial(begin_all, learner), member_M.origin)
     size = even(member_M.hp.rates_S.shape[0], layout)
