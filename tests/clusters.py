@@ -9,7 +9,7 @@ import tasks
 
 from experiments import attempts, rungs, sweep_results
 
-EPOCHS = 200
+EPOCHS = 120
 PROGRAM = (
     "import sys; from pathlib import Path; from experiments import {module};"
     "from experiments.sweep_config import Cluster, Slurm;"
