@@ -46,11 +46,21 @@ def _user(environment: Mapping[str, str], system: str) -> Path:
 
 def _machine() -> str:
     """The version of jaxlib, and a digest of what the processor can do."""
-    told = Path("/proc/cpuinfo")
-    lines = told.read_text(encoding="utf-8", errors="replace").splitlines() if told.exists() else []
+    lines = _told()
     can = sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
     words = "\n".join([platform.machine(), platform.processor(), *can])
     return f"{jaxlib.version.__version__}-{hashlib.sha256(words.encode()).hexdigest()[:12]}"
+
+
+def processor() -> str:
+    """Its model, as far as the system says: what was compiled for another one may round otherwise."""
+    models = [line.partition(":")[2].strip() for line in _told() if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
+def _told() -> list[str]:
+    told = Path("/proc/cpuinfo")
+    return told.read_text(encoding="utf-8", errors="replace").splitlines() if told.exists() else []
 
 
 def use() -> None:

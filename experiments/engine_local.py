@@ -7,27 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from experiments import attempts, record, rungs, task, training
-from experiments.signals import Interrupted, stop_signals
+from experiments import record, task, training
+from experiments.engine import Death, Engine, Event, drive
 
-POLL = 0.1  # seconds
 GPUS = Path("/proc/driver/nvidia/gpus")
 CODES = {training.IO_ERROR: "nothing more could be written", 2: "its folder is in use"}
-
-
-class Event(NamedTuple):
-    """What happened to a task."""
-
-    folder: Path
-    what: Literal["started", "progress", "died", "finished", "failed"]
-    epochs: int = 0  # that its cells have run, as far as it has said
-    why: str = ""
 
 
 class Place(NamedTuple):
@@ -80,45 +69,29 @@ def _share(things: list[Any], i: int, workers: int) -> list[Any]:
 def run(
     folders: Sequence[Path], workers: int, retries: int, tell: Callable[[Event], None] = lambda event: None
 ) -> dict[Path, dict[str, Any]]:
-    """What done.json holds of each task, once all have ended; one that finished before is not run again.
-
-    A task whose process dies more than `retries` times has failed. Raises Interrupted, with the folder around the
-    tasks, when a signal told this process to stop: it is passed on, and every task has saved what it has.
-    """
-    if workers < 1 or retries < 0:
-        raise ValueError(f"workers: {workers}, retries: {retries}; allowed: 1 or more, 0 or more")
-    found = {folder: done for folder in folders if (done := task.finished(folder)) is not None}
-    waiting = deque(folder for folder in folders if folder not in found)
+    """As `engine.drive`, on this host."""
     free = deque(places(workers))
-    running: list[_Worker] = []
-    deaths: Counter[Path] = Counter()
-    epochs: dict[Path, int] = {}
-    with stop_signals() as received:
-        try:
-            while (waiting or running) and not received:
-                while waiting and free:
-                    place, folder = free.popleft(), waiting.popleft()
-                    running.append(_Worker(folder, place, _start(folder, place)))
-                    tell(Event(folder, "started"))
-                time.sleep(POLL)
-                for worker in list(running):
-                    folder, place, process = worker
-                    _progress(folder, epochs, tell)
-                    if process.poll() is None:
-                        continue
-                    _close(process)
-                    running.remove(worker)
-                    free.append(place)
-                    done = _ended(folder, process.returncode, deaths, retries, tell)
-                    if done is None:
-                        waiting.append(folder)
-                    else:
-                        found[folder] = done
-        finally:
-            _stop([worker.process for worker in running], received)
-    if received:
-        raise Interrupted(received[0], folders[0].parent)
-    return {folder: found[folder] for folder in folders}
+
+    def start(folder: Path) -> _Worker:
+        place = free.popleft()
+        return _Worker(folder, place, _start(folder, place))
+
+    def ended(worker: _Worker) -> dict[str, Any] | Death | None:
+        code = worker.process.poll()
+        if code is None:
+            return None
+        _close(worker.process)
+        free.append(worker.place)
+        file = worker.folder / "done.json"
+        return record.read_json(file) if file.exists() else _death(code)
+
+    return drive(Engine(start, ended, _stop), folders, workers, retries, tell)
+
+
+def _death(code: int) -> Death:
+    if code < 0:
+        return Death(signal.Signals(-code).name, killed=code == -signal.SIGKILL)
+    return Death(f"exit code {code}, {CODES.get(code, 'see worker.log')}")
 
 
 def _start(folder: Path, place: Place) -> subprocess.Popen[bytes]:
@@ -142,47 +115,13 @@ def _start(folder: Path, place: Place) -> subprocess.Popen[bytes]:
             os.sched_setaffinity(0, before)
 
 
-def _progress(folder: Path, epochs: dict[Path, int], tell: Callable[[Event], None]) -> None:
-    now = rungs.progress(folder / "rungs")
-    if now > epochs.get(folder, 0):
-        epochs[folder] = now
-        tell(Event(folder, "progress", now))
-
-
-def _ended(
-    folder: Path, code: int, deaths: Counter[Path], retries: int, tell: Callable[[Event], None]
-) -> dict[str, Any] | None:
-    """What became of the task; None where it is to be started again."""
-    file = folder / "done.json"
-    if file.exists():
-        done = record.read_json(file)
-        tell(Event(folder, done["state"], why=done["why"]))
-        return done
-    deaths[folder] += 1
-    how = signal.Signals(-code).name if code < 0 else f"exit code {code}, {CODES.get(code, 'see worker.log')}"
-    tell(Event(folder, "died", why=how))
-    done = {"state": "failed", "why": f"its process died {deaths[folder]} times: {how}", "baselines": {}}
-    over = deaths[folder] > retries
-    try:
-        attempts.note(folder, "died", how=how)
-        if code == -signal.SIGKILL and deaths[folder] > 1:  # as the kernel ends what takes too much memory
-            attempts.note(folder, "memory", parts=2 * attempts.parts(folder), why=how)
-        if over:
-            record.write_json(file, done)
-    except OSError as e:  # on a full disk the task fails without a file that says so
-        tell(Event(folder, "died", why=f"this cannot be noted: {e}"))
-    if over:
-        tell(Event(folder, "failed", why=done["why"]))
-    return done if over else None
-
-
-def _stop(processes: Sequence[subprocess.Popen[bytes]], received: list[int]) -> None:
+def _stop(workers: Sequence[_Worker], signum: int) -> None:
     """Let them save and end; those still starting have nothing to save."""
-    for process in processes:
-        process.send_signal(received[0] if received else signal.SIGTERM)
-    for process in processes:
-        process.wait()
-        _close(process)
+    for worker in workers:
+        worker.process.send_signal(signum)
+    for worker in workers:
+        worker.process.wait()
+        _close(worker.process)
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

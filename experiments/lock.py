@@ -1,7 +1,8 @@
 """One process at a time in a run's folder.
 
 The kernel locks a file there for as long as its holder lives, however it ends; the file says who that is. Across hosts
-that share a file system such locks may not be seen, so the word of another host's process is taken.
+that share a file system such locks may not be seen, so the word of another host's process is taken; one with a pulse, a
+touch of the file every few seconds, can be seen to have stopped.
 """
 
 import contextlib
@@ -9,12 +10,16 @@ import fcntl
 import json
 import os
 import socket
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 FILE = "lock.part"
+PULSE = 10.0  # seconds
+LOST = 2  # exit code of a process whose folder another one has taken over
 
 
 class InUse(Exception):
@@ -22,15 +27,18 @@ class InUse(Exception):
 
 
 @contextlib.contextmanager
-def hold(folder: Path) -> Iterator[str]:
+def hold(folder: Path, silent: str = "", pulse: bool = False) -> Iterator[str]:
     """Keep other processes out. Yields what is to be said of a holder that died; "" where none did.
 
-    Raises InUse, which names the holder.
+    A holder on another host is replaced only if its `sign` is still `silent`, which the caller has watched for long
+    and knows to belong to a process that ended. A holder with a pulse that finds itself replaced ends its process at
+    once, without saving. Raises InUse, which names the holder.
     """
     path = folder / FILE
     with _opened(path) as file:
         holder = _read(file)
-        if holder.get("host", socket.gethostname()) != socket.gethostname():
+        away = holder.get("host", socket.gethostname()) != socket.gethostname()
+        if away and not (silent and sign(folder) == silent):
             raise InUse(
                 f"{folder} is in use by {_words(holder)}, which cannot be looked up from {socket.gethostname()}; "
                 f"if it is dead, delete {path}"
@@ -45,9 +53,41 @@ def hold(folder: Path) -> Iterator[str]:
         json.dump(me, file)
         file.flush()
         try:
-            yield f"{folder} was left by {_words(holder)}, which is dead; taken over" if holder else ""
+            with _beating(path, json.dumps(me)) if pulse else contextlib.nullcontext():
+                yield f"{folder} was left by {_words(holder)}, which is dead; taken over" if holder else ""
         finally:
             path.unlink(missing_ok=True)  # while it is locked, so that nobody's new one is deleted
+
+
+def sign(folder: Path) -> str:
+    """What changes with every beat of the holder's pulse; "" where there is no holder."""
+    path = folder / FILE
+    try:
+        with path.open(encoding="utf-8") as file:  # opened, so that a network file system asks its server
+            return f"{os.fstat(file.fileno()).st_mtime_ns} {file.read(1000)}"
+    except FileNotFoundError:
+        return ""
+
+
+@contextlib.contextmanager
+def _beating(path: Path, mine: str) -> Iterator[None]:
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(PULSE):
+            with contextlib.suppress(OSError):  # a file server that is away; the next beat may reach it
+                if sign(path.parent).partition(" ")[2] != mine:
+                    print(f"{path.parent} was taken over by another process; this one ends", file=sys.stderr)
+                    os._exit(LOST)
+                os.utime(path)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextlib.contextmanager

@@ -35,6 +35,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments import cache
+
 PACKAGES = ("lstm_sched", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 CURVES = ("loss", "val", "rate", "boundary", "trained")
 
@@ -93,6 +95,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
+        "processor": cache.processor(),
         "cores": os.cpu_count(),
         "devices": [str(device.device_kind) for device in jax.devices()],
         "flags": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(("JAX_", "XLA_"))},

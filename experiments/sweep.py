@@ -22,7 +22,7 @@ from rich.console import Console
 
 from experiments import (
     command_line,
-    engine_local,
+    engines,
     lock,
     record,
     report,
@@ -46,6 +46,7 @@ from experiments.sweep_ranking import Answered
 
 EXPERIMENT = "sweep"
 AGAIN = ("workers", "retries", "estimate", "dry_run")  # fields that may be given with --resume
+ENGINE = ("engine", "cluster", "slurm")  # likewise; all as before if none is given
 
 
 class Plan(NamedTuple):
@@ -63,10 +64,13 @@ def prepare(config: Config) -> Plan:
     """Check everything, then make the folder. ValueError before any compilation."""
     jax.config.update("jax_platforms", "cpu")  # nothing is trained here: accelerators are for the workers
     known = config if config.resume is None else _stored(config)
+    given = config if any(getattr(config, field) != getattr(Config, field) for field in ENGINE) else known
+    known = dataclasses.replace(known, **{field: getattr(given, field) for field in ENGINE})
     sweep_axes.check_sweep(known)
+    engines.check(known)
     if sweep_config.learns(known):
         sweep_optuna.imported()  # raises where it is not installed
-    workers = config.workers or known.workers or engine_local.most()
+    workers = config.workers or known.workers or engines.most(known)
     if config.resume is None:
         known = dataclasses.replace(known, workers=workers, data=(sweep_plan.absolute(known.data[0]),))
     drawn = sweep_search.trials(known)
@@ -94,7 +98,7 @@ def _new_folder(out: str | None, config: Config, source: sweep_plan.Data, digest
 def _stored(config: Config) -> Config:
     """The configuration of the sweep that is to go on."""
     fields = {f.name for f in dataclasses.fields(config) if getattr(config, f.name) != f.default}
-    if others := sorted(fields - {"resume", *AGAIN}):
+    if others := sorted(fields - {"resume", *AGAIN, *ENGINE}):
         raise ValueError(
             f"resume: the configuration is read from {config.resume}; leave out {', '.join(others)}"
         )
@@ -130,11 +134,11 @@ def execute(plan: Plan) -> Answered | None:
             raise signals.Interrupted(e.signum, folder) from e
         trained = time.monotonic() - began
         sweep_results.write(folder, places)
-        answered = sweep_report.write(folder)
-        sweep_report.say(out, folder, answered)
+        told = sweep_report.write(folder)
+        sweep_report.say(out, folder, told)
         spent = {"seconds_training": round(trained, 1), "seconds": round(time.monotonic() - began, 1)}
-        record.write_status(folder, "finished", **answered.cells, **spent)
-    return answered
+        record.write_status(folder, "finished", **told.answered.cells, **spent)
+    return told.answered
 
 
 def _train(plan: Plan, folder: Path, out: Console) -> list[Path]:
@@ -145,7 +149,7 @@ def _train(plan: Plan, folder: Path, out: Console) -> list[Path]:
         for batch in _batches(plan, folder):
             places += sweep_plan.write(folder, plan.config, batch, plan.digest)
             whole = {sweep_plan.place(folder, one): sweep_plan.cost(one, plan.config) for one in batch}
-            engine_local.run(
+            engines.run(plan.config)(
                 [sweep_plan.place(folder, one) for one in sweep_plan.longest_first(batch)],
                 plan.workers,
                 plan.config.retries,

@@ -7,7 +7,7 @@ from typing import Any
 from experiments import sweep_values as V
 from experiments.arms import split_name
 from experiments.setting import FIRST_SEED, Setting, check
-from experiments.sweep_config import FIELDS, KINDS, Config
+from experiments.sweep_config import ENGINES, FIELDS, KINDS, Config
 from experiments.sweep_values import Range, Values
 from lstm_sched.names import check_name
 from lstm_sched.policies import ALIASES, POLICIES
@@ -77,7 +77,8 @@ def check_sweep(config: Config) -> None:
         raise ValueError(f"data: {', '.join(config.data)}; allowed: one series a sweep")
     if config.devices is not None:
         raise ValueError(f"devices: {config.devices}; allowed: none, --workers shares out the cores")
-    check_name("engine", config.engine, ("local",))
+    if config.engine is not None:
+        check_name("engine", config.engine, ENGINES)
     check_name("search.kind", search.kind, KINDS)
     counts = {"max_members": config.max_members, "search.ask": search.ask}
     counts |= {"members_per_task": config.members_per_task, "workers": config.workers}

@@ -2,7 +2,9 @@
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from experiments import training
 from experiments.setting import WHERE, Setting
@@ -25,8 +27,10 @@ TRACED: dict[str, type] = {"lr": float, "schedule": str, "policy": str, "every":
 FIELDS = STATIC | TRACED  # those that make a configuration; with a seed it is a cell
 RUNNING = (  # fields of how and where it runs
     *WHERE,
-    *("max_members", "members_per_task", "workers", "retries", "estimate", "dry_run", "engine"),
+    *("max_members", "members_per_task", "workers", "retries", "estimate", "dry_run"),
+    *("engine", "cluster", "slurm"),
 )
+ENGINES = ("local", "ray", "submitit")
 KINDS = ("random", "sobol", "optuna")
 
 
@@ -80,6 +84,34 @@ class Search(Fields):
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """What a task is given by engines of many hosts."""
+
+    address: str | None = None
+    """ray: of a cluster that is there, such as auto or HOST:PORT; by default one is started on this host"""
+    cpus: float = 1
+    """of a task; ray takes fractions"""
+    gpus: float = 0
+    """of a task: 0 trains on the CPU; ray takes fractions, and its tasks then share a GPU"""
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """What a job of SLURM is given, with the engine submitit."""
+
+    partition: str | None = None
+    """where it is queued"""
+    account: str | None = None
+    """who pays"""
+    time: str = "04:00:00"
+    """after which it is queued again, and goes on"""
+    mem: str | None = None
+    """memory, such as 8GB"""
+    local: bool = False
+    """jobs on this host, without SLURM, to try it out"""
+
+
+@dataclass(frozen=True)
 class Config(Setting):
     """Fields of a sweep; those of a setting that neither grid nor search names are the same for all."""
 
@@ -92,20 +124,24 @@ class Config(Setting):
     members_per_task: int | None = None
     """trainings in one process at most; by default as many as keep all workers busy"""
     workers: int | None = None
-    """processes at once; by default one a core, or one a GPU"""
+    """processes at once; by default one a core or GPU, as many as a Ray cluster has room for, or 100 jobs of SLURM"""
     retries: int = 2
     """how often a process that died is started again"""
     estimate: bool = True
     """before it starts, measure what an epoch takes and say what to expect"""
     dry_run: bool = False
     """say what would be trained, and stop"""
-    engine: str = "local"
-    """what runs the processes: local, on this host"""
+    engine: str | None = None
+    """what runs the processes: local (the default), ray or submitit; a sweep that is resumed keeps its own"""
+    cluster: Annotated[Cluster, tyro.conf.arg(name="")] = Cluster()
+    """what a task is given by engines of many hosts"""
+    slurm: Slurm = Slurm()
+    """what a job of SLURM is given"""
 
 
 def of_dict(fields: dict[str, Any]) -> Config:
     """A configuration from its JSON."""
-    nested = {"grid": Grid, "search": Search}
+    nested = {"grid": Grid, "search": Search, "cluster": Cluster, "slurm": Slurm}
     inner = {name: training.from_dict(kind, fields[name]) for name, kind in nested.items()}
     return training.from_dict(Config, fields | inner)
 

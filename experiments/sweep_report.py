@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
@@ -15,13 +16,21 @@ TOP = 8  # of them on a terminal
 Baselines = Mapping[int, Mapping[str, Mapping[str, float]]]  # window -> forecast -> part -> loss
 
 
-def write(folder: Path) -> Answered:
+class Said(NamedTuple):
+    """What is said of a sweep's rows."""
+
+    rows: list[Row]
+    answered: Answered
+    sentences: str
+
+
+def write(folder: Path) -> Said:
     """table.md, figure.svg, figure.png and report.html, from what `sweep_results.write` left in the folder."""
     rows = sweep_results.read(folder)
     answered, baselines = sweep_ranking.answer(rows), read_baselines(folder)
     stored, environment = (record.read_json(folder / name) for name in ("config.json", "env.json"))
     sweep_figure.draw(folder, answered, stored["command"])
-    said = sentence(answered, baselines)
+    said = sentence(answered, baselines) + sweep_results.mixed(folder)
     shown = tables(answered, rows)
     lines = [said, ""]
     for title, header, found in shown:
@@ -30,15 +39,14 @@ def write(folder: Path) -> Answered:
             lines += [f"{title}:", "", report.markdown(header, one_line)]
     (folder / "table.md").write_text("\n".join(lines), encoding="utf-8")
     page.write(folder, sweep_page.sections(folder, answered, said, shown, baselines, stored, environment))
-    return answered
+    return Said(rows, answered, said)
 
 
-def say(out: Console, folder: Path, answered: Answered) -> None:
+def say(out: Console, folder: Path, said: Said) -> None:
     """The answer and its tables for a terminal."""
-    rows = sweep_results.read(folder)
     out.print()
-    out.print(sentence(answered, read_baselines(folder)), style="bold", markup=False)
-    for title, header, found in tables(answered, rows, TOP, ("test at the end", "epochs")):
+    out.print(said.sentences, style="bold", markup=False)
+    for title, header, found in tables(said.answered, said.rows, TOP, ("test at the end", "epochs")):
         if found:
             out.print(report.table(title, header, found))
     out.print(f"Raw numbers, figure and report.html: {folder}", markup=False, soft_wrap=True)

@@ -6,10 +6,12 @@ timing.csv                     a row a task: seconds, attempts, slices, host, de
 """
 
 import contextlib
+import csv
 import dataclasses
 import typing
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -82,7 +84,7 @@ def _timing(folder: Path) -> dict[str, Any]:
     row = {"task": folder.name, "state": state, "cells": len(record.read_json(folder / "task.json")["cells"])}
     row |= {name: spent.get(name, "") for name in SPENT}
     row |= {"attempts": events.count("began"), "died": events.count("died")}
-    row |= {name: spent.get(name, "") for name in ("host", "platform", "python")}
+    row |= {name: spent.get(name, "") for name in ("host", "platform", "processor", "python")}
     row["devices"] = "; ".join(spent.get("devices", ()))
     return row | {name: spent.get("packages", {}).get(name) or "" for name in record.PACKAGES}
 
@@ -119,3 +121,20 @@ def _stored(folder: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 def _member(archive: zipfile.ZipFile, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
     return archive.open(zipfile.ZipInfo(f"{name}.npy", EPOCH), "w", force_zip64=True)
+
+
+def mixed(folder: Path) -> str:
+    """A sentence where timing.csv has rows of more than one platform; else ""."""
+    with (folder / "timing.csv").open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["state"] == "finished"]
+    platforms = Counter(_platform(row) for row in rows)
+    if len(platforms) < 2:
+        return ""
+    each = "; ".join(f"{name}: {n} task{'s' * (n > 1)}" for name, n in platforms.most_common())
+    return f" These rows come from {len(platforms)} platforms, which round otherwise: {each} (timing.csv)."
+
+
+def _platform(row: Mapping[str, str]) -> str:
+    """Devices, processor and versions, which decide the bits."""
+    kinds = " and ".join(sorted(set(row["devices"].split("; "))))
+    return f"{kinds} ({row['processor'] or row['platform']}) with jax {row['jax']}, jaxlib {row['jaxlib']}"

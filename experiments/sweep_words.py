@@ -13,7 +13,7 @@ from rich.console import Console
 
 from experiments import report
 from experiments.bar import bar
-from experiments.engine_local import Event
+from experiments.engine import Event
 from experiments.sweep_config import STATIC
 from experiments.sweep_estimate import Expected
 from experiments.sweep_plan import Group, Task

@@ -13,6 +13,7 @@ done.json       last of all: {"state": "finished" or "failed", "why", "baselines
 
 import contextlib
 import csv
+import dataclasses
 import os
 import shutil
 import signal
@@ -32,12 +33,18 @@ from experiments import cells as C
 from experiments.setting import Setting
 from experiments.signals import EXIT, Interrupted, Stopped, raise_stopped
 
-WAIT = 60.0  # seconds for which a folder may be in use, by a process that was told to stop
+WAIT = (
+    60.0  # seconds for which a folder may be in use by a process that was told to stop or gives no more sign
+)
 WITH_PARENT = "--with-parent"  # stop when standard input ends, as it does when its writer dies
 
 
-def run(folder: str) -> dict[str, Any]:
+def run(folder: str, cores: int | None = None, patient: bool = False) -> dict[str, Any]:
     """Do the task that the folder holds, or go on with it; what done.json holds.
+
+    On `cores` of the CPU, by default all that this process may use. Whoever is `patient` waits as long as another
+    process works on the task, and takes over from one on another host that gives no more sign: only an engine may,
+    which starts a task anew when it knows that its last process ended.
 
     A task that has finished is left alone, one that failed is tried again. Raises what another attempt may mend:
     Interrupted, lock.InUse, and OSError or Refused where nothing can be written; all that was trained is kept.
@@ -47,9 +54,9 @@ def run(folder: str) -> dict[str, Any]:
     if done is not None:
         return done
     with contextlib.ExitStack() as held:
-        _enter(held, path)
+        _enter(held, path, patient)
         done = finished(path)
-        return _attempt(path) if done is None else done
+        return _attempt(path, cores) if done is None else done
 
 
 def finished(path: Path) -> dict[str, Any] | None:
@@ -59,24 +66,32 @@ def finished(path: Path) -> dict[str, Any] | None:
     return done if done is not None and done["state"] == "finished" else None
 
 
-def _enter(held: contextlib.ExitStack, path: Path) -> None:
-    until = time.monotonic() + WAIT
+def _enter(held: contextlib.ExitStack, path: Path, patient: bool) -> None:
+    since, seen, silent = time.monotonic(), lock.sign(path), ""
     while True:
         try:
-            held.enter_context(lock.hold(path))
+            said = held.enter_context(lock.hold(path, silent, pulse=True))
+            if said:
+                print(said, file=sys.stderr)
             return
         except lock.InUse:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.1)
+            sign = lock.sign(path)
+            if patient and sign != seen:
+                since, seen, silent = time.monotonic(), sign, ""
+            elif time.monotonic() - since > WAIT:
+                if not patient or silent:
+                    raise
+                silent = seen
+            time.sleep(0.1 if time.monotonic() - since < 10 else 1.0)
 
 
-def _attempt(path: Path) -> dict[str, Any]:
+def _attempt(path: Path, cores: int | None) -> dict[str, Any]:
     """The task until it has finished or failed, which is recorded."""
     began = time.monotonic()
     attempts.note(path, "began", host=socket.gethostname(), pid=os.getpid())
     task = record.read_json(path / "task.json")
     config = training.from_dict(Setting, task["config"])
+    config = config if cores is None else dataclasses.replace(config, devices=cores)
     climbed, why = _climb(path, task, config)
     baselines, spent = {}, {}
     if climbed is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from experiments import command_line, engine_local, faults_processes, record, sweep, task
+from experiments import command_line, engine, engine_local, faults_processes, record, sweep, task
 from experiments.sweep_config import Config, Grid, Search
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +30,7 @@ def in_process(folders, workers, retries, tell=lambda event: None):
     found = {}
     for folder in folders:
         found[folder] = task.run(str(folder))
-        tell(engine_local.Event(folder, found[folder]["state"]))
+        tell(engine.Event(folder, found[folder]["state"]))
     return found
 
 
@@ -38,7 +38,7 @@ def no_success(folders, workers, retries, tell=lambda event: None):
     """An engine whose processes all die."""
     for folder in folders:
         record.write_json(folder / "done.json", {"state": "failed", "why": "died", "baselines": {}})
-        tell(engine_local.Event(folder, "failed", why="died"))
+        tell(engine.Event(folder, "failed", why="died"))
     return {}
 
 

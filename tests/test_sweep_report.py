@@ -45,12 +45,12 @@ def swept(tmp_path_factory):
 
 
 def test_the_answer_comes_first_and_says_what_it_is_worth(swept):
-    folder, answered = swept
+    folder, said = swept
     first = (folder / "table.md").read_text().splitlines()[0]
     assert first.startswith(
         "Of 18 configurations (50 trainings: 47 finished, 1 diverged, 2 failed) the lowest"
     )
-    best = answered.ranked[0]
+    best = said.answered.ranked[0]
     assert "that of drop_moments, lr 0.0001, hidden 2: 1.407 [" in first
     assert best.val.mean == pytest.approx(((0.1 + 3 / 3) * (0.1 + 4 / 3) * (0.1 + 5 / 3)) ** (1 / 3))
     assert "over 3 seeds" in first
@@ -113,7 +113,8 @@ def test_on_a_terminal_the_first_of_the_ranking_are_shown(swept):
 
 
 def test_a_sweep_in_which_nothing_ran_says_so(tmp_path):
-    answered = put_together(tmp_path, [tasks.finish(tmp_path / "tasks" / "0", tasks.cells(), why="no room")])
+    folders = [tasks.finish(tmp_path / "tasks" / "0", tasks.cells(), why="no room")]
+    answered = put_together(tmp_path, folders).answered
     first = (tmp_path / "table.md").read_text().splitlines()[0]
     assert first == (
         "Of 6 configurations (6 trainings: 6 failed) none was trained without harm: there is nothing to rank."
@@ -143,7 +144,7 @@ def test_many_drawn_values_and_policies_are_drawn_too(tmp_path):
     own = tasks.cells([1e-5 * 1.3**i for i in range(30)], policies, first=2)  # without number 1 none is lost
     for i, cell in enumerate(own):
         cell["schedule"] = ("constant", "cosine")[i % 2]
-    answered = put_together(tmp_path, [tasks.finish(tmp_path / "tasks" / "0", own)])
+    answered = put_together(tmp_path, [tasks.finish(tmp_path / "tasks" / "0", own)]).answered
     assert answered.varied == ["policy", "lr", "schedule"]
     assert len(sweep_ranking.response(answered, "lr")) == 5
     assert (tmp_path / "figure.png").stat().st_size > 10_000
@@ -159,3 +160,16 @@ def test_a_loss_without_an_interval_has_none():
     assert sweep_report.interval(Mean(nan, nan, nan)) == "–"
     assert sweep_report.interval(Mean(0.22, nan, nan)) == "0.2200"
     assert sweep_report.interval(Mean(0.22, 0.2, 0.25)) == "0.2200 [0.2000, 0.2500]"
+
+
+def test_a_table_of_several_platforms_says_so(tmp_path):
+    row = {"state": "finished", "processor": "A", "platform": "Linux", "jax": "1", "jaxlib": "1"}
+    record.write_csv(tmp_path / "timing.csv", [row | {"devices": "cpu"}] * 2)
+    assert sweep_results.mixed(tmp_path) == ""
+    gpu = row | {"devices": "H; H", "state": "finished"}
+    failed = row | {"devices": "another", "state": "failed"}
+    record.write_csv(tmp_path / "timing.csv", [row | {"devices": "cpu"}, gpu, gpu, failed])
+    assert sweep_results.mixed(tmp_path) == (
+        " These rows come from 2 platforms, which round otherwise: H (A) with jax 1, jaxlib 1: 2 tasks; "
+        "cpu (A) with jax 1, jaxlib 1: 1 task (timing.csv)."
+    )

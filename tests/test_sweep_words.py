@@ -7,7 +7,7 @@ from rich.console import Console
 
 from experiments import sweep_plan
 from experiments import sweep_words as W
-from experiments.engine_local import Event
+from experiments.engine import Event
 from experiments.sweep_config import Config, Grid
 from experiments.sweep_estimate import Expected
 
