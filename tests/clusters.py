@@ -9,7 +9,7 @@ import tasks
 
 from experiments import attempts, rungs, sweep_results
 
-EPOCHS = 120
+EPOCHS = 240  # long enough for whatever is to be killed while it trains
 PROGRAM = (
     "import sys; from pathlib import Path; from experiments import {module};"
     "from experiments.sweep_config import Cluster, Slurm;"
@@ -49,11 +49,12 @@ def beginnings(folder: Path):
 
 
 def wait_until(happened, process):
-    """ValueError where the process ends first."""
-    while not happened():
+    """What `happened` says once it is true. ValueError where the process ends first."""
+    while not (found := happened()):
         if process.poll() is not None:
             raise ValueError(process.communicate()[0])
         time.sleep(0.02)
+    return found
 
 
 def far(folder, beginning=1):

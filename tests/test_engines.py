@@ -80,8 +80,7 @@ def test_a_killed_controller_and_then_a_killed_node_change_no_bit(whole, tmp_pat
             there = [f for f in folders if clusters.far(f, 2) and clusters.beginnings(f)[-1]["pid"] in below]
             return there[0] if there else None
 
-        clusters.wait_until(lost, second)
-        again = lost()
+        again = clusters.wait_until(lost, second)
         nodes.kill(running.pop())
         clusters.ended(second)
     assert clusters.tables(folders) == whole
