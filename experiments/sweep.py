@@ -69,7 +69,7 @@ def prepare(config: Config) -> Plan:
     sweep_axes.check_sweep(known)
     engines.check(known)
     if sweep_config.learns(known):
-        sweep_optuna.imported()  # raises where it is not installed
+        sweep_optuna.check(known.search.storage)
     workers = config.workers or known.workers or engines.most(known)
     if config.resume is None:
         known = dataclasses.replace(known, workers=workers, data=(sweep_plan.absolute(known.data[0]),))

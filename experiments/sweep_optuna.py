@@ -34,16 +34,30 @@ def imported() -> Any:
     return optuna
 
 
+def check(url: str | None) -> None:
+    """ValueError where Optuna is not installed, or no database answers at the URL."""
+    imported()
+    if url is not None:
+        with storage(Path(), url):
+            pass
+
+
 @contextlib.contextmanager
 def storage(folder: Path, url: str | None) -> Iterator[Any]:
-    """The database at a URL, or a journal in the sweep's folder."""
+    """The database at a URL, or a journal in the sweep's folder. ValueError where none answers at the URL."""
     optuna = imported()
     if url is None:
         path = (folder / JOURNAL).absolute()
         _mend(path)
         yield optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
         return
-    kept = optuna.storages.RDBStorage(url)
+    try:
+        kept = optuna.storages.RDBStorage(url)
+    except Exception as e:  # of SQLAlchemy, or of the driver that the URL names; it may hold a password
+        why = str(e).partition("\n")[0]
+        raise ValueError(
+            f"search.storage: {why}; allowed: a database's URL, such as sqlite:////data/study.db"
+        ) from e
     try:
         yield kept
     finally:

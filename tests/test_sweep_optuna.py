@@ -86,6 +86,12 @@ def test_a_database_serves_as_well(tmp_path):
     assert not (tmp_path / O.JOURNAL).exists()
 
 
+@pytest.mark.parametrize("url", ["no url", "sqlite:////not/there/study.db", "nothing://host/study"])
+def test_where_no_database_answers_it_is_said_before_anything_is_planned(url):
+    with pytest.raises(ValueError, match=r"search.storage: .+; allowed: a database's URL"):
+        O.check(url)
+
+
 def test_optuna_is_imported_only_when_it_is_asked_for():
     code = "import sys, experiments.sweep; sys.exit('optuna' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
