@@ -5,11 +5,9 @@ The single ones train the first member, the populations both. Letters: M members
 
 from collections import deque
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax.contrib
 
 from experiments.setting import FIRST_SEED, Setting, build, rates
@@ -67,19 +65,13 @@ def one_fits(setting: Setting, split: Split, optimizer: str, lowerings: Iterable
     learner = built.learner._replace(optimizer=CHOSEN[optimizer])
     hp, never = Hyper(rates(setting, built.steps)), rules.never(setting.epochs)
     members = [member(learner, hp, CONTINUE, never, originate(built.learner, seed)) for seed in SEEDS]
-    member_M = jax.tree.map(_stack, *members)
+    member_M = population.stack(members)
     return {name: Training(name, learner, member_M, split.data, setting.epochs) for name in lowerings}
-
-
-def _stack(*leaves: Any) -> Any:
-    """As `population.stack`, but on the host, where nothing is compiled for it."""
-    is_key = jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key)
-    return jnp.stack(leaves) if is_key else np.stack(leaves)
 
 
 def in_fits(one: Training, every: int) -> Training:
     """The same in fits of `every` epochs, with a boundary that drops nothing before each but the first."""
-    when = jax.tree.map(_stack, *[rules.every(every, one.epochs)] * len(SEEDS))
+    when = population.stack([rules.every(every, one.epochs)] * len(SEEDS))
     return one._replace(member_M=one.member_M._replace(when=when))
 
 

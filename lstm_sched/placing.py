@@ -52,7 +52,7 @@ def fetch(tree: Any, index: Any = np.s_[:]) -> Any:
     """A copy on the host, indexed there: donated buffers are reused; to index a sharded array is a collective."""
 
     def one(leaf):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(jnp.asarray(np.array(jax.random.key_data(leaf))[index]))
         return np.array(leaf)[index]
 
@@ -91,8 +91,9 @@ def pad(tree_M: Any, layout: Layout, least: int = 1) -> Any:
     """The last member repeated until there are `least`, and the devices share them evenly; placed on the devices."""
     size = jax.tree.leaves(tree_M)[0].shape[0]
     index = np.minimum(np.arange(even(max(size, least), layout)), size - 1)
-    sharding = by_member(layout)
-    return jax.tree.map(lambda leaf: jax.device_put(jnp.asarray(leaf)[index], sharding), tree_M)
+    return jax.device_put(
+        fetch(tree_M, index), by_member(layout)
+    )  # indexed on the host, where nothing is compiled
 
 
 def share(tree: Any, layout: Layout) -> Any:

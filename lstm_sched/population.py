@@ -31,16 +31,8 @@ SCAN = 10  # epochs in the compiled scan; chunks are cut from it by skipping, so
 
 
 def stack(trees: Sequence[Any]) -> Any:
-    """Trees of one structure as one tree with a leading member axis."""
-
-    def one(*leaves):
-        if all(
-            isinstance(leaf, np.ndarray | np.generic) for leaf in leaves
-        ):  # in one step, where that is enough
-            return jnp.asarray(np.stack(leaves))
-        return jnp.stack([jnp.asarray(leaf) for leaf in leaves])
-
-    return jax.tree.map(one, *trees)
+    """Trees of one structure as one tree with a leading member axis; put together on the host, without compiling."""
+    return jax.tree.map(lambda *leaves: jnp.asarray(join(*fetch(leaves, np.s_[None]))), *trees)
 
 
 def row(tree_M: Any, i: Any) -> Any:
