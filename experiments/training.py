@@ -4,7 +4,8 @@ import dataclasses
 import errno
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from experiments.signals import Interrupted, stop_signals
 from lstm_sched import checkpoint, population
 from lstm_sched.data import Data
 from lstm_sched.learner import Learner
-from lstm_sched.member import Member
+from lstm_sched.member import Log, Member
 from lstm_sched.member import Progress as State
 from lstm_sched.population import Layout
 
@@ -95,7 +96,8 @@ def train(
         if (folder / "metrics.jsonl").exists():
             record.cut_metrics(folder, clock)
         last_saved = time.monotonic()
-        chunks = population.train(learner, layout, member_M, data, epochs, state_M, chunk)
+        train_to = partial(population.train, learner, layout, member_M, data)
+        chunks = _in_chunks(train_to, clock, epochs, state_M, chunk)
         with stop_signals() as received, bar(console, epochs, clock) as show:
             for now_M, log_M in chunks:
                 record.append_metrics(folder, labels, clock, log_M)
@@ -118,6 +120,20 @@ def train(
         raise Refused(f"{e.strerror}: of {clock} epochs trained {saved} are saved; {mend}", IO_ERROR) from e
     assert state_M is not None
     return state_M
+
+
+def _in_chunks(
+    train_to: Callable[..., Iterator[tuple[State, Log]]],
+    clock: int,
+    epochs: int,
+    state_M: State | None,
+    chunk: int,
+) -> Iterator[tuple[State, Log]]:
+    """As `population.train`, after one epoch for the first time, so that something is soon known."""
+    for end in dict.fromkeys((min(clock + 1, epochs), epochs)):
+        for now in train_to(end, state_M, chunk):
+            yield now
+            state_M = now[0]
 
 
 def _resumed(folder: Path, learner: Learner, member_M: Member, console: Console) -> State | None:

@@ -104,7 +104,7 @@ def test_a_writer_that_fails_for_want_of_room_is_a_sentence_and_any_other_is_not
         save = checkpoint.save
 
         def full(folder, progress, meta, code=code, save=save):
-            if int(progress.clock[0]) > 10:
+            if int(progress.clock[0]) > 11:
                 raise OSError(code, "no")
             save(folder, progress, meta)
 
@@ -115,6 +115,6 @@ def test_a_writer_that_fails_for_want_of_room_is_a_sentence_and_any_other_is_not
             with pytest.raises(expected) as raised:
                 run(dataclasses.replace(SMALL, out=str(out)))
         if isinstance(raised.value, training.Refused):
-            assert "of 12 epochs trained 10 are saved; make room, or copy" in str(raised.value)
+            assert "of 12 epochs trained 11 are saved; make room, or copy" in str(raised.value)
             assert raised.value.code == training.IO_ERROR
-        assert int(last(out)["clock"][""][0]) == 10
+        assert int(last(out)["clock"][""][0]) == 11
