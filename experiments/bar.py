@@ -17,7 +17,7 @@ from rich.progress import (
 
 @contextlib.contextmanager
 def bar(console: Console, epochs: int, done: int) -> Iterator[Callable[[int], None]]:
-    """A bar with time left on a terminal; elsewhere a plain line at each tenth."""
+    """A bar with time left on a terminal; elsewhere a plain line at the first epoch and each tenth."""
     if console.is_terminal:
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
         clocks = (TimeElapsedColumn(), TextColumn("elapsed,"), TimeRemainingColumn(), TextColumn("left"))
@@ -28,7 +28,7 @@ def bar(console: Console, epochs: int, done: int) -> Iterator[Callable[[int], No
     began, start, printed = time.monotonic(), done, [done * 10 // epochs]
 
     def line(clock: int) -> None:
-        if clock * 10 // epochs > printed[0]:
+        if clock == done + 1 or clock * 10 // epochs > printed[0]:
             printed[0] = clock * 10 // epochs
             elapsed = time.monotonic() - began
             left = elapsed / (clock - start) * (epochs - clock)
