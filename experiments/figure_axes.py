@@ -1,7 +1,7 @@
 """Logarithmic axes with plain numbers: matplotlib's own are formulas, which the project's figures do not parse."""
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 FEW = 30  # times the lowest: up to there, numbers between the powers of ten have room
 
@@ -12,5 +12,6 @@ def plain(axes: Axes) -> None:
         if axis.get_scale() == "log":
             low, high = axis.get_view_interval()
             axis.set_major_formatter("{x:g}")
+            axis.set_minor_locator(LogLocator(subs=(2, 3, 5, 7)))  # all nine would touch
             axis.set_minor_formatter("{x:g}" if high / low < FEW else NullFormatter())
-            axis.set_tick_params(which="minor", labelsize=7)
+            axis.set_tick_params(which="both", labelsize=7)
