@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
 from lstm_sched import evaluation
@@ -31,7 +32,12 @@ SCAN = 10  # epochs in the compiled scan; chunks are cut from it by skipping, so
 
 
 def stack(trees: Sequence[Any]) -> Any:
-    """Trees of one structure as one tree with a leading member axis; put together on the host, without compiling."""
+    """Trees of one structure as one tree with a leading member axis.
+
+    They are put together on the host, where nothing is compiled for it, unless they are traced.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees)):
+        return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
     return jax.tree.map(lambda *leaves: jnp.asarray(join(*fetch(leaves, np.s_[None]))), *trees)
 
 
