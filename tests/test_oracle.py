@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import small
 
 from lstm_sched import keras_rules as K
 from lstm_sched import rules
@@ -105,7 +106,7 @@ ARMS = {
     "sample_weight/continuous": Arm(keras_adam, 0.001),
 }
 
-run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
+run_jit = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=small.SOON)
 evaluate_jit = jax.jit(evaluate, static_argnames="learner")
 
 

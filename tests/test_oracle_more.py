@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small import SOON
 
 from lstm_sched import rules
 from lstm_sched.data import Data, Samples
@@ -150,7 +151,7 @@ ARMS = {
     "stateful/reload_weights": stateful(KERAS_RELOAD_WEIGHTS, 3),
     "stateful/stop_restored": stateful(KERAS_LOOP, 3, stopping=best(0)),
 }
-run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
+run_jit = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=SOON)
 
 
 def part(x, y, size, weight_N):

@@ -19,7 +19,7 @@ from lstm_sched.policies import CONTINUE, KERAS_LOOP, KERAS_RECOMPILE, KERAS_RES
 from lstm_sched.train import run
 
 EPOCHS = 6
-run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
+run_jit = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=small.SOON)
 
 
 def finish(learner, member, data):
