@@ -18,9 +18,8 @@ import jax
 import jaxlib.version
 
 SWITCH, OFF = "LSTM_SCHED_CACHE", "off"
-LEAST = (
-    0.0  # seconds of compilation that are worth a file: the many small programs take as long as the one large
-)
+# Seconds of compilation that are worth a file: the many small programs take as long as the one large.
+LEAST = 0.0
 
 
 def folder(environment: Mapping[str, str], system: str = sys.platform) -> Path | None:

@@ -49,9 +49,7 @@ class Refit(NamedTuple):
 
     table: Table
     effects: dict[str, tuple[stats.Effect, stats.Effect]]  # arm -> END, SELECTED
-    early: (
-        stats.Effect | None
-    )  # keras_recompile's validation loss at epoch EARLY, where the run's curves are there
+    early: stats.Effect | None  # on keras_recompile's validation loss at epoch EARLY; None without curves
 
 
 class Rule(NamedTuple):

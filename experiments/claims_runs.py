@@ -20,9 +20,8 @@ from lstm_sched.member import Selected
 from lstm_sched.policies import CONTINUE, KERAS_INITIAL_EPOCH, KERAS_LOOP, KERAS_RECOMPILE, KERAS_RESEED
 
 QUESTION = Setting(epochs=25)  # enough for ten bad epochs after the best one
-SMALL = Setting(
-    epochs=100, hidden=8, window=6, split=(0.1, 0.2), dropout=0.2
-)  # example 3's length, at little cost
+# Example 3's length, at little cost.
+SMALL = Setting(epochs=100, hidden=8, window=6, split=(0.1, 0.2), dropout=0.2)
 FAST = 8.0  # times the rate: one fit with example 2's rule then stops within 25 epochs
 PATIENCE = 10  # of example 2
 DROP_AT = 6  # epochs before the rate is halved, where all three rules are used at once

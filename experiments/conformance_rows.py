@@ -38,9 +38,7 @@ _Y, _YV = (np.tanh(a[:, -3:].sum((1, 2)))[:, None] + 0.5 * _rng.normal(size=(len
 _SHAPES = [(2, 4 * HIDDEN), (HIDDEN, 4 * HIDDEN), (4 * HIDDEN,), (HIDDEN, 1), (1,)]
 _FIRST = [0.4 * _rng.normal(size=shape) for shape in _SHAPES]
 FACTOR_E = np.linspace(1, 0.3, EPOCHS).astype("float32")  # of the rate
-ORDER_EN = np.stack(
-    [_rng.permutation(len(_X)) for _ in range(EPOCHS)]
-)  # for PyTorch, which is given its batches
+ORDER_EN = np.stack([_rng.permutation(len(_X)) for _ in range(EPOCHS)])  # PyTorch is given its batches
 STEPS = -(-len(_X) // BATCH) * EPOCHS
 ARRAYS = {"X": _X, "y": _Y, "Xv": _XV, "yv": _YV} | {f"weights_{n}": w for n, w in enumerate(_FIRST)}
 ARRAYS = {name: a.astype("float32") for name, a in ARRAYS.items()} | {"factors": FACTOR_E, "orders": ORDER_EN}

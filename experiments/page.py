@@ -14,10 +14,8 @@ from urllib.parse import quote
 
 STYLE = Path(__file__).with_suffix(".css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-LONG, WIDE = (
-    24,
-    4,
-)  # characters beyond which a cell's text is broken into lines; columns beyond which a table is wide
+LONG = 24  # characters beyond which a cell's text is broken into lines
+WIDE = 4  # columns beyond which a table is wide
 NOT_HTML = re.compile(r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 

@@ -33,9 +33,8 @@ from experiments import cells as C
 from experiments.setting import Setting
 from experiments.signals import EXIT, Interrupted, Stopped, raise_stopped
 
-WAIT = (
-    60.0  # seconds for which a folder may be in use by a process that was told to stop or gives no more sign
-)
+# Seconds for which a folder may be in use by a process that was told to stop or gives no more sign.
+WAIT = 60.0
 WITH_PARENT = "--with-parent"  # stop when standard input ends, as it does when its writer dies
 
 

@@ -31,9 +31,8 @@ def _shuffle(order: Array, size: int) -> tuple[Array, Array]:
 
 
 SHUFFLED = Order(begin=lambda key: key, draw=_shuffle)  # anew for each pass
-FIXED = Order(
-    begin=lambda key: key, draw=lambda key, size: (key, _shuffle(key, size)[1])
-)  # its first, for ever
+# Its first order, for ever.
+FIXED = Order(begin=lambda key: key, draw=lambda key, size: (key, _shuffle(key, size)[1]))
 SEQUENTIAL = Order(begin=lambda key: (), draw=lambda order, size: (order, jnp.arange(size)))
 
 
@@ -42,9 +41,8 @@ def _pick(order: Array, size: int) -> tuple[Array, Array]:
     return order, jax.random.randint(key, (size,), 0, size)
 
 
-REPLACED = Order(
-    begin=lambda key: key, draw=_pick
-)  # with replacement: a pass has some samples twice, some never
+# With replacement: a pass has some samples twice, some never.
+REPLACED = Order(begin=lambda key: key, draw=_pick)
 
 
 class Composed(NamedTuple):

@@ -91,9 +91,8 @@ def pad(tree_M: Any, layout: Layout, least: int = 1) -> Any:
     """The last member repeated until there are `least`, and the devices share them evenly; placed on the devices."""
     size = jax.tree.leaves(tree_M)[0].shape[0]
     index = np.minimum(np.arange(even(max(size, least), layout)), size - 1)
-    return jax.device_put(
-        fetch(tree_M, index), by_member(layout)
-    )  # indexed on the host, where nothing is compiled
+    # indexed on the host, where nothing is compiled
+    return jax.device_put(fetch(tree_M, index), by_member(layout))
 
 
 def share(tree: Any, layout: Layout) -> Any:
