@@ -11,7 +11,7 @@ from lstm_sched import cell, rules
 from lstm_sched.dialects import REDRAWN
 from lstm_sched.fate import differing as differs
 from lstm_sched.fractions import moment_of, spread
-from lstm_sched.member import Hyper, Member, member, originate
+from lstm_sched.member import Hyper, Member, alike, member, originate
 from lstm_sched.names import check_name
 from lstm_sched.policies import ALIASES, CONTINUE, FATE_OF_MOMENT, POLICIES, fates
 from lstm_sched.schedules import TABLES
@@ -171,18 +171,20 @@ def members(arms: Sequence[Arm], setting: S.Setting, built: S.Built) -> list[Mem
     """One member for each of `labels`, paired: every arm of a seed starts from the same weights and streams."""
     origins = {seed: originate(built.learner, seed) for seed in sorted({seed for _, seed in labels(arms)})}
     own = [[origins[seed] for _, seed in labels([arm])] for arm in arms]
-    return [one for arm, mine in zip(arms, own, strict=True) for one in members_of(arm, setting, built, mine)]
+    made = [members_of(arm, setting, built, mine) for arm, mine in zip(arms, own, strict=True)]
+    return alike([one for several in made for one in several])
 
 
 def members_of(arm: Arm, setting: S.Setting, built: S.Built, origins: Sequence[Origin]) -> list[Member]:
-    """One arm from each origin."""
+    """One arm from each origin; `alike` makes several arms one population."""
     rates_S = S.rates(setting, built.steps, arm.rate, arm.rescheduled or REFERENCE, arm.every)
     hp = Hyper(rates_S, watch=arm.watch)
     when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)
     ends = rules.ends(arm.fit or setting.epochs, setting.epochs) if arm.watch else ()
     if arm.nudged:
         origins = [origin._replace(params=cell.nudge(origin.params)) for origin in origins]
-    origins = [origin._replace(redraw=np.bool_(arm.redraw)) for origin in origins]
+    if arm.redraw:
+        origins = [origin._replace(redraw=np.bool_(True)) for origin in origins]
     first = member(built.learner, hp, arm.policy, when, origins[0], ends)
     return [first._replace(origin=origin) for origin in origins]
 

@@ -10,7 +10,7 @@ from typing import Any
 from experiments import arms as A
 from experiments.halving import Cell, configuration
 from experiments.setting import WHERE, Built, Setting, check
-from lstm_sched.member import Member, originate
+from lstm_sched.member import Member, alike, originate
 
 FIELDS = ("number", "lr", "schedule", "policy", "every", "seed")
 APART = (*WHERE, "seeds")  # fields that no result of a cell depends on
@@ -33,7 +33,7 @@ def members(cells: Sequence[Cell], config: Setting, built: Built) -> tuple[list[
                 why[m] = str(e)
         else:
             made |= zip(same, found, strict=True)
-    return [made[m] for m in sorted(made)], why
+    return alike([made[m] for m in sorted(made)]), why
 
 
 def _arm(cell: Cell, config: Setting, built: Built) -> tuple[Setting, A.Arm]:

@@ -39,8 +39,7 @@ def _train(row: Row) -> tuple[np.ndarray, np.ndarray]:
         params = draw(row.learner, key)
     else:
         params = from_keras([arrays[name] for name in sorted(arrays) if name.startswith("weights_")])
-    redraw, reseed = jnp.asarray(row.policy is SKORCH_FIT), jnp.zeros((), bool)
-    origin = Origin(key, params, redraw, reseed)
+    origin = Origin(key, params, redraw=np.bool_(True) if row.policy is SKORCH_FIT else ())
     watch = keras_rules.watch(EPOCHS, **dict(row.rules)) if row.learner.watched else ()
     hp = Hyper(tabulate(row.rate, STEPS), watch, row.average)
     when, ends = rules.every(row.every, EPOCHS), rules.ends(row.every, EPOCHS)

@@ -66,8 +66,7 @@ def params(told: dict[str, np.ndarray], member: int = 0) -> Params:
 
 def origin(told: dict[str, np.ndarray], member: int = 0) -> Origin:
     """A run from those weights, which a boundary returns to."""
-    no = jnp.zeros((), bool)
-    return Origin(jax.random.key(member), params(told, member), redraw=no, reseed=no)
+    return Origin(jax.random.key(member), params(told, member))
 
 
 def save(path: Path, told: dict[str, np.ndarray]) -> Path:

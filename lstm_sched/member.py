@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
@@ -89,7 +90,7 @@ class Progress(NamedTuple):
 def originate(learner: Learner, seed: Any) -> Origin:
     """The origin of the run with this seed: weights drawn, no choice to draw or seed anew at a boundary."""
     key = jax.random.key(seed)
-    return Origin(key, draw(learner, key), redraw=jnp.zeros((), bool), reseed=jnp.zeros((), bool))
+    return Origin(key, draw(learner, key))
 
 
 def member(
@@ -135,6 +136,18 @@ def _check_weights(learner: Learner, origin: Origin) -> None:
         has, allowed = given.get(name), drawn.get(name)
         if has != allowed:
             raise ValueError(f"origin.params{name}: shape {has}; allowed: {allowed}, as the learner has it")
+
+
+def alike(members: list[Member]) -> list[Member]:
+    """Members of one structure: where some draw weights anew, the others say that they do not."""
+    never = [isinstance(one.origin.redraw, tuple) for one in members]
+    if all(never):
+        return members
+    said = [
+        one.origin._replace(redraw=np.bool_(False)) if no else one.origin
+        for one, no in zip(members, never, strict=True)
+    ]
+    return [one._replace(origin=origin) for one, origin in zip(members, said, strict=True)]
 
 
 def start(learner: Learner, origin: Origin) -> Progress:

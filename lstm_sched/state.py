@@ -4,10 +4,12 @@ A restart policy has the type of the state and holds a keep-fraction for each co
 from a fresh state, and for params, moments and average a value between interpolates.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from lstm_sched import jitter, monitor
@@ -50,14 +52,15 @@ class Position(NamedTuple):
 class Origin(NamedTuple):
     """What a run started from, and so what a boundary returns to.
 
-    redraw   fresh weights are a new draw from key and boundary number, not the run's first ones
+    redraw   fresh weights are a new draw from key and boundary number, not the run's first ones; `()`: never, and no
+             draw is compiled, which takes a quarter of the time. In one population all have a boolean, or none has
     reseed   fresh streams differ from boundary to boundary, instead of returning to the same key
     """
 
     key: Array
     params: Params
-    redraw: Any
-    reseed: Any
+    redraw: Any = ()
+    reseed: Any = np.bool_(False)
 
 
 def draw(learner: Learner, key: Array, number: Any = 0) -> Params:
@@ -112,9 +115,10 @@ def restart(
     First the weights: fresh ones blended with the old. Then `begin` builds the rest around them, since some
     optimizers read the weights in their `init`; what the policy keeps is put back bit for bit.
     """
-    fresh_params = jax.lax.cond(
-        origin.redraw, lambda: draw(learner, origin.key, number), lambda: origin.params
-    )
+    fresh_params = origin.params
+    if not isinstance(origin.redraw, tuple):
+        anew = partial(draw, learner, origin.key, number)
+        fresh_params = jax.lax.cond(origin.redraw, anew, lambda: origin.params)
     params = mix(policy.params, state.params, fresh_params)
     fresh = begin(learner, origin.key, params, jnp.where(origin.reseed, number, 0))
     rest = mix(policy._replace(params=()), state._replace(params=()), fresh._replace(params=()))

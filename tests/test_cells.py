@@ -37,6 +37,14 @@ def plain(leaf):
     return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
+def test_members_that_draw_weights_anew_and_members_that_do_not_are_one_population(built):
+    several = tasks.cells(lrs=(1e-3,), policies=("one_fit", "skorch_fit"))
+    plain, _ = C.members(several[:1], tasks.SMALL, built)
+    both, _ = C.members(several, tasks.SMALL, built)
+    assert plain[0].origin.redraw == ()
+    assert population.stack(both).origin.redraw.tolist() == [False, True]
+
+
 def test_members_come_in_the_order_of_their_cells(built):
     several = tasks.cells(lrs=(1e-3, 1e-2), seeds=(8, 9))[::-1]
     members, _ = C.members(several, tasks.SMALL, built)

@@ -36,7 +36,7 @@ def learner_of(name):
 def member_of(learner, name):
     watching = watch(EPOCHS, stopping=stopping(patience=2))
     hp = Hyper(rates(name, "linear", LR, TOTAL, FIT * STEPS), watching, jnp.asarray(0.8))
-    origin = originate(learner, 1)._replace(redraw=np.bool_(name in REDRAWN))
+    origin = originate(learner, 1)._replace(redraw=np.bool_(True) if name in REDRAWN else ())
     return member(learner, hp, POLICIES[name], rules.every(FIT, EPOCHS), origin)
 
 

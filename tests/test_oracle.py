@@ -132,8 +132,7 @@ def reproduce(name, x64):
     learner = lstm(
         arm.optimizer, **({"features": 2, "hidden": 50, "batch": 32, "order": ORDER} | (arm.uses or {}))
     )
-    no = jnp.zeros((), bool)
-    origin = Origin(jax.random.key(0), weights(), redraw=no, reseed=no)
+    origin = Origin(jax.random.key(0), weights())
     with jax.enable_x64(x64 and isinstance(arm.rates, float)):
         rates_S = np.asarray(tabulate(arm.rates, STEPS))
     hp = Hyper(jnp.asarray(rates_S, float), **(arm.hyper or {}))
@@ -212,10 +211,9 @@ LANES = {
 def lanes(name, x64):
     samples = Samples(*(jnp.asarray(ORACLE[f"stateful/{a}"], float) for a in "Xy"))
     learner = lstm(keras_adam, hidden=8, batch=10, order=SEQUENTIAL, stateful=name != "stateless")
-    no = jnp.zeros((), bool)
     params = from_keras([jnp.asarray(ORACLE[f"stateful/w_{w}"], float) for w in WEIGHTS])
     hp = Hyper(tabulate(0.01, 6 * EPOCHS), carry=LANES[name])
-    one = member(learner, hp, CONTINUE, EACH, Origin(jax.random.key(0), params, no, no))
+    one = member(learner, hp, CONTINUE, EACH, Origin(jax.random.key(0), params))
     _, log = run_jit(learner, one, Data(samples, samples, samples), start(learner, one.origin), EPOCHS)
     return np.abs(log.loss - ORACLE[f"{'f64:' * x64}stateful/{name}/loss"]).max()
 
@@ -255,8 +253,7 @@ def test_a_recorded_form_is_reproduced_on_two_layers_in_float64(name, x64):
     samples = Samples(jnp.asarray(FORM_RUNS["X"]), jnp.asarray(FORM_RUNS["y"]))
     learner = lstm(factory, features=2, hidden=4, layers=2, batch=8, order=FORM_ORDER)
     params = from_keras([FORM_RUNS[f"weights_{n}"] for n in range(8)])
-    no = jnp.zeros((), bool)
-    origin = Origin(jax.random.key(0), params, redraw=no, reseed=no)
+    origin = Origin(jax.random.key(0), params)
     one = member(learner, Hyper(tabulate(rate, 24)), CONTINUE, rules.never(8), origin)
     data = Data(samples, samples, samples)
     progress, log = run_jit(learner, one, data, start(learner, origin), 8)

@@ -45,8 +45,7 @@ def member_of(case):
     ]
     rules_E = watch(EPOCHS, rate, stops, plateau(*plateaus), np.flatnonzero(case["validated"]) + 1)
     policy = KERAS_INITIAL_EPOCH if case["counted"] else KERAS_LOOP
-    no = jnp.zeros((), bool)
-    origin = Origin(jax.random.key(0), jnp.zeros(()), redraw=no, reseed=no)
+    origin = Origin(jax.random.key(0), jnp.zeros(()))
     n = int(case["every"])
     hp = Hyper(tabulate(LR, EPOCHS), rules_E)
     return member(LEARNER, hp, policy, rules.every(n, EPOCHS), origin, rules.ends(n, EPOCHS))

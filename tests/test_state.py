@@ -174,6 +174,14 @@ def test_restart_is_law_2_over_every_component_of_a_real_state(policy, redraw, r
     assert small.bits(again(fractions, origin, new, number)) == small.bits(new)
 
 
+@pytest.mark.parametrize("policy", [SCRATCH, SCRATCH._replace(params=0.3)])
+def test_where_no_draw_is_compiled_weights_return_to_the_same_bits_as_where_one_is_but_not_made(policy):
+    with_draw = origin_of(EVERYTHING)
+    fractions, without = spread(policy, OF_EVERYTHING), with_draw._replace(redraw=())
+    one, other = (again(fractions, origin, OF_EVERYTHING, 2) for origin in (with_draw, without))
+    assert small.bits(one) == small.bits(other)
+
+
 def test_the_state_that_this_is_tried_on_differs_from_a_fresh_one_in_every_leaf():
     fresh = S.begin(EVERYTHING, jax.random.key(3), origin_of(EVERYTHING).params)
     for old, new in zip(*map(jax.tree.leaves, (OF_EVERYTHING, fresh)), strict=True):

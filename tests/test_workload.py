@@ -40,4 +40,4 @@ def test_the_weights_are_the_members_own():
     assert np.abs(np.asarray(first) - np.asarray(second)).max() > 1e-4
     origin = W.origin(told, 1)
     assert all(jax.tree.leaves(jax.tree.map(lambda a, b: (a == b).all(), origin.params, W.params(told, 1))))
-    assert not origin.redraw
+    assert origin.redraw == ()
