@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments import arms as A
-from experiments import record
+from experiments import cache, record
 from experiments.signals import EXIT
 from lstm_sched import checkpoint
 
@@ -34,12 +34,14 @@ class Row(NamedTuple):
 
 def launch(folder: Path, *flags: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
     """A training; what it prints goes to a file beside its folder."""
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder.parent / "cache")}
+    programs = {
+        cache.SWITCH: str(folder.parent.absolute() / "cache")
+    }  # one that is cut short harms nobody else
     with folder.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(
             [*prefix, sys.executable, "-m", "experiments.faults_run", *flags],
             cwd=ROOT,
-            env=os.environ | cache,
+            env=os.environ | programs,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

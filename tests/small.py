@@ -19,7 +19,8 @@ from lstm_sched.policies import CONTINUE
 from lstm_sched.schedules import tabulate
 from lstm_sched.state import Moments, TrainState
 
-# For tests of formulas, which hold to a tolerance and not to the bit: half the time to compile.
+# Half the time to compile. For tests of formulas, which hold to a tolerance, and for those that compare runs of one
+# program; where two programs must agree to the bit they are compiled as a user has them.
 SOON = {"xla_backend_optimization_level": 0}
 
 

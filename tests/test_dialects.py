@@ -25,7 +25,7 @@ from lstm_sched.train import run
 
 EPOCHS, FIT, STEPS, LR = 8, 2, 3, 0.02  # of data(9) in batches of 3
 TOTAL = EPOCHS * STEPS
-run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
+run_jit = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=small.SOON)
 
 
 def learner_of(name):
@@ -185,7 +185,9 @@ def test_a_table_is_the_rate_of_every_step_by_hand(name, x64):
     np.testing.assert_allclose(rates(name, "linear", LR, 80, LONG), want_S, rtol=1e-6, atol=1e-12)
 
 
-@given(name=st.sampled_from([*TABLES, "one_fit"]), fit=st.integers(4, 30), fits=st.integers(1, 5))
+@given(
+    name=st.sampled_from([*TABLES, "one_fit"]), fit=st.sampled_from([4, 7, 30]), fits=st.sampled_from([1, 5])
+)
 @settings(deadline=None, max_examples=20)
 def test_a_table_has_a_finite_rate_for_every_step_and_never_exceeds_the_peak(name, fit, fits):
     rates_S = np.asarray(rates(name, "cosine", LR, fit * fits, fit))

@@ -18,7 +18,7 @@ from lstm_sched.jitter import DRAWN, Jitter, noise
 from lstm_sched.state import restart
 
 EPOCHS, SIZE = 4, 10
-run_jit = jax.jit(ls.run, static_argnames=("learner", "epochs"))
+run_jit = jax.jit(ls.run, static_argnames=("learner", "epochs"), compiler_options=small.SOON)
 INDEX_EN = np.random.default_rng(1).permuted(np.tile(np.arange(SIZE), (3, 1)), axis=1)
 ORDERS = {
     "shuffled": ls.SHUFFLED,

@@ -22,11 +22,12 @@ from lstm_sched.train import run
 
 EPOCHS = 6
 run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
+run_soon = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=small.SOON)
 DATA = small.data(10)
 
 
-def finish(learner, member, data=DATA, epochs=EPOCHS):
-    return run_jit(learner, member, data, start(learner, member.origin), epochs)
+def finish(learner, member, data=DATA, epochs=EPOCHS, compiled=run_jit):
+    return compiled(learner, member, data, start(learner, member.origin), epochs)
 
 
 def close(got, want, tolerance):
@@ -63,10 +64,10 @@ EDGE = ("keras_adam", "adamw", "momentum", "keras_sgd")
 )
 def test_continue_under_every_partition_into_fits_is_one_run_bitwise(optimizer, batch):
     learner = small.learner(optimizer, batch=batch, noisy=True)
-    whole = finish(learner, small.a_member(learner, DATA))
+    whole = finish(learner, small.a_member(learner, DATA), compiled=run_soon)
     for n in range(1, EPOCHS):
         member = small.a_member(learner, DATA, when=rules.every(n, EPOCHS))
-        progress, log = finish(learner, member)
+        progress, log = finish(learner, member, compiled=run_soon)
         assert small.bits(progress._replace(log=())) == small.bits(whole[0]._replace(log=()))
         assert small.bits(log.val) == small.bits(whole[1].val)
         assert int(log.boundary.sum()) == len(range(n, EPOCHS, n))
