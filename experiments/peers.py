@@ -25,9 +25,11 @@ class Peer(NamedTuple):
     own: bool = False  # it is run by this Python, which has it
 
 
-OURS, STEP, EPOCH = "ours", "Flax, jitted step", "Flax, scanned epoch"
+OURS, DIVIDED = "ours", "ours, batches divided"
+STEP, EPOCH = "Flax, jitted step", "Flax, scanned epoch"
 OWN = {
     OURS: Peer("ours", own=True),
+    DIVIDED: Peer("ours", ("divided",), own=True),
     STEP: Peer("flax", ("step",), own=True),
     EPOCH: Peer("flax", ("epoch",), own=True),
 }

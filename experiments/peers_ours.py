@@ -1,12 +1,14 @@
-"""This package, told by lines what to train (peers_loop.py): `python peers_ours.py`
+"""This package, told by lines what to train (peers_loop.py): `python peers_ours.py`, `python peers_ours.py divided`
 
-One member is a run, several are a population over the cores that the process may use. Two arms are no training:
+One member is a run, several are a population over the cores that the process may use; divided, any number is one after
+another, its batches divided over the cores. Two arms are no training:
 `product` times a large matrix product, and answers with its rate; `memory` says what the compiled training takes.
 """
 
+import sys
 import time
 from collections import deque
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -34,7 +36,7 @@ def arrays(path: str) -> tuple[dict[str, np.ndarray], Data]:
     return told, workload.data(told)
 
 
-def train(told: dict[str, Any]) -> dict[str, Any]:
+def train(told: dict[str, Any], divided: bool = False) -> dict[str, Any]:
     """Losses of the last epoch, and the seconds; for a product, {"seconds", "flops", "loss": []}; or {"bytes"}."""
     if told["arm"] == "product":
         return product()
@@ -48,14 +50,14 @@ def train(told: dict[str, Any]) -> dict[str, Any]:
         return member(own, hp, CONTINUE, rules.never(epochs), workload.origin(given, m))
 
     members = [one(*pair) for pair in told["members"]]
-    if len(members) == 1:
+    if len(members) == 1 and not divided:
         asked = own, members[0], data, start(own, members[0].origin), epochs
         if told["arm"] == "memory":
             return {"bytes": sum(analysed(_run.lower(*asked).compile(), 0, 1, mapped=True))}
         began = time.perf_counter()
         _, log = jax.block_until_ready(_run(*asked))
         return {"seconds": time.perf_counter() - began, "loss": [float(log.loss[-1])]}
-    layout, member_M = population.layout(), population.stack(members)
+    layout, member_M = population.layout(divided=divided), population.stack(members)
     if told["arm"] == "memory":
         needs = population.memory(own, layout, member_M, data)
         return {"bytes": layout.devices * needs.fixed + even(len(members), layout) * needs.each}
@@ -81,7 +83,8 @@ def main() -> None:
     from peers_loop import serve  # beside this file; keeps the process to its cores, before JAX is used  # pyright: ignore[reportMissingImports]
 
     population.use_cores()
-    serve({"version": f"jax {jax.__version__}, {jax.device_count()} devices"}, train)
+    version = f"jax {jax.__version__}, {jax.device_count()} devices"
+    serve({"version": version}, partial(train, divided="divided" in sys.argv))
 
 
 if __name__ == "__main__":

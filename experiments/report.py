@@ -87,7 +87,7 @@ def say_plan(
     """What will be trained, and how long it should take."""
     counts = ", ".join(f"{arm.seeds} of {arm.name}" for arm in arms)
     members = sum(arm.seeds for arm in arms)
-    how = "one after another" if layout.mapped else "batched"
+    how = "one after another" + ", each batch divided" * layout.divided if layout.mapped else "batched"
     out.print(f"{members} trainings of {setting.epochs} epochs: {counts}")
     out.print(
         f"compiled in {duration(compiled)}; expected: {duration(epoch_seconds * setting.epochs)} of training "

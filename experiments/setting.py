@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from experiments import cache
 from lstm_sched import cell, population, schedules
+from lstm_sched.divided import divide
 from lstm_sched.learner import Learner, lstm, steps_per_epoch
 from lstm_sched.losses import POINT
 from lstm_sched.names import check_name
@@ -18,7 +19,7 @@ from lstm_sched.tables import MISSING
 
 FIRST_SEED = 8  # 0–7 were spent on exploration
 SAVE_EVERY = 30.0
-LAYOUTS = ("auto", "map", "vmap")
+LAYOUTS = ("auto", "map", "vmap", "divide")
 WHERE = ("out", "resume", "save_every", "devices", "layout", "members_per_chunk")  # how and where it runs
 
 
@@ -85,7 +86,8 @@ class Setting:
     devices: int | None = None
     """CPU cores (or accelerators) to spread the trainings over; by default all"""
     layout: str = "auto"
-    """members of a population on one device: map (one after another) or vmap (batched); auto is map on CPU"""
+    """members of a population on one device: map (one after another) or vmap (batched); auto is map on CPU. divide: one
+    after another, each batch divided over all devices, for trainings fewer than devices"""
     members_per_chunk: int | None = None
     """members trained at a time, the others waiting; by default as many as the memory holds"""
 
@@ -162,8 +164,14 @@ def build(setting: Setting, split: Split, watched: bool = False) -> Built:
     )
     steps = steps_per_epoch(learner, split.data.train.size)
     rates(setting, steps)  # raises for a schedule that the run is too short for
-    mapped = None if setting.layout == "auto" else setting.layout == "map"
-    return Built(split, learner, population.layout(setting.devices, mapped, setting.members_per_chunk), steps)
+    mapped, divided = (
+        None if setting.layout == "auto" else setting.layout != "vmap",
+        setting.layout == "divide",
+    )
+    layout = population.layout(setting.devices, mapped, setting.members_per_chunk, divided)
+    if divided:
+        divide(learner, layout.devices)  # raises where batches cannot be shared
+    return Built(split, learner, layout, steps)
 
 
 def rates(setting: Setting, steps: int, factor: float = 1.0, policy: str = "one_fit", every: int = 0):

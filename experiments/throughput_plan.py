@@ -120,8 +120,9 @@ def prepare(config: Config) -> Plan:
 
 
 def ones(plan: Plan, name: str) -> list[Job]:
-    """One training by everybody, each on all cores."""
-    packages = (*peers.OWN, *plan.config.peers)
+    """One training by everybody, each on all cores; its batches are divided where there are several."""
+    packages = [name for name in peers.OWN if name != peers.DIVIDED or len(plan.cores) > 1]
+    packages += plan.config.peers
     shape = SHAPES[name]
     return [Job("one", package, name, 1, shape, 1, plan.config.epochs, (plan.cores,)) for package in packages]
 

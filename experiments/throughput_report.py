@@ -10,7 +10,7 @@ import numpy as np
 
 from experiments import comparison, record, throughput_figure, timing
 from experiments.comparison import Comparison
-from experiments.peers import EPOCH, OURS, OWN
+from experiments.peers import DIVIDED, EPOCH, OURS, OWN
 from experiments.throughput_plan import SHAPES, Timed, operations
 from experiments.timing import Spread
 
@@ -117,6 +117,22 @@ def limits(rows: Sequence[Timed]) -> list[str]:
     return [f"One core: {line}." for line in told]
 
 
+def divided(rows: Sequence[Timed]) -> list[str]:
+    """For each size, what it gains to divide the batches of one training over the cores."""
+    told = []
+    one = {k: s_R for k, s_R in seconds(rows).items() if k[0] == "one"}
+    for k, divided_R in one.items():
+        if k[3] == DIVIDED:
+            same = {other[3]: s_R for other, s_R in one.items() if other[1] == k[1] and other[3] != DIVIDED}
+            beside = ", ".join(
+                f"{name} {timing.told(timing.ratio(s_R, divided_R), '×')}" for name, s_R in same.items()
+            )
+            told.append(
+                f"One training ({k[1]}), its batches divided over {k[5]} cores; others take of its time: {beside}."
+            )
+    return told
+
+
 def last_line(rows: Sequence[Timed]) -> str:
     """The one figure: the ratio to Flax's own cell scanned."""
     found = seconds(rows)
@@ -130,7 +146,7 @@ def compared(rows: Sequence[Timed], missing: dict[str, str]) -> Comparison:
     return Comparison(
         "How fast is a training, and how fast are many?",
         last_line(rows),
-        comparison.notes(missing, disagreeing(rows), SAME) + limits(rows),
+        comparison.notes(missing, disagreeing(rows), SAME) + divided(rows) + limits(rows),
         "Everything that was timed",
         TITLE,
         COLUMNS,

@@ -45,7 +45,7 @@ def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tup
     members = population.pad(member_M, layout)
     shared = population.share(data, layout)
     size = jax.tree.leaves(members)[0].shape[0]
-    per_device = size // layout.devices
+    per_device = size // layout.shares
     one = np.arange(size) % per_device == 0 if layout.mapped else np.ones(size, bool)
     one &= np.arange(size) < member_M.hp.rates_S.shape[0]  # what fills up the devices costs no epoch
 

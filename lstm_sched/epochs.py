@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
-from lstm_sched import jitter, monitor
+from lstm_sched import divided, jitter, monitor
 from lstm_sched.batches import Batch, upcoming
 from lstm_sched.data import Data, Part
 from lstm_sched.evaluation import losses_from, mean
@@ -33,20 +33,23 @@ def update(
     learner: Learner, hp: Hyper, data: Data, state: TrainState, batch: Batch
 ) -> tuple[TrainState, Array, Params, Params]:
     """`step`; also the gradient, and what was added to the weights."""
-    x_BTF, y_BO = data.train.take(batch.index_B)
+    mine = divided.share_of(learner, batch)
+    x_BTF, y_BO = data.train.take(mine.index_B)
     streams, key = state.noise, None
     if learner.noisy:
         dropout, key = jax.random.split(streams.dropout)
-        streams = streams._replace(dropout=dropout)
+        streams, key = streams._replace(dropout=dropout), divided.own(learner, key)
     if learner.jitter:
         streams = jitter.turn(hp.jitter, streams, "step")
-        x_BTF = jitter.on_inputs(hp.jitter.inputs, streams.inputs, batch.index_B, x_BTF)
+        x_BTF = jitter.on_inputs(hp.jitter.inputs, streams.inputs, mine.index_B, x_BTF)
 
     def mean_loss(params):
         loss_B, carry = learner.loss(params, state.carry, x_BTF, y_BO, key)
-        return mean(data.train.weigh(batch.index_B, loss_B), batch.weight_B), carry
+        loss_B = data.train.weigh(mine.index_B, loss_B)
+        return mean(loss_B, mine.weight_B, batch.weight_B if learner.divided else None), carry
 
     (loss, carry), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+    loss, grads = divided.total(learner, (loss, grads))
     if learner.jitter:
         grads = jitter.on_grads(hp.jitter.grads, streams.grads, grads)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes

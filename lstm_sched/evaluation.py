@@ -8,15 +8,20 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, lax
 
+from lstm_sched import divided
 from lstm_sched.batches import cut
 from lstm_sched.data import Part
 from lstm_sched.learner import Learner, Params, passes
 
 
-def mean(loss_N: Array, weight_N: Array) -> Array:
-    """The weighted mean, kept apart: fused with its surroundings, XLA may round it otherwise in another program."""
+def mean(loss_N: Array, weight_N: Array, all_N: Array | None = None) -> Array:
+    """The weighted mean, kept apart: fused with its surroundings, XLA may round it otherwise in another program.
+
+    Of a part of the samples its share of the mean, where all weights are given too.
+    """
     loss_N, weight_N = lax.optimization_barrier((loss_N, weight_N))
-    return lax.optimization_barrier(jnp.vdot(weight_N, loss_N) / jnp.sum(weight_N))
+    whole = jnp.sum(weight_N if all_N is None else all_N)
+    return lax.optimization_barrier(jnp.vdot(weight_N, loss_N) / whole)
 
 
 def losses(learner: Learner, params: Params, part: Part) -> Array:
@@ -40,8 +45,8 @@ def losses_from(learner: Learner, params: Params, part: Part, carry: Any) -> tup
         return carry, part.weigh(batch.index_B, loss_B)
 
     batches = cut(learner, jnp.arange(part.size), passes(learner, part.size))
-    carry, loss_SB = lax.scan(one, carry, batches)
-    return loss_SB.ravel()[: part.size], carry
+    carry, loss_SB = lax.scan(one, carry, divided.share_of(learner, batches))
+    return divided.joined(loss_SB, batch).ravel()[: part.size], carry
 
 
 def evaluate(learner: Learner, params: Params, part: Part) -> Array:

@@ -91,6 +91,7 @@ class Learner(NamedTuple):
     averaged   whether an exponential average of the weights is kept (Hyper.average)
     watched    whether there are per-epoch rules (Hyper.watch)
     carry      (params, batch) -> recurrent state before the first batch, when it is carried from batch to batch
+    divided    whether each batch is divided over devices (divided.py); set by a population's layout
     """
 
     init: Callable[[Array], Params]
@@ -106,6 +107,7 @@ class Learner(NamedTuple):
     averaged: bool = False
     watched: bool = False
     carry: Callable[[Params, int], Any] | None = None
+    divided: bool = False
 
 
 def passes(learner: Learner, size: int) -> int:

@@ -11,13 +11,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from lstm_sched.divided import AXIS
+
 
 class Layout(NamedTuple):
-    """How members lie on the machine: over how many devices, mapped or vmapped on each, and how many at a time."""
+    """How members lie on the machine: over how many devices, mapped or vmapped on each, and how many at a time; or
+    all on every device, one after another, and each batch divided over the devices."""
 
     devices: int
     mapped: bool
     together: int | None = None  # the others wait on the host; None: as many as the memory holds
+    divided: bool = False
+
+    @property
+    def shares(self) -> int:
+        """Devices that have other members than the others."""
+        return 1 if self.divided else self.devices
 
 
 def use_cores(cores: int | None = None) -> None:
@@ -37,15 +46,20 @@ def use_cores(cores: int | None = None) -> None:
             raise ValueError(f"devices: {cores}; allowed: {allowed}") from e
 
 
-def layout(devices: int | None = None, mapped: bool | None = None, together: int | None = None) -> Layout:
+def layout(
+    devices: int | None = None, mapped: bool | None = None, together: int | None = None, divided: bool = False
+) -> Layout:
     """The layout for this platform: all its devices, mapped on CPU and vmapped elsewhere, as many members at a time as
-    its memory holds, unless told otherwise."""
+    its memory holds, unless told otherwise; where batches are divided, mapped."""
     devices = jax.device_count() if devices is None else devices
     if not 1 <= devices <= jax.device_count():
         raise ValueError(f"devices: {devices}; allowed: 1 to {jax.device_count()}")
     if together is not None and together < 1:
         raise ValueError(f"together: {together}; allowed: 1 or more members")
-    return Layout(devices, jax.default_backend() == "cpu" if mapped is None else mapped, together)
+    if divided and mapped is False:
+        raise ValueError("mapped: False; allowed where batches are divided: True, one member after another")
+    mapped = divided or jax.default_backend() == "cpu" if mapped is None else mapped
+    return Layout(devices, mapped, together, divided)
 
 
 def fetch(tree: Any, index: Any = np.s_[:]) -> Any:
@@ -68,13 +82,18 @@ def join(*leaves: Any) -> Any:
 def mesh(layout: Layout) -> Mesh:
     """The devices of the layout, in a row."""
     return jax.make_mesh(
-        (layout.devices,), ("member",), (AxisType.Auto,), devices=jax.devices()[: layout.devices]
+        (layout.devices,), (AXIS,), (AxisType.Auto,), devices=jax.devices()[: layout.devices]
     )
 
 
 def by_member(layout: Layout) -> NamedSharding:
-    """Each device has its share of the members."""
-    return NamedSharding(mesh(layout), PartitionSpec("member"))
+    """Each device has its share of the members, or all."""
+    return NamedSharding(mesh(layout), spec(layout))
+
+
+def spec(layout: Layout) -> PartitionSpec:
+    """The axis of members."""
+    return PartitionSpec() if layout.divided else PartitionSpec(AXIS)
 
 
 def everywhere(layout: Layout) -> NamedSharding:
@@ -84,7 +103,7 @@ def everywhere(layout: Layout) -> NamedSharding:
 
 def even(size: int, layout: Layout) -> int:
     """As many members, or the next number that the devices can share."""
-    return size + -size % layout.devices
+    return size + -size % layout.shares
 
 
 def pad(tree_M: Any, layout: Layout, least: int = 1) -> Any:

@@ -18,11 +18,12 @@ from jax.sharding import PartitionSpec
 
 from lstm_sched import evaluation
 from lstm_sched.data import Data, Part
+from lstm_sched.divided import divide
 from lstm_sched.learner import Learner, Params, steps_per_epoch
 from lstm_sched.member import Log, Member, Progress, start
 from lstm_sched.memory import Memory, analysed, fitting, room
 from lstm_sched.monitor import check_rate
-from lstm_sched.placing import Layout, by_member, even, everywhere, fetch, join, mesh, pad, share
+from lstm_sched.placing import Layout, by_member, even, everywhere, fetch, join, mesh, pad, share, spec
 from lstm_sched.placing import layout as layout
 from lstm_sched.placing import use_cores as use_cores
 from lstm_sched.state import Origin
@@ -59,9 +60,9 @@ def _spread(layout: Layout, one: Any, members: Any, shared: Any) -> Any:
         each = partial(_swap, one, shared)
         return lax.map(each, members) if layout.mapped else jax.vmap(each)(members)
 
-    over, everywhere = PartitionSpec("member"), PartitionSpec()
+    over = spec(layout)
     return jax.shard_map(
-        block, mesh=mesh(layout), in_specs=(over, everywhere), out_specs=over, check_vma=False
+        block, mesh=mesh(layout), in_specs=(over, PartitionSpec()), out_specs=over, check_vma=False
     )(members, shared)
 
 
@@ -77,6 +78,7 @@ def advance(
 
     The number of members is a multiple of the devices (see `pad`). `progress_M` is donated.
     """
+    learner = divide(learner, layout.devices) if layout.divided else learner
 
     def one(args, data):
         member, progress, end = args
@@ -111,7 +113,7 @@ def _memory(learner: Learner, layout: Layout, structure: Any, shapes: Sequence[A
     end_M = jax.ShapeDtypeStruct((size,), np.int32)
     lowered = advance.lower(learner, layout, members, placed(data, everywhere(layout)), progress, end_M)
     of_data = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(data))
-    return analysed(lowered.compile(), of_data, size // layout.devices, layout.mapped)
+    return analysed(lowered.compile(), of_data, size // layout.shares, layout.mapped)
 
 
 def together(learner: Learner, layout: Layout, member_M: Member, data: Data) -> int:
@@ -119,7 +121,7 @@ def together(learner: Learner, layout: Layout, member_M: Member, data: Data) -> 
     size = member_M.hp.rates_S.shape[0]
     if layout.together is not None:
         return min(size, layout.together)
-    return min(size, layout.devices * fitting(memory(learner, layout, member_M, data), room()))
+    return min(size, layout.shares * fitting(memory(learner, layout, member_M, data), room()))
 
 
 def train(
@@ -146,6 +148,8 @@ def train(
         raise ValueError(f"rates_S: {hp.rates_S.shape[-1]} steps; allowed: {steps} or more")
     if learner.watched:
         check_rate("hp.watch.rate", hp.watch.rate, epochs)
+    if layout.divided:
+        divide(learner, layout.devices)
     progress_M = begin_all(learner, member_M.origin) if progress_M is None else progress_M
     clock_M = np.asarray(progress_M.clock)
     clock = int(clock_M[0])

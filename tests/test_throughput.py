@@ -32,6 +32,7 @@ SHAPE = W.Shape(hidden=3, batch=2, window=4, features=2, windows=4)
 FLAX, NNX = ((module.weights, module.loss_of) for module in (peers_flax, peers_nnx))
 TRAINERS = {
     peers.OURS: peers_ours.train,
+    peers.DIVIDED: functools.partial(peers_ours.train, divided=True),
     peers.STEP: functools.partial(peers_jax.train, *FLAX, "step"),
     peers.EPOCH: functools.partial(peers_jax.train, *FLAX, "epoch"),
     "Flax NNX": functools.partial(peers_jax.train, *NNX, "step"),
@@ -53,7 +54,7 @@ def here(monkeypatch):
     monkeypatch.setattr(peers, "opened", opened)
     monkeypatch.setattr(peers, "ask", lambda process, name, errors, told: TRAINERS[name](told))
     monkeypatch.setattr(peers_ours, "SIZE", 8)
-    monkeypatch.setattr(population, "layout", lambda: Layout(2, mapped=True))
+    monkeypatch.setattr(population, "layout", lambda divided=False: Layout(2, True, divided=divided))
     monkeypatch.setitem(P.SHAPES, "question", SHAPE)
 
 
@@ -118,6 +119,13 @@ def test_many_are_shared_out_to_one_process_a_core_and_no_member_is_lost(here, t
     assert throughput_report.disagreeing(rows) == []
     assert len({r.loss for r in rows if r.package == peers.EPOCH}) <= 2
     assert not missing
+
+
+@pytest.mark.parametrize("cores", [(0,), (0, 1)])
+def test_batches_of_one_training_are_divided_where_there_are_cores_for_it(cores, tmp_path):
+    jobs = P.ones(plan_of(tmp_path)._replace(cores=cores), "question")
+    assert (peers.DIVIDED in [job.package for job in jobs]) is (len(cores) > 1)
+    assert {job.cores for job in jobs} == {(cores,)}
 
 
 def test_many_of_the_quick_form_are_on_all_cores_and_have_as_many_members(tmp_path):

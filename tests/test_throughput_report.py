@@ -48,6 +48,16 @@ def test_the_last_line_is_of_the_first_sizes():
     assert "2 [2, 2] ×" in throughput_report.last_line(rows)
 
 
+def test_what_it_gains_to_divide_batches_is_told_of_each_size():
+    rows = told(ours=[2, 3], PyTorch=[4, 9], **{peers.DIVIDED: [1, 1.5]})
+    [said] = throughput_report.divided(rows)
+    assert said == (
+        "One training (question), its batches divided over 2 cores; others take of its time: "
+        "ours 2 [2, 2] ×, PyTorch 5 [4.5, 5.5] ×."
+    )
+    assert throughput_report.divided(told(ours=[2])) == []
+
+
 def test_the_fastest_package_is_neither_ours_nor_flax_s():
     rows = told(ours=[1], PyTorch=[4], Keras=[3], **{peers.EPOCH: [2]})
     assert throughput_report.fastest(rows) == "Keras"
