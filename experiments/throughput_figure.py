@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from experiments import figure, figure_axes
 from experiments.curves import STYLE
+from experiments.peers import DIVIDED, OURS
 from experiments.throughput_plan import GROWTH, Timed
 
 MARKS = dict(zip(GROWTH, "osD^v", strict=True))
@@ -36,7 +37,7 @@ def _packages(axes: Axes, rows: Sequence[Timed]) -> None:
     for y, name in enumerate(names):
         mine = [r for r in rows if (r.part, r.axis, r.package, r.processes, r.cores) == name]
         each = [1e3 * r.seconds / (r.members * r.epochs) for r in mine]
-        colour = figure.COLOURS[0] if name[2] == "ours" else figure.COLOURS[1]
+        colour = figure.COLOURS[0] if name[2] in (OURS, DIVIDED) else figure.COLOURS[1]
         axes.plot(each, [y] * len(each), "o", color=colour, ms=4, alpha=0.6)
         axes.plot(np.median(each), y, "|", color=colour, ms=16, mew=2)
     labels = [
