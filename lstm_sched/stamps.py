@@ -3,7 +3,7 @@
 Shapes: R rows, sorted by group and within a group as given.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -100,7 +100,8 @@ def sampling(stamps: Stamps, same_R: np.ndarray) -> Sampling:
     step_R, median = _steps(time_R, same_R)
     limit, interval = GAP * median, f"{median:g}"
     if time_R.dtype.kind == "M":
-        unit = np.timedelta64(1, np.datetime_data(time_R.dtype)[0])
+        name: Any = np.datetime_data(time_R.dtype)[0]
+        unit = np.timedelta64(1, name)
         interval = _words(float(median * (unit / np.timedelta64(1, "s"))))
         day_R, month_R = local_R.astype("datetime64[D]"), local_R.astype("datetime64[M]")
         days = _steps(day_R, same_R)[1]

@@ -112,7 +112,8 @@ def test_the_network_is_the_one_in_numpy(x64):
     weights = D.drawn(np.random.RandomState(0))
     h_BH = np.tanh(x_BTF.reshape(len(x_BTF), -1) @ weights[0] + weights[1])
     want_B = 0.5 * ((h_BH @ weights[2] + weights[3] - y_BO) ** 2)[:, 0]
-    got_B, carry = D.loss(tuple(map(jax.numpy.asarray, weights)), "carry", x_BTF, y_BO, None, share=0.5)
+    weights, x_BTF, y_BO = jax.tree.map(jax.numpy.asarray, (tuple(weights), x_BTF, y_BO))
+    got_B, carry = D.loss(weights, "carry", x_BTF, y_BO, None, share=0.5)
     np.testing.assert_allclose(got_B, want_B, rtol=1e-12)
     assert carry == "carry"
 
