@@ -7,7 +7,7 @@
 LSTM(50), batch 32, 30 steps of 4 features, in epochs of 1 to 1,000 steps: a call for each epoch, an optimizer made anew
 at each, and everything made anew, against all epochs in one call. Ours has its boundaries within one compiled run; a
 call for each epoch is there too. All train the same windows from the same weights, and must reach the same loss.
-Runtime: about 10 minutes on two cores. Expected: a boundary of ours costs tens of µs whatever it drops; a call of Keras
+Runtime: about 18 minutes on two cores. Expected: a boundary of ours costs tens of µs whatever it drops; a call of Keras
 milliseconds, and seconds where compile is called again.
 """
 
