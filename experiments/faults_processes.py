@@ -34,9 +34,8 @@ class Row(NamedTuple):
 
 def launch(folder: Path, *flags: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
     """A training; what it prints goes to a file beside its folder."""
-    programs = {
-        cache.SWITCH: str(folder.parent.absolute() / "cache")
-    }  # one that is cut short harms nobody else
+    # A folder of its own: a program whose writing is cut short harms nobody else.
+    programs = {cache.SWITCH: str(folder.parent.absolute() / "cache")}
     with folder.with_suffix(".log").open("ab") as log:
         return subprocess.Popen(
             [*prefix, sys.executable, "-m", "experiments.faults_run", *flags],

@@ -15,7 +15,7 @@ from lstm_sched.keras_rules import watch
 from lstm_sched.learner import SHUFFLED, Learner, steps_per_epoch
 from lstm_sched.member import Carrying, Hyper, member, originate
 from lstm_sched.optimizers import OPTIMIZERS
-from lstm_sched.policies import CONTINUE
+from lstm_sched.policies import CONTINUE, POLICIES
 from lstm_sched.schedules import tabulate
 from lstm_sched.state import Moments, TrainState
 
@@ -134,6 +134,15 @@ def a_member(
         jitter if learner.jitter else (),
     )
     return member(learner, hp, policy, when, originate(learner, seed), ends, within)
+
+
+def of_every_policy(learner, data, epochs):
+    """Members that differ in policy, rule, seed and rate."""
+    whens = [rules.never(epochs), rules.every(1, epochs), rules.at([3], epochs)]
+    return [
+        a_member(learner, data, epochs, seed=i, rate=0.003 * (i + 1), policy=policy, when=whens[i % 3])
+        for i, policy in enumerate(POLICIES.values())
+    ]
 
 
 def bits(tree):

@@ -14,7 +14,7 @@ from lstm_sched import keras_rules, rules
 from lstm_sched.divided import divide
 from lstm_sched.member import start
 from lstm_sched.optimizers import OPTIMIZERS
-from lstm_sched.policies import DROP_MOMENTS, KERAS_RECOMPILE, POLICIES
+from lstm_sched.policies import DROP_MOMENTS, KERAS_RECOMPILE
 from lstm_sched.population import layout, row, stack, train
 from lstm_sched.train import run
 
@@ -42,19 +42,10 @@ def agree(learner, members, data=DATA, tolerance=1e-11):
         jax.tree.map(close, row(log_M, i), log)
 
 
-def several(learner, data=DATA, **more):
-    """Members that differ in policy, rule, seed and rate."""
-    whens = [rules.never(EPOCHS), rules.every(1, EPOCHS), rules.at([3], EPOCHS)]
-    return [
-        small.a_member(learner, data, EPOCHS, i, 0.003 * (i + 1), policy, whens[i % 3], **more)
-        for i, policy in enumerate(POLICIES.values())
-    ]
-
-
 @pytest.mark.parametrize("batch", [4, 10], ids=["ragged", "one step an epoch"])
 def test_every_policy_is_as_on_one_device(batch, x64):
     learner, data = small.learner(batch=batch), small.data(10)
-    agree(learner, several(learner, data), data)
+    agree(learner, small.of_every_policy(learner, data, EPOCHS), data)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -95,14 +86,14 @@ def test_devices_have_masks_of_their_own_and_a_training_is_repeatable():
 @pytest.mark.parametrize("chunk", [1, 2, 50])
 def test_the_chunk_changes_no_bit(chunk):
     learner = small.learner(noisy=True)
-    members = several(learner)[:3]
+    members = small.of_every_policy(learner, DATA, EPOCHS)[:3]
     whole, parts = ends(learner, members), ends(learner, members, chunk=chunk)
     assert small.bits(parts) == small.bits(whole)
 
 
 def test_members_in_turns_are_the_population_bitwise():
     learner = small.learner()
-    members = several(learner)[:3]
+    members = small.of_every_policy(learner, DATA, EPOCHS)[:3]
     assert small.bits(ends(learner, members, lay=TWO._replace(together=2))) == small.bits(
         ends(learner, members)
     )
@@ -118,10 +109,9 @@ def test_members_in_turns_are_the_population_bitwise():
 def test_what_cannot_be_divided_is_refused_before_any_compilation(learner, said):
     with pytest.raises(ValueError, match=said):
         divide(learner, 2)
-    members = [small.a_member(learner, small.data(10, val=4), EPOCHS)] if not learner.carry else []
-    for member in members:
-        with pytest.raises(ValueError, match=said):
-            next(train(learner, TWO, stack([member]), DATA, EPOCHS))
+    data = small.data(12, val=4)
+    with pytest.raises(ValueError, match=said):
+        next(train(learner, TWO, stack([small.a_member(learner, data, EPOCHS)]), data, EPOCHS))
 
 
 def test_batches_are_divided_among_devices_that_map_their_members():

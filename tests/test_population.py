@@ -22,11 +22,7 @@ MAPPED = [Layout(1, True), Layout(2, True)]
 
 def everything(learner):
     """Members that differ in policy, rule, seed and rate."""
-    whens = [rules.never(EPOCHS), rules.every(1, EPOCHS), rules.at([3], EPOCHS)]
-    return [
-        small.a_member(learner, DATA, EPOCHS, seed=i, rate=0.003 * (i + 1), policy=policy, when=whens[i % 3])
-        for i, policy in enumerate(POLICIES.values())
-    ]
+    return small.of_every_policy(learner, DATA, EPOCHS)
 
 
 def drawing(members):
