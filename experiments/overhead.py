@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from rich.console import Console
 
 from experiments import (
@@ -125,22 +126,30 @@ def measure(plan: Plan, out: Console) -> tuple[list[Row], dict[str, str]]:
             shape = W.Shape(windows=steps * W.Shape().batch)
             told = W.arrays(shape)
             path = W.save(plan.folder / f"{steps}.npz", told)
-            each = overhead_ours.arms(shape, told, epochs_of(steps, ours=True))
-            arms: dict[tuple[str, str], Callable[[], Timed]] = {(OURS, arm): f for arm, f in each.items()}
+            arms = {OURS: overhead_ours.arms(shape, told, epochs_of(steps, ours=True))}
             for name, process in processes.items():
                 asks = partial(_peer, plan, name, process, shape, path)
-                arms |= {(name, arm): partial(asks, arm) for arm in peers_loop.ARMS}
-            for arm in arms.values():
-                arm()  # compile
-            found = timing.interleaved(arms, plan.config.repetitions)
+                arms[name] = {arm: partial(asks, arm) for arm in peers_loop.ARMS}
+            rows += _timed(arms, steps, plan.config.repetitions)
             path.unlink()
-            rows += [
-                Row(package, arm, steps, r, *timed)
-                for (package, arm), all_ in found.items()
-                for r, timed in enumerate(all_)
-            ]
             out.print(f"epochs of {steps} steps: done", markup=False)
     return rows, missing
+
+
+def _timed(arms: dict[str, dict[str, Callable[[], Timed]]], steps: int, repetitions: int) -> list[Row]:
+    """Each package has its turn in every repetition, and in it runs all its arms: what is set against each other lies
+    close in time, in an order of its own each time."""
+    order = np.random.default_rng(0)
+    for mine in arms.values():
+        for arm in mine.values():
+            arm()  # compile
+    turns = {package: partial(timing.interleaved, mine, 1, order) for package, mine in arms.items()}
+    return [
+        Row(package, arm, steps, r, *timed)
+        for package, all_ in timing.interleaved(turns, repetitions, order).items()
+        for r, turn in enumerate(all_)
+        for arm, [timed] in turn.items()
+    ]
 
 
 def _errors(plan: Plan) -> Path:

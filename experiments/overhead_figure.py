@@ -1,6 +1,7 @@
 """The picture of `overhead`: a call's time, and its share of an epoch, against the length of the epoch."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,51 +10,90 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 
 from experiments import figure, figure_axes
 from experiments.curves import STYLE
 
 if TYPE_CHECKING:
     from experiments.overhead_report import Cost
+    from experiments.timing import Spread
 
-LINES = {"calls": "-", "recompile": "--", "scratch": ":", "keep": "-."}
-FLOOR = 1e-7  # seconds: where a cost that cannot be told from nothing is drawn
+ARMS = ("calls", "keep", "recompile", "scratch")
+APART = 1.13  # between the arms of one length of an epoch
+LEAST = (1e-6, 1e-4)  # the axes' lower ends: 1 µs, 0.01 %
 
 
-def draw(folder: Path, costs: Sequence["Cost"], matters: float, command: str) -> None:
-    """figure.svg and figure.png. A share meets the line at `matters` where it breaks even."""
+def draw(
+    folder: Path,
+    costs: Sequence["Cost"],
+    breaks: Mapping[tuple[str, str], float],
+    matters: float,
+    command: str,
+) -> None:
+    """figure.svg and figure.png. `breaks`: steps at which (package, arm) costs `matters` of an epoch."""
     packages = list(dict.fromkeys(c.package for c in costs))
     with plt.rc_context(STYLE):
-        fig, (left, right) = plt.subplots(1, 2, figsize=(12, 5.2), layout="constrained")
-        for package, arm in dict.fromkeys((c.package, c.arm) for c in costs):
-            mine = sorted((c for c in costs if (c.package, c.arm) == (package, arm)), key=lambda c: c.steps)
-            colour = figure.COLOURS[packages.index(package) % len(figure.COLOURS)]
-            steps = [c.steps for c in mine]
-            style = {"color": colour, "ls": LINES[arm], "marker": "o", "ms": 3.5, "lw": 1.4}
-            for axes, spreads, floor, scale in (
-                (left, [c.call for c in mine], FLOOR, 1e6),
-                (right, [c.share for c in mine], FLOOR / max(c.epoch.median for c in mine), 100),
-            ):
-                low, median, high = np.maximum([(s.low, s.median, s.high) for s in spreads], floor).T * scale
-                axes.plot(steps, median, label=f"{package}: {arm}", **style)
-                axes.fill_between(steps, low, high, color=colour, alpha=0.12, lw=0)
-        right.axhline(100 * matters, color="k", lw=0.8)
-        right.text(
-            0.99,
-            100 * matters,
-            f"{100 * matters:g} %",
-            transform=right.get_yaxis_transform(),
-            ha="right",
-            va="bottom",
+        fig, grid = plt.subplots(
+            2,
+            len(packages),
+            figsize=(max(6.5, 3.2 * len(packages)), 7.5),
+            sharex=True,
+            sharey="row",
+            squeeze=False,
+            layout="constrained",
         )
-        left.set_ylabel("a call, or boundary, adds (µs)")
-        right.set_ylabel("of an epoch (%)")
-        for axes in (left, right):
+        for (above, below), package in zip(grid.T, packages, strict=True):
+            above.set_title(package)
+            for i, arm in enumerate(ARMS):
+                mine = sorted(
+                    (c for c in costs if (c.package, c.arm) == (package, arm)), key=lambda c: c.steps
+                )
+                at = np.array([c.steps for c in mine]) * APART ** (i - (len(ARMS) - 1) / 2)
+                _costs(above, at, [c.call for c in mine], 1e6, LEAST[0], i)
+                _costs(below, at, [c.share for c in mine], 100, LEAST[1], i)
+                if breaks.get((package, arm), math.nan) > 1:
+                    at_break = breaks[package, arm]
+                    below.plot(at_break, 100 * matters, "x", color=figure.COLOURS[i], ms=8, mew=2)
+            below.axhline(100 * matters, color="k", lw=0.8)
+            below.set_xlabel("steps in an epoch")
+        grid[0, 0].set_ylabel("a call, or boundary, adds (µs)")
+        grid[1, 0].set_ylabel("of an epoch (%)")
+        for axes in grid.flat:
             axes.set_xscale("log")
             axes.set_yscale("log")
             figure_axes.plain(axes)
-            axes.set_xlabel("steps in an epoch")
-        left.legend(fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(1.05, -0.14), ncols=4)
-        caption = "Medians; bands: quartiles. calls: a call for each epoch; keep, recompile, scratch: what a boundary "
-        caption += "before each epoch drops. A cost below 0.1 µs is drawn there."
+        for row, least, scale in zip(grid, LEAST, (1e6, 100), strict=True):
+            row[0].set_ylim(bottom=0.6 * least * scale)
+        handles, names = _legend()
+        fig.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False, fontsize=8)
+        caption = "calls: a call for each epoch; keep, recompile, scratch: what a boundary before each epoch drops. "
+        caption += "Points: medians with quartiles. ▽: lost in the noise, less than this, the upper quartile "
+        caption += f"(at the lower edge: not above nothing). ×: from here on less than {100 * matters:g} %."
         figure.save(folder, fig, caption, command)
+
+
+def _costs(
+    axes: Axes, at_L: np.ndarray, spreads: "Sequence[Spread]", scale: float, least: float, i: int
+) -> None:
+    """Points where the lower quartile is above nothing, upper limits where it is not. Letters: L lengths."""
+    low_L, median_L, high_L = scale * np.array([(s.low, s.median, s.high) for s in spreads]).reshape(-1, 3).T
+    sure_L = low_L > 0
+    floor, colour = scale * least, figure.COLOURS[i]
+    point_L = np.maximum(median_L, floor)
+    reach_L = np.abs(np.stack([point_L - np.maximum(low_L, floor), np.maximum(high_L, floor) - point_L]))
+    axes.errorbar(
+        at_L[sure_L],
+        point_L[sure_L],
+        reach_L[:, sure_L],
+        color=colour,
+        marker="o",
+        ms=4,
+        lw=1.2,
+    )
+    axes.plot(at_L[~sure_L], np.maximum(high_L, floor)[~sure_L], ls="", marker="v", mfc="none", color=colour)
+
+
+def _legend() -> tuple[list[plt.Line2D], list[str]]:
+    made = [plt.Line2D([], [], color=figure.COLOURS[i], marker="o", ms=4) for i in range(len(ARMS))]
+    return made, list(ARMS)

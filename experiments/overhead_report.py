@@ -77,6 +77,12 @@ def break_even(same: Sequence[Cost]) -> float:
     return max(1.0, (first.call.median / MATTERS - beside) / step)
 
 
+def break_evens(found: Sequence[Cost]) -> dict[tuple[str, str], float]:
+    """Of each (package, arm)."""
+    each = dict.fromkeys((c.package, c.arm) for c in found)
+    return {one: break_even([c for c in found if (c.package, c.arm) == one]) for one in each}
+
+
 def disagreeing(rows: Sequence[Row]) -> list[str]:
     """Arms that did not reach the loss that they must: one_call's of ours at as many epochs for what drops nothing, and
     for what drops everything that of one epoch."""
@@ -98,9 +104,9 @@ def disagreeing(rows: Sequence[Row]) -> list[str]:
 
 def cells(found: Sequence[Cost]) -> list[tuple[str, ...]]:
     """Rows of COLUMNS."""
-    made = []
+    made, breaks = [], break_evens(found)
     for c in found:
-        n = break_even([o for o in found if (o.package, o.arm) == (c.package, c.arm)])
+        n = breaks[c.package, c.arm]
         made.append(
             (
                 c.package,
@@ -109,7 +115,7 @@ def cells(found: Sequence[Cost]) -> list[tuple[str, ...]]:
                 timing.number(1e3 * c.epoch.median),
                 timing.told(Spread(*(1e6 * x for x in c.call)), "").strip(),
                 timing.told(Spread(*(100 * x for x in c.share)), "").strip(),
-                "–" if math.isnan(n) else f"{timing.number(math.ceil(n))} steps",
+                "–" if math.isnan(n) else "any" if n == 1 else f"{timing.number(math.ceil(n))} steps",
             )
         )
     return made
@@ -138,7 +144,7 @@ def compared(rows: Sequence[Row], missing: dict[str, str]) -> Comparison:
         "What a call, or a boundary, adds: the median, and the quartiles around it",
         COLUMNS,
         cells(found),
-        "Left: what a call adds against the steps of an epoch. Right: the same as a share of the epoch.",
+        "Above: what a call adds against the steps of an epoch. Below: the same as a share of the epoch.",
     )
 
 
@@ -148,7 +154,7 @@ def write(folder: Path, rows: Sequence[Row], told: Comparison) -> None:
     record.write_csv(folder / "results.csv", [r._asdict() for r in rows])
     record.write_csv(folder / "costs.csv", [_flat(c) for c in found])
     command = record.read_json(folder / "config.json")["command"]
-    overhead_figure.draw(folder, found, MATTERS, command)
+    overhead_figure.draw(folder, found, break_evens(found), MATTERS, command)
     files = {
         "results.csv": "a row a repetition of an arm",
         "costs.csv": "what an arm adds: medians and quartiles, in seconds and parts of an epoch",

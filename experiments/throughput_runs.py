@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from experiments import peers, report, timing
@@ -44,7 +45,8 @@ def timed(plan: Plan, jobs: list[Job], out: Console, missing: dict[str, str]) ->
             rows.append(first)
             version = f"{processes[0].version}, first in {report.duration(first.seconds)}"
             out.print(f"{in_words(first)}: {version}", markup=False)
-        for all_ in timing.interleaved(going, plan.config.repetitions).values():
+        order = np.random.default_rng(0)
+        for all_ in timing.interleaved(going, plan.config.repetitions, order).values():
             rows += [row._replace(repetition=r) for r, row in enumerate(all_, 1)]
     for path in files.values():
         path.unlink()

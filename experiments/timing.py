@@ -36,14 +36,16 @@ def ratio(slow_R: ArrayLike, fast_R: ArrayLike) -> Spread:
     return spread(np.asarray(slow_R, float) / np.asarray(fast_R, float))
 
 
-def interleaved(arms: Mapping[Name, Callable[[], T]], repetitions: int) -> dict[Name, list[T]]:
-    """What each arm returns in each repetition. Every repetition runs all of them, and begins with the next one."""
+def interleaved(
+    arms: Mapping[Name, Callable[[], T]], repetitions: int, rng: np.random.Generator
+) -> dict[Name, list[T]]:
+    """What each arm returns in each repetition. Every repetition runs all of them, in an order of its own: an arm that
+    always followed the same other one would be told with what that leaves in caches, clocks and threads."""
     names = list(arms)
     found: dict[Name, list[T]] = {name: [] for name in names}
-    for r in range(repetitions):
-        turn = r % max(1, len(names))
-        for name in (*names[turn:], *names[:turn]):
-            found[name].append(arms[name]())
+    for _ in range(repetitions):
+        for i in rng.permutation(len(names)):
+            found[names[i]].append(arms[names[i]]())
     return found
 
 

@@ -32,16 +32,19 @@ def test_a_ratio_is_taken_within_repetitions():
     assert timing.ratio([2, 30, 2], [1, 10, 1]) == Spread(2, 2, 2.5)
 
 
-def test_every_repetition_runs_every_arm_and_none_is_always_the_first():
+def test_every_repetition_runs_every_arm_in_an_order_of_its_own():
     seen = []
 
     def arm(name):
         return lambda: seen.append(name) or len(seen)
 
-    found = timing.interleaved({name: arm(name) for name in "abc"}, 4)
-    assert ["".join(seen[i : i + 3]) for i in range(0, 12, 3)] == ["abc", "bca", "cab", "abc"]
-    assert {name: len(all_) for name, all_ in found.items()} == {"a": 4, "b": 4, "c": 4}
-    assert found["b"] == [2, 4, 9, 11]
+    found = timing.interleaved({name: arm(name) for name in "abc"}, 300, np.random.default_rng(0))
+    rounds = ["".join(seen[i : i + 3]) for i in range(0, 900, 3)]
+    assert {"".join(sorted(r)) for r in rounds} == {"abc"}
+    follows = {pair: sum(pair in r for r in rounds) for pair in ("ab", "ba", "ac", "ca", "bc", "cb")}
+    assert min(follows.values()) > 70, "each follows each other one as often, about 100 times"
+    assert all(seen[n - 1] == name for name, all_ in found.items() for n in all_)
+    assert {len(all_) for all_ in found.values()} == {300}
 
 
 @pytest.mark.parametrize(("x", "text"), [(1234.5, "1,234"), (12.345, "12.3"), (0.00123, "0.00123")])
