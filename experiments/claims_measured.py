@@ -119,12 +119,11 @@ def _grouped(calls: Sequence[Call]) -> list[list[Call]]:
 
 
 def _costs(same: Sequence[Call]) -> str:
-    """One package and arm: milliseconds, and the share of an epoch of each length."""
+    """One package and arm: milliseconds, beside the shortest epochs, where they are told best; and the share of an
+    epoch of each length."""
     first, how = same[0], " with compile" * (same[0].arm == ANEW)
-    ms = [f"{1e3 * x:.3g}" for x in sorted(c.seconds for c in same)]
     shares = [f"{100 * c.share:,.{0 if c.share >= 0.1 else 1}f} % at {c.steps:,}" for c in same]
-    calls = " to ".join(dict.fromkeys((ms[0], ms[-1])))
-    return f"{first.package}{how}: {calls} ms a call, of an epoch {', '.join(shares)} steps"
+    return f"{first.package}{how}: {1e3 * first.seconds:.3g} ms a call, of an epoch {', '.join(shares)} steps"
 
 
 def _same(effects: tuple[stats.Effect, stats.Effect]) -> bool:

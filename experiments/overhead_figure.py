@@ -11,6 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from experiments import figure, figure_axes
 from experiments.curves import STYLE
@@ -68,8 +69,8 @@ def draw(
         handles, names = _legend()
         fig.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False, fontsize=8)
         caption = "calls: a call for each epoch; keep, recompile, scratch: what a boundary before each epoch drops. "
-        caption += "Points: medians with quartiles. ▽: lost in the noise, less than this, the upper quartile "
-        caption += f"(at the lower edge: not above nothing). ×: from here on less than {100 * matters:g} %."
+        caption += "Points: medians with quartiles. ▽: the lower quartile is not above nothing; drawn is the upper, or "
+        caption += f"the lower edge where that is not above nothing either. ×: below {100 * matters:g} % from here on."
         figure.save(folder, fig, caption, command)
 
 
@@ -94,6 +95,6 @@ def _costs(
     axes.plot(at_L[~sure_L], np.maximum(high_L, floor)[~sure_L], ls="", marker="v", mfc="none", color=colour)
 
 
-def _legend() -> tuple[list[plt.Line2D], list[str]]:
-    made = [plt.Line2D([], [], color=figure.COLOURS[i], marker="o", ms=4) for i in range(len(ARMS))]
+def _legend() -> tuple[list[Line2D], list[str]]:
+    made = [Line2D([], [], color=figure.COLOURS[i], marker="o", ms=4) for i in range(len(ARMS))]
     return made, list(ARMS)

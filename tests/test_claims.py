@@ -71,7 +71,12 @@ def test_the_folder_holds_the_table_the_raw_numbers_and_the_page(done):
     assert record.read_json(plan.folder / "status.json")["state"] == "finished"
     stored = record.read_json(plan.folder / "config.json")
     assert stored["experiment"] == "claims"
-    assert stored["read"] == ["docs/monitoring", "docs/refit/sunspots", "docs/refit/weather"]
+    assert stored["read"] == [
+        "docs/monitoring",
+        "docs/overhead",
+        "docs/refit/sunspots",
+        "docs/refit/weather",
+    ]
 
 
 def test_each_claim_has_a_row_with_a_verdict_that_is_explained(done):
