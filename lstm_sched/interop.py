@@ -19,12 +19,12 @@ from jax import Array
 
 from lstm_sched.joint import GATES, Params, from_joint, to_joint
 
-Joint = tuple[Array, Array, Array]  # kernel_FG, recurrent_HG, bias_G
+Joint = tuple[np.ndarray, np.ndarray, np.ndarray]  # kernel_FG, recurrent_HG, bias_G
 
 
-def _array(name: str, value: Any, *allowed: int | None) -> Array:
-    """The value as a JAX array. ValueError unless it has this shape, None being any size, and JAX keeps its dtype."""
-    array = np.asarray(value)
+def _array(name: str, value: Any, *allowed: int | None) -> np.ndarray:
+    """A copy of the value. ValueError unless it has this shape, None being any size, and JAX keeps its dtype."""
+    array = np.array(value)  # a copy: PyTorch trains in place
     fits = len(allowed) == array.ndim and all(
         a in (None, n) for a, n in zip(allowed, array.shape, strict=True)
     )
@@ -35,12 +35,13 @@ def _array(name: str, value: Any, *allowed: int | None) -> Array:
         raise ValueError(f"{name}: dtype {array.dtype}; allowed: floating")
     if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
         raise ValueError(f"{name}: dtype {array.dtype}; allowed: float32, or float64 under jax_enable_x64")
-    return jnp.array(array)  # a copy: PyTorch trains in place
+    return array
 
 
-def _network(layers: Sequence[Joint], kernel_HO: Array, bias_O: Array) -> Params:
+def _network(layers: Sequence[Joint], kernel_HO: np.ndarray, bias_O: np.ndarray) -> Params:
+    # taken apart on the host: nothing is compiled for it
     cells = {f"lstm_{n}": from_joint(*joint) for n, joint in enumerate(layers)}
-    return cells | {"head": {"kernel": kernel_HO, "bias": bias_O}}
+    return jax.tree.map(jnp.array, cells | {"head": {"kernel": kernel_HO, "bias": bias_O}})
 
 
 def _cells(params: Params) -> list[Params]:
@@ -62,10 +63,10 @@ def from_keras(arrays: Sequence[Any]) -> Params:
         )
     matrices = [n for n, rank in enumerate(ranks) if rank == 2]
 
-    def bias_after(n: int, kernel: Array, size: int) -> Array:
+    def bias_after(n: int, kernel: np.ndarray, size: int) -> np.ndarray:
         if n + 1 < len(ranks) and ranks[n + 1] == 1:
             return _array(f"arrays[{n + 1}] (bias)", arrays[n + 1], size)
-        return jnp.zeros_like(kernel, shape=size)
+        return np.zeros_like(kernel, shape=size)
 
     layers, features = [], None
     for k, r in zip(matrices[:-1:2], matrices[1::2], strict=True):
@@ -101,7 +102,7 @@ def from_torch(state_dict: Mapping[str, Any], lstm: str = "lstm", head: str = "h
             raise ValueError(f"state_dict: {name!r}; allowed: an LSTM of one direction without a projection")
     lstm, head, used = _dotted(lstm), _dotted(head), set()
 
-    def take(name: str, *allowed: int | None) -> Array:
+    def take(name: str, *allowed: int | None) -> np.ndarray:
         if name not in state_dict:
             raise ValueError(f"state_dict: {name!r} is missing; it has {', '.join(state_dict) or 'nothing'}")
         used.add(name)
@@ -114,15 +115,15 @@ def from_torch(state_dict: Mapping[str, Any], lstm: str = "lstm", head: str = "h
         hidden = take(f"{lstm}weight_hh_l{n}", None, None).shape[1]
         kernel_GF = take(f"{lstm}weight_ih_l{n}", 4 * hidden, features)
         recurrent_GH = take(f"{lstm}weight_hh_l{n}", 4 * hidden, hidden)
-        bias_G = jnp.zeros_like(recurrent_GH, shape=4 * hidden)
+        bias_G = np.zeros_like(recurrent_GH, shape=4 * hidden)
         if biased:
             one, other = (take(f"{lstm}{b}_l{n}", 4 * hidden) for b in ("bias_ih", "bias_hh"))
-            bias_G = jnp.where(other == 0, one, one + other)  # −0 + 0 would lose its sign
+            bias_G = np.where(other == 0, one, one + other)  # −0 + 0 would lose its sign
         layers.append((kernel_GF.T, recurrent_GH.T, bias_G))
         features = hidden
     kernel_OH = take(f"{head}weight", None, features)
     outputs = kernel_OH.shape[0]
-    bias_O = jnp.zeros_like(kernel_OH, shape=outputs)
+    bias_O = np.zeros_like(kernel_OH, shape=outputs)
     if f"{head}bias" in state_dict:
         bias_O = take(f"{head}bias", outputs)
     if left := [name for name in state_dict if name not in used]:
@@ -181,8 +182,8 @@ def from_flax(cells: Sequence[Mapping[str, Any]], head: Mapping[str, Any]) -> Pa
         features = hidden
     kernel_HO = _array("head kernel", head["kernel"], features, None)
     outputs = kernel_HO.shape[1]
-    bias_O = _array("head bias", head.get("bias", jnp.zeros_like(kernel_HO, shape=outputs)), outputs)
-    return network | {"head": {"kernel": kernel_HO, "bias": bias_O}}
+    bias_O = _array("head bias", head.get("bias", np.zeros_like(kernel_HO, shape=outputs)), outputs)
+    return jax.tree.map(jnp.array, network | {"head": {"kernel": kernel_HO, "bias": bias_O}})
 
 
 def to_flax(params: Params) -> tuple[list[Params], Params]:

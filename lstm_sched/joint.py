@@ -6,6 +6,7 @@ Ours are Flax's, one kernel a gate (cell.py). Letters: F features, H hidden unit
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 GATES = "ifgo"
@@ -13,11 +14,15 @@ GATES = "ifgo"
 Params = dict[str, Any]  # of a cell or of a network
 
 
-def from_joint(kernel_FG: Array, recurrent_HG: Array, bias_G: Array) -> Params:
-    """Keras' three arrays of a layer as a cell's parameters."""
-    cell = {}
-    arrays = (jnp.split(a, 4, axis=-1) for a in (kernel_FG, recurrent_HG, bias_G))
-    for gate, kernel, recurrent, bias in zip(GATES, *arrays, strict=True):
+def from_joint(
+    kernel_FG: Array | np.ndarray, recurrent_HG: Array | np.ndarray, bias_G: Array | np.ndarray
+) -> Params:
+    """Keras' three arrays of a layer as a cell's parameters: slices, so that NumPy's stay on the host."""
+    hidden, cell = bias_G.shape[-1] // len(GATES), {}
+    for n, gate in enumerate(GATES):
+        kernel, recurrent, bias = (
+            a[..., n * hidden : (n + 1) * hidden] for a in (kernel_FG, recurrent_HG, bias_G)
+        )
         cell["i" + gate] = {"kernel": kernel}
         cell["h" + gate] = {"kernel": recurrent, "bias": bias}
     return cell

@@ -93,6 +93,10 @@ def originate(learner: Learner, seed: Any) -> Origin:
     return Origin(key, draw(learner, key))
 
 
+# traced once for all members of a learner, not once a member
+_begin, _draw = (jax.jit(f, static_argnames="learner") for f in (begin, draw))
+
+
 def member(
     learner: Learner,
     hp: Hyper,
@@ -122,7 +126,7 @@ def member(
     if learner.averaged and not 0 <= hp.average <= 1:
         raise ValueError(f"hp.average: {hp.average}; allowed: 0 to 1")
     _check_weights(learner, origin)
-    shapes = jax.eval_shape(partial(begin, learner), origin.key, origin.params)
+    shapes = _begin.eval_shape(learner, origin.key, origin.params)
     return Member(hp, spread(policy, shapes), when, origin, ends, within)
 
 
@@ -130,7 +134,7 @@ def _check_weights(learner: Learner, origin: Origin) -> None:
     """ValueError for weights that a boundary could not draw anew: layers of unequal sizes, or another network's."""
     drawn, given = (
         {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
-        for params in (jax.eval_shape(learner.init, origin.key), origin.params)
+        for params in (_draw.eval_shape(learner, origin.key), origin.params)
     )
     for name in drawn | given:
         has, allowed = given.get(name), drawn.get(name)
