@@ -21,6 +21,9 @@ def test_joint_arrays_and_parameters_are_inverses_in_keras_gate_order():
         np.testing.assert_array_equal(params["h" + gate]["bias"], bias[columns])
     for a, b in zip(to_joint(params), (kernel, recurrent, bias), strict=True):
         np.testing.assert_array_equal(a, b)
+    on_host = from_joint(*map(np.asarray, (kernel, recurrent, bias)))
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(on_host))
+    jax.tree.map(np.testing.assert_array_equal, on_host, params)
 
 
 def test_every_leaf_is_part_of_the_keras_variable_of_its_name_and_fills_it():

@@ -42,6 +42,16 @@ def test_hyper_parameters_are_those_that_the_learner_uses(name):
         made(small.learner(), **{name: VALUES[name]})
 
 
+def test_all_members_of_a_learner_are_checked_by_one_trace():
+    traced, plain = [], small.learner()
+    learner = plain._replace(init=lambda key: traced.append(key) or plain.init(key))
+    origins = [originate(learner, seed) for seed in range(4)]
+    before = len(traced)
+    made = [member(learner, Hyper(jnp.ones(9)), CONTINUE, rules.never(3), origin) for origin in origins]
+    assert len(traced) <= before + 1
+    assert [small.bits(m.origin) for m in made] == [small.bits(origin) for origin in origins]
+
+
 def test_a_number_that_is_0_is_a_value():
     assert made(small.learner(averaged=True), average=0).hp.average == 0
 
