@@ -23,12 +23,14 @@ class Comparison(NamedTuple):
     picture: str = ""  # what figure.svg shows; "" where there is none
 
 
-def notes(missing: Mapping[str, str], disagreeing: Sequence[str], same: float) -> list[str]:
-    """What is not there, and whether all trained the same: reached one loss, to a relative difference of `same`."""
-    agreed = (
-        f"OTHER LOSSES: {'; '.join(disagreeing)}" if disagreeing else f"All reach the same loss, to {same:g}."
-    )
-    return [*(f"{name}: not measured ({why})" for name, why in missing.items()), agreed]
+def notes(missing: Mapping[str, str], disagreeing: Sequence[str] | None, same: float) -> list[str]:
+    """What is not there, and whether all trained the same: reached one loss, to a relative difference of `same`; of
+    that nothing where `disagreeing` is None, since nothing was set beside ours."""
+    absent = [f"{name}: not measured ({why})" for name, why in missing.items()]
+    if disagreeing is None:
+        return absent
+    wrong = f"OTHER LOSSES: {'; '.join(disagreeing)}"
+    return [*absent, wrong if disagreeing else f"All reach the same loss, to {same:g}."]
 
 
 def say(out: Console, told: Comparison) -> None:

@@ -66,10 +66,14 @@ class Process(NamedTuple):
 
 @contextlib.contextmanager
 def opened(
-    python: str | None, name: str, errors: Path, cores: Sequence[int] | None = None
+    python: str | None,
+    name: str,
+    errors: Path,
+    cores: Sequence[int] | None = None,
+    platform: str = "cpu",
 ) -> Iterator[Process]:
-    """The package of that name while the block lasts, on these cores, by default on all. What it prints goes to the
-    file `errors`. Raises Lost where it does not start."""
+    """The package of that name while the block lasts, on these cores, by default on all; `platform` is JAX'. What it
+    prints goes to the file `errors`. Raises Lost where it does not start."""
     peer = (OWN | PEERS)[name]
     script = Path(__file__).with_name(f"peers_{peer.script}.py")
     command = [
@@ -79,7 +83,7 @@ def opened(
         str(script),
         *peer.words,
     ]
-    mine = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": peer.backend}
+    mine = {"JAX_PLATFORMS": platform, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": peer.backend}
     mine |= {"PEER_CORES": ",".join(map(str, cores or ()))}
     if peer.own:
         mine |= {"PYTHONPATH": str(script.parent.parent)}

@@ -5,6 +5,7 @@ another, its batches divided over the cores. Two arms are no training:
 `product` times a large matrix product, and answers with its rate; `memory` says what the compiled training takes.
 """
 
+import os
 import sys
 import time
 from collections import deque
@@ -83,8 +84,12 @@ def main() -> None:
     from peers_loop import serve  # beside this file; keeps the process to its cores, before JAX is used  # pyright: ignore[reportMissingImports]
 
     population.use_cores()
-    version = f"jax {jax.__version__}, {jax.device_count()} devices"
-    serve({"version": version}, partial(train, divided="divided" in sys.argv))
+    try:
+        devices = jax.devices()
+        said = {"version": f"jax {jax.__version__}, {len(devices)} × {devices[0].device_kind}"}
+    except (RuntimeError, AssertionError):  # the latter where JAX was installed without that platform
+        said = {"why_not": f"JAX has no device of the platform {os.environ['JAX_PLATFORMS']}"}
+    serve(said, partial(train, divided="divided" in sys.argv))
 
 
 if __name__ == "__main__":

@@ -13,17 +13,19 @@ FORM, THREADS = (sys.argv[1], int(sys.argv[2])) if len(sys.argv) == 3 else ("eag
 
 
 @functools.cache
-def tensors(path: str) -> dict[str, Any]:
+def tensors(path: str, device: str) -> dict[str, Any]:
     import torch  # pyright: ignore[reportMissingImports]
 
-    return {name: torch.from_numpy(array) for name, array in np.load(path).items()}
+    return {name: torch.from_numpy(array).to(device) for name, array in np.load(path).items()}
 
 
-def network(path: str, member: int) -> Any:
+def network(told: dict[str, Any], member: int) -> Any:
     """With a member's weights; the second bias is frozen, so that the sum of both moves as in the other packages."""
     import torch_network
 
-    model = torch_network.network([tensors(path)[f"weights_{n}"][member] for n in range(5)])
+    device = told.get("device", "cpu")
+    arrays = tensors(told["data"], device)
+    model = torch_network.network([arrays[f"weights_{n}"][member] for n in range(5)]).to(device)
     model["lstm"].bias_hh_l0.requires_grad_(False)
     return model
 
@@ -44,7 +46,8 @@ def adam(model: Any, rate: float) -> Any:
 
 def fit(model: Any, optimizer: Any, told: dict[str, Any], epochs: int) -> float:
     """The last epoch's loss."""
-    data, batch, loss_fn, total = tensors(told["data"]), told["batch"], compiled(), 0.0
+    data = tensors(told["data"], told.get("device", "cpu"))
+    batch, loss_fn, total = told["batch"], compiled(), 0.0
     for _ in range(epochs):
         losses = []
         for x, y in zip(data["X"].split(batch), data["y"].split(batch), strict=True):
@@ -61,13 +64,13 @@ def train(told: dict[str, Any]) -> dict[str, Any]:
     """Each member in turn."""
     seconds, losses = 0.0, []
     for member, rate in told["members"]:
-        model = network(told["data"], member)
+        model = network(told, member)
         optimizer = adam(model, rate)
         began, loss = time.perf_counter(), float("nan")
         whole = told["arm"] == "one_call"
         for call in range(1 if whole else told["epochs"]):
             if told["arm"] == "scratch" and call:
-                model = network(told["data"], member)
+                model = network(told, member)
             if told["arm"] in ("recompile", "scratch"):
                 optimizer = adam(model, rate)
             loss = fit(model, optimizer, told, told["epochs"] if whole else 1)
@@ -84,6 +87,8 @@ def main() -> None:
         if THREADS:
             torch.set_num_threads(THREADS)
         said["version"] += f", {torch.get_num_threads()} threads"
+        if torch.cuda.is_available():
+            said["version"] += f", {torch.cuda.get_device_name()}"
     serve(said, train)
 
 

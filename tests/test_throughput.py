@@ -46,7 +46,7 @@ def here(monkeypatch):
     nobody: Any = None
 
     @contextlib.contextmanager
-    def opened(python, name, errors, cores=None):
+    def opened(python, name, errors, cores=None, platform="cpu"):
         yield (
             peers.Process(nobody, version="here") if name in TRAINERS else peers.Process(nobody, why_not="no")
         )
@@ -191,7 +191,7 @@ def test_the_memory_of_ours_grows_with_its_members_and_is_at_least_that_of_its_a
 def test_our_process_answers_from_a_python_of_its_own(tmp_path):
     path = W.save(tmp_path / "data.npz", W.arrays(SHAPE))
     with peers.opened(None, peers.OURS, tmp_path / "log", cores=[0]) as process:
-        assert "1 devices" in process.version
+        assert "1 × cpu" in process.version
         answer = peers.ask(process, peers.OURS, tmp_path / "log", asked(path.resolve(), [[0, 1e-3]]))
     assert answer["loss"] == pytest.approx(peers_ours.train(asked(path, [[0, 1e-3]]))["loss"], rel=1e-6)
 

@@ -1,0 +1,111 @@
+"""Many trainings beside a few of PyTorch's: shared out, checked and told right; what is missing is said."""
+
+import csv
+import dataclasses
+import importlib.util
+
+import pytest
+
+from experiments import comparison, peers, record, throughput_gpu_report, training
+from experiments import throughput_gpu as G
+from experiments.throughput_gpu_report import Row
+
+OWN_SECONDS, TORCH_SECONDS = (9.0, 2.0, 4.0, 2.0), (8.0, 6.0, 12.0, 6.0)
+SMALL = G.Config(device="cpu", members=3, epochs=1, others=2, repetitions=1)
+
+
+def rows(torch_losses=(0.5, 0.25)):
+    """100 trainings here, 2 in PyTorch: each 150 times as long, on a machine whose speed varies."""
+    own = [Row(peers.OURS, "jax, 1 × H", r, 100, 7, s, (0.1,) * 100) for r, s in enumerate(OWN_SECONDS)]
+    torch = [Row(G.TORCH, "torch", r, 2, 7, s, (9.0,) * 2) for r, s in enumerate(TORCH_SECONDS)]
+    return [
+        Row(peers.OURS, "jax, 1 × H", -1, 2, 3, 1.0, (0.5, 0.25)),
+        Row(G.TORCH, "torch", -1, 2, 3, 1.0, torch_losses),
+        *own,
+        *torch,
+    ]
+
+
+def test_a_training_is_set_against_a_training_of_the_same_repetition():
+    told = throughput_gpu_report.compared(rows(), {})
+    assert told.rows[0] == (peers.OURS, "100", "2 [2, 3] s", "9", "0.02 [0.02, 0.03] s", "–")
+    assert told.rows[1] == (G.TORCH, "2", "6 [6, 9] s", "8", "3 [3, 4.5] s", "150 [150, 150] ×")
+    assert told.answer == (
+        "100 trainings of 7 epochs, jax, 1 × H: 2 [2, 3] s; "
+        "PyTorch, one after another, takes 150 [150, 150] × the time of each"
+    )
+    assert "All reach the same loss, to 0.002." in told.notes
+
+
+@pytest.mark.parametrize("wrong", [0.2506, float("nan")])
+def test_a_loss_that_is_not_ours_is_named(wrong):
+    told = throughput_gpu_report.compared(rows((0.5004, wrong)), {})
+    assert told.notes[-1] == f"OTHER LOSSES: PyTorch, member 1: {wrong:.6g}, ours 0.25"
+
+
+def test_alone_there_is_nothing_to_agree_with():
+    told = throughput_gpu_report.compared(
+        [r for r in rows() if r.package == peers.OURS], {G.TORCH: "torch is not installed"}
+    )
+    assert told.notes == ["ours: jax, 1 × H.", "PyTorch: not measured (torch is not installed)"]
+    assert comparison.notes({}, [], 0.1) == ["All reach the same loss, to 0.1."]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("members", 0, "members: 0; allowed: 1 or more"),
+        ("epochs", -1, "epochs: -1; allowed: 1 or more"),
+        ("repetitions", 0, "repetitions: 0; allowed: 1 or more"),
+        ("others", 4, "others: 4; allowed: up to 3, the members"),
+        ("python", "/nowhere/python", "python: /nowhere/python is no file"),
+    ],
+)
+def test_bad_fields_are_refused_before_anything_is_made(field, value, said, tmp_path):
+    with pytest.raises(ValueError, match=said):
+        G.prepare(dataclasses.replace(SMALL, out=str(tmp_path / "run"), **{field: value}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_gpu_it_says_so_in_a_sentence(tmp_path):
+    plan = G.prepare(dataclasses.replace(SMALL, device="cuda", out=str(tmp_path / "run")))
+    with pytest.raises(training.Refused, match="JAX has no device of the platform cuda") as refused:
+        G._execute(plan)
+    assert refused.value.code == 1
+
+
+@pytest.fixture
+def told(tmp_path, monkeypatch, capsys):
+    """Of a whole run of a small setting, its rows, folder and output."""
+    shape = G.W.Shape(hidden=3, batch=2, window=4, features=2, windows=4)
+    monkeypatch.setattr(G.W, "Shape", lambda: shape)
+    measured = G.main(dataclasses.replace(SMALL, out=str(tmp_path / "run")))
+    return measured, tmp_path / "run", capsys.readouterr().out
+
+
+def test_ours_is_measured_whether_pytorch_is_here_or_not(told):
+    measured, folder, out = told
+    assert [(r.repetition, r.members, r.epochs) for r in measured if r.package == peers.OURS] == [
+        (-1, 2, G.CHECKED),
+        (0, 3, 1),
+        (1, 3, 1),
+    ]
+    with (folder / "results.csv").open(encoding="utf-8") as f:
+        assert len(list(csv.DictReader(f))) == len(measured)
+    assert out.rstrip().splitlines()[-1] and "3 trainings of 1 epochs, jax" in out
+    assert (folder / "report.html").is_file() and not (folder / "data.npz").exists()
+    assert record.read_json(folder / "config.json")["config"]["members"] == 3
+    here = importlib.util.find_spec("torch") is not None
+    assert ("not measured (torch is not installed)" in out) is not here
+
+
+@pytest.mark.peers
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
+def test_pytorch_trains_the_same(told):
+    measured, _, out = told
+    assert [(r.repetition, r.members, r.epochs) for r in measured if r.package == G.TORCH] == [
+        (-1, 2, G.CHECKED),
+        (0, 2, 1),
+        (1, 2, 1),
+    ]
+    assert "All reach the same loss" in out
