@@ -74,11 +74,8 @@ def on_test(built: Built, end_M: Params, selected_M: Params) -> dict[str, np.nda
     """metric -> loss_MW of the last weights and of the selected ones on each window of the test part."""
 
     def one(params_M: Params) -> np.ndarray:
-        size = jax.tree.leaves(params_M)[0].shape[0]
-        padded = population.pad(params_M, built.layout)
-        test = population.share(built.split.data.test, built.layout)
-        loss_MW = population.losses(built.learner, built.layout, padded, test)
-        return population.fetch(loss_MW, np.s_[:size]).astype(np.float64)
+        loss_MW = population.losses(built.learner, built.layout, params_M, built.split.data.test)
+        return loss_MW.astype(np.float64)
 
     return {stats.END: one(end_M), stats.SELECTED: one(selected_M)}
 

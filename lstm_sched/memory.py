@@ -15,6 +15,11 @@ class Memory(NamedTuple):
     each: int  # for each member there
 
 
+def bytes_of(tree: Any) -> int:
+    """Of all arrays of the tree, or of their shapes."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
 def analysed(program: Any, data: int, members: int, mapped: bool) -> Memory:
     """Of a program compiled for so many members a device, and so many bytes of data.
 

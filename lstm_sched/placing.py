@@ -4,11 +4,13 @@ Letters: M members.
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from lstm_sched.divided import AXIS
@@ -77,6 +79,21 @@ def join(*leaves: Any) -> Any:
     """Members one after another, on the host."""
     keys = jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key)
     return jnp.concatenate(leaves) if keys else np.concatenate(leaves)
+
+
+def stack(trees: Sequence[Any]) -> Any:
+    """Trees of one structure as one tree with a leading member axis.
+
+    They are put together on the host, where nothing is compiled for it, unless they are traced.
+    """
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees)):
+        return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
+    return jax.tree.map(lambda *leaves: jnp.asarray(join(*fetch(leaves, np.s_[None]))), *trees)
+
+
+def row(tree_M: Any, i: Any) -> Any:
+    """Member i of a stacked tree, or a slice of members. Fetch a tree from its devices before taking rows."""
+    return jax.tree.map(lambda leaf: leaf[i], tree_M)
 
 
 def mesh(layout: Layout) -> Mesh:

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.core import Tracer
 from jax.sharding import PartitionSpec
 
 from lstm_sched import evaluation
@@ -21,30 +20,16 @@ from lstm_sched.data import Data, Part
 from lstm_sched.divided import divide
 from lstm_sched.learner import Learner, Params, steps_per_epoch
 from lstm_sched.member import Log, Member, Progress, start
-from lstm_sched.memory import Memory, analysed, fitting, room
+from lstm_sched.memory import Memory, analysed, bytes_of, fitting, room
 from lstm_sched.monitor import check_rate
-from lstm_sched.placing import Layout, by_member, even, everywhere, fetch, join, mesh, pad, share, spec
+from lstm_sched.placing import Layout, by_member, even, everywhere, fetch, join, mesh, pad, row, share, spec
 from lstm_sched.placing import layout as layout
+from lstm_sched.placing import stack as stack
 from lstm_sched.placing import use_cores as use_cores
 from lstm_sched.state import Origin
 from lstm_sched.train import run
 
 SCAN = 10  # epochs in the compiled scan; chunks are cut from it by skipping, so their length changes no bit
-
-
-def stack(trees: Sequence[Any]) -> Any:
-    """Trees of one structure as one tree with a leading member axis.
-
-    They are put together on the host, where nothing is compiled for it, unless they are traced.
-    """
-    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees)):
-        return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
-    return jax.tree.map(lambda *leaves: jnp.asarray(join(*fetch(leaves, np.s_[None]))), *trees)
-
-
-def row(tree_M: Any, i: Any) -> Any:
-    """Member i of a stacked tree, or a slice of members. Fetch a tree from its devices before taking rows."""
-    return jax.tree.map(lambda leaf: leaf[i], tree_M)
 
 
 @partial(jax.jit, static_argnames="learner")
@@ -88,9 +73,29 @@ def advance(
 
 
 @partial(jax.jit, static_argnames=("learner", "layout"))
-def losses(learner: Learner, layout: Layout, params_M: Params, part: Part) -> Array:
-    """loss_MN: of each member's weights on every sample of a part of the data."""
+def _losses(learner: Learner, layout: Layout, params_M: Params, part: Part) -> Array:
     return _spread(layout, partial(evaluation.losses, learner), params_M, part)
+
+
+def losses(learner: Learner, layout: Layout, params_M: Params, part: Part) -> np.ndarray:
+    """loss_MN, on the host: of each member's weights on every sample of a part of the data.
+
+    Members that the devices do not hold at once take turns, as in `train`; mapped ones always fit.
+    """
+    at_once = size = jax.tree.leaves(params_M)[0].shape[0]
+    params_M, shared = fetch(params_M), share(part, layout)
+    if layout.together is not None:
+        at_once = min(size, layout.together)
+    elif not layout.mapped:
+        padded = pad(params_M, layout)
+        program = _losses.lower(learner, layout, padded, shared).compile()
+        needs = analysed(program, bytes_of(part), even(size, layout) // layout.shares, layout.mapped)
+        at_once = min(size, layout.shares * fitting(needs, room()))
+    layout, done = layout._replace(together=None), []
+    for i in range(0, size, at_once):
+        some = row(params_M, np.s_[i : i + at_once])
+        done.append(fetch(_losses(learner, layout, pad(some, layout, at_once), shared)))
+    return np.concatenate(done)[:size]
 
 
 def memory(learner: Learner, layout: Layout, member_M: Member, data: Data) -> Memory:
@@ -112,8 +117,7 @@ def _memory(learner: Learner, layout: Layout, structure: Any, shapes: Sequence[A
     members, progress = (placed(tree, by_member(layout), size) for tree in (member_M, progress_M))
     end_M = jax.ShapeDtypeStruct((size,), np.int32)
     lowered = advance.lower(learner, layout, members, placed(data, everywhere(layout)), progress, end_M)
-    of_data = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(data))
-    return analysed(lowered.compile(), of_data, size // layout.shares, layout.mapped)
+    return analysed(lowered.compile(), bytes_of(data), size // layout.shares, layout.mapped)
 
 
 def together(learner: Learner, layout: Layout, member_M: Member, data: Data) -> int:

@@ -227,12 +227,27 @@ def test_a_diverging_member_leaves_the_others_alone():
         assert small.bits(row(mixed, i)) == small.bits(row(good, i))
 
 
-@pytest.mark.parametrize("lay", [*MAPPED, Layout(2, False)], ids=str)
+@pytest.mark.parametrize("lay", [*MAPPED, Layout(2, False), Layout(2, True, 2), Layout(1, False, 3)], ids=str)
 def test_losses_are_each_members_evaluation(lay):
     learner = small.learner()
-    params = [learner.init(jax.random.key(s)) for s in range(4)]
-    got = fetch(losses(learner, lay, pad(stack(params), lay), DATA.test))
+    params = [learner.init(jax.random.key(s)) for s in range(5)]
+    got = losses(learner, lay, stack(params), DATA.test)
     np.testing.assert_allclose(got.mean(1), [evaluate(learner, p, DATA.test) for p in params], rtol=1e-6)
+
+
+def test_as_many_are_evaluated_at_a_time_as_the_memory_holds(monkeypatch):
+    learner, lay, sizes = small.learner(), Layout(2, False), []
+    params = stack([learner.init(jax.random.key(s)) for s in range(7)])
+    whole = losses(learner, lay, params, DATA.test)
+
+    def noted(tree_M, layout, least=1):
+        sizes.append(least)
+        return pad(tree_M, layout, least)
+
+    monkeypatch.setattr(population, "pad", noted)
+    monkeypatch.setattr(population, "room", lambda: 0)  # one member a device
+    np.testing.assert_allclose(losses(learner, lay, params, DATA.test), whole, rtol=1e-6)
+    assert sizes == [1, *[2] * 4], "all of them to look what they take, then two at a time"
 
 
 def test_padding_repeats_the_last_member():
