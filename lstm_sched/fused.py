@@ -1,4 +1,5 @@
-"""The LSTM over time with its gradient written by hand; about 0.7 of the time of Flax's cell scanned.
+"""The LSTM over time with its gradient written by hand: on a CPU 0.6 of the time of Flax's cell scanned with 50 hidden
+units, 0.9 to 1 with 128 and more.
 
 Letters: T time, B batch, F features, H hidden units, G = 4H gate columns in order i, f, g, o,
 K = H + F + 1 rows of the joint kernel: recurrent kernel, input kernel, bias; N = T·B.
