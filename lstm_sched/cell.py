@@ -11,10 +11,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax import Array
 
-from lstm_sched.joint import Params, from_joint, to_joint
+from lstm_sched.joint import Params, from_joint
 from lstm_sched.layer import CellCarry, Layer, lstm
 from lstm_sched.losses import LOSSES, sample_losses
 from lstm_sched.names import check_name
@@ -143,9 +144,14 @@ def loss(
 
 
 def nudge(params: Params) -> Params:
-    """The weights with the largest recurrent one of the first layer moved by a unit in its last place, away from 0."""
-    kernel_FG, recurrent_HG, bias_G = to_joint(params["lstm_0"])
-    away_HG = jnp.nextafter(recurrent_HG, jnp.sign(recurrent_HG) * jnp.inf)
-    largest_HG = jnp.abs(recurrent_HG) == jnp.max(jnp.abs(recurrent_HG))
-    moved = from_joint(kernel_FG, jnp.where(largest_HG, away_HG, recurrent_HG), bias_G)
-    return params | {"lstm_0": moved}
+    """The weights with the largest recurrent one of the first layer moved by a unit in its last place, away from 0; it
+    is moved on the host."""
+    layer = params["lstm_0"]
+    recurrent = {name: np.asarray(gate["kernel"]) for name, gate in layer.items() if name.startswith("h")}
+    largest = max(np.abs(kernel_HH).max() for kernel_HH in recurrent.values())
+    for name, kernel_HH in recurrent.items():
+        away_HH = np.nextafter(kernel_HH, np.copysign(np.inf, kernel_HH))
+        layer = layer | {
+            name: layer[name] | {"kernel": np.where(np.abs(kernel_HH) == largest, away_HH, kernel_HH)}
+        }
+    return params | {"lstm_0": layer}

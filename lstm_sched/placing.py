@@ -69,16 +69,17 @@ def fetch(tree: Any, index: Any = np.s_[:]) -> Any:
 
     def one(leaf):
         if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(jnp.asarray(np.array(jax.random.key_data(leaf))[index]))
+            return jax.random.wrap_key_data(jax.device_put(np.array(jax.random.key_data(leaf))[index]))
         return np.array(leaf)[index]
 
     return jax.tree.map(one, tree)
 
 
 def join(*leaves: Any) -> Any:
-    """Members one after another, on the host."""
-    keys = jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key)
-    return jnp.concatenate(leaves) if keys else np.concatenate(leaves)
+    """Members one after another, on the host, where nothing is compiled for it."""
+    if jnp.issubdtype(leaves[0].dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jax.device_put(join(*map(jax.random.key_data, leaves))))
+    return np.concatenate(leaves)
 
 
 def stack(trees: Sequence[Any]) -> Any:
@@ -88,7 +89,7 @@ def stack(trees: Sequence[Any]) -> Any:
     """
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(trees)):
         return jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *trees)
-    return jax.tree.map(lambda *leaves: jnp.asarray(join(*fetch(leaves, np.s_[None]))), *trees)
+    return jax.device_put(jax.tree.map(lambda *leaves: join(*fetch(leaves, np.s_[None])), *trees))
 
 
 def row(tree_M: Any, i: Any) -> Any:

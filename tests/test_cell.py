@@ -14,6 +14,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from lstm_sched import cell, layer
+from lstm_sched.joint import to_joint
 from lstm_sched.losses import POINT
 
 KEY = jax.random.key(8)
@@ -45,7 +46,7 @@ def test_parameters_have_the_names_shapes_and_dtype_of_flax(x64, scheme):
 
 def test_keras_weights_follow_keras_formulas_over_the_joint_arrays():
     params = cell.init(KEY, features=30, hidden=50, outputs=40)
-    kernel, recurrent, bias = cell.to_joint(params["lstm_0"])
+    kernel, recurrent, bias = to_joint(params["lstm_0"])
     for array, limit in (
         (kernel, (6 / (30 + 200)) ** 0.5),
         (params["head"]["kernel"], (6 / (50 + 40)) ** 0.5),
@@ -59,7 +60,7 @@ def test_keras_weights_follow_keras_formulas_over_the_joint_arrays():
 
 def test_flax_weights_are_lecun_normal_and_orthogonal_gate_by_gate():
     params = cell.init(KEY, features=30, hidden=50, outputs=40, scheme="flax")
-    kernel, _, bias = cell.to_joint(params["lstm_0"])
+    kernel, _, bias = to_joint(params["lstm_0"])
     assert np.std(kernel) == pytest.approx(30**-0.5, rel=0.03)
     assert np.std(params["head"]["kernel"]) == pytest.approx(50**-0.5, rel=0.05)
     for gate in "ifgo":
