@@ -89,6 +89,9 @@ def main() -> None:
         said["version"] += f", {torch.get_num_threads()} threads"
         if torch.cuda.is_available():
             said["version"] += f", {torch.cuda.get_device_name()}"
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = (
+                False  # as peers.opened for JAX
+            )
     serve(said, train)
 
 

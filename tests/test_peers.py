@@ -11,7 +11,8 @@ answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 def say(x): answers.write(json.dumps(x) + "\\n"); answers.flush()
 print("a banner")
-say({"version": "package 1, " + os.environ["PEER_CORES"]})
+told = (os.environ.get(name) for name in ("PEER_CORES", "JAX_PLATFORMS", "JAX_DEFAULT_MATMUL_PRECISION"))
+say({"version": "package 1, " + ", ".join(map(str, told))})
 for line in sys.stdin:
     asked = json.loads(line)
     if asked["arm"] == "end": print("no such luck", flush=True); sys.exit(3)
@@ -32,11 +33,16 @@ def python(tmp_path):
 def test_it_answers_every_line_whatever_it_prints(python, tmp_path):
     errors = tmp_path / "said.log"
     with peers.opened(python, "PyTorch", errors, cores=[0]) as process:
-        assert process.version == "package 1, 0"
+        assert process.version == "package 1, 0, cpu, None"
         for n in (3, 4):
             assert peers.ask(process, "PyTorch", errors, {"arm": "calls", "epochs": n})["loss"] == [n]
     assert "a banner" in errors.read_text()
     assert process.popen.returncode is not None
+
+
+def test_on_a_gpu_jax_multiplies_in_float32(python, tmp_path):
+    with peers.opened(python, "PyTorch", tmp_path / "said.log", platform="cuda") as process:
+        assert process.version == "package 1, , cuda, highest"
 
 
 def test_a_process_that_ends_is_lost_with_its_last_words(python, tmp_path):
