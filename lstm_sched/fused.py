@@ -28,6 +28,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from lstm_sched.reverse import reverse_only
+
 State = tuple[Array, Array]  # c_BH, h_BH
 Outputs = tuple[Array, Array, Array]  # c_BH, h_BH after the last step, and h_TBH
 Mask = Array | None  # (…, B, 1); None: every step counts
@@ -133,5 +135,6 @@ def fused_lstm(
     kernel_KG = jnp.concatenate([recurrent_HG, kernel_FG, bias_G[None]])
     live_TB1 = None if mask_BT is None else mask_BT.T[..., None]
     x_TBF = jnp.swapaxes(x_BTF, 0, 1)
-    c_BH, h_BH, h_TBH = _recur(recompute, kernel_KG * _scale(kernel_KG), x_TBF, live_TB1, *carry)
+    kernel_KG, x_TBF, *carry_BH = map(reverse_only, (kernel_KG * _scale(kernel_KG), x_TBF, *carry))
+    c_BH, h_BH, h_TBH = _recur(recompute, kernel_KG, x_TBF, live_TB1, *carry_BH)
     return (c_BH, h_BH), jnp.swapaxes(h_TBH, 0, 1)

@@ -43,8 +43,8 @@ def lstm(
 
     Where `mask_BT` is False the step is left out: state and output stay as they were (as in Keras). For its gradient
     7H + F + 1 numbers a sample and time step are kept; to `recompute` is to keep 2H + F + 1, in 1.2 of the time.
-    Its gradient is written by hand, so that JAX refuses forward mode (TypeError: "can't apply forward-mode
-    differentiation (jvp) to a custom_vjp function"); `scan_lstm` has it. In `shard_map`: `check_vma=False`.
+    Its gradient is written by hand: TypeError for forward mode, which `scan_lstm` has. In `shard_map`:
+    `check_vma=False`.
     """
     begin = _begin(cell_params, x_BTF, carry, mask_BT)
     return fused_lstm(*to_joint(cell_params), x_BTF, begin, mask_BT, recompute)

@@ -184,12 +184,45 @@ def test_a_product_with_the_hessian_equals_plain_autodiff(x64):
     assert_close(product(lstm), product(scan_lstm), 1e-12)
 
 
-def test_forward_mode_is_refused_by_lstm_and_given_by_scan_lstm():
+@pytest.mark.parametrize("which", ["weights", "inputs", "carry"])
+@pytest.mark.parametrize("way", [lambda f: f, jax.jit, jax.vmap], ids=["as it is", "jit", "vmap"])
+def test_forward_mode_is_refused_by_lstm_which_names_scan_lstm(which, way):
+    cell_params, x_BTF, carry = problem("float32")
+    argument, after = {
+        "weights": (cell_params, lambda a: layer.lstm(a, x_BTF, carry)),
+        "inputs": (x_BTF, lambda a: layer.lstm(cell_params, a, carry)),
+        "carry": (carry, lambda a: layer.lstm(cell_params, x_BTF, a)),
+    }[which]
+
+    def slope(a):
+        return jax.jvp(after, (a,), (a,))
+
+    moved = jax.tree.map(lambda a: a[None], argument) if way is jax.vmap else argument
+    with pytest.raises(TypeError, match=r"lstm: forward mode .* allowed: scan_lstm"):
+        way(slope)(moved)
+
+
+def test_scan_lstm_has_forward_mode():
     arguments = problem("float32")
-    with pytest.raises(TypeError, match="forward-mode"):
-        jax.jvp(lstm, arguments, arguments)
     _, slope = jax.jvp(lambda x: scan_lstm(arguments[0], x)[1], arguments[1:2], arguments[1:2])
     assert jnp.abs(slope).max() > 0
+
+
+def test_a_gradient_through_training_steps_equals_plain_autodiff(x64):
+    """Of a scan of steps that each have a gradient: reverse over reverse, within a loop."""
+    arguments = problem("float64")
+    weights = random_like(jax.eval_shape(lstm, *arguments))
+
+    def trained(form, rate):
+        def step(params, _):
+            grads = jax.grad(weighted(form, weights))(params, *arguments[1:])
+            return jax.tree.map(lambda p, g: p - rate * g, params, grads), None
+
+        params, _ = jax.lax.scan(step, arguments[0], None, length=3)
+        return weighted(form, weights)(params, *arguments[1:])
+
+    slopes = [jax.jit(jax.grad(functools.partial(trained, f)))(0.01) for f in (layer.lstm, layer.scan_lstm)]
+    np.testing.assert_allclose(*slopes, rtol=1e-10)
 
 
 def test_an_output_depends_on_every_earlier_input_and_on_no_later_one(x64):
