@@ -105,7 +105,7 @@ def apply(
     """The prediction y_BO from the last step, and each layer's state after it; no carry starts from zeros.
 
     Dropout is inverted and falls on each layer's output, a mask each; without a key nothing is dropped.
-    `layer` is `lstm` or `scan_lstm`. Steps where `mask_BT` is False are left out in every layer.
+    `layer` is one of `layer.LAYERS`. Steps where `mask_BT` is False are left out in every layer.
     """
     check(dropout=dropout)
     layers = len(params) - 1

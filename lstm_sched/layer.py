@@ -1,4 +1,4 @@
-"""One LSTM layer over time, in its two forms: with the gradient of fused.py, and as a plain scan of Flax's cell.
+"""One LSTM layer over time: with the gradient of fused.py, as a plain scan of Flax's cell, and by cuDNN.
 
 Letters: B batch, T time, F features, H hidden units.
 """
@@ -67,3 +67,39 @@ def scan_lstm(
     live_TB = None if mask_BT is None else mask_BT.T
     after, h_TBH = lax.scan(step, begin, (jnp.swapaxes(x_BTF, 0, 1), live_TB))
     return after, jnp.swapaxes(h_TBH, 0, 1)
+
+
+def cudnn_lstm(
+    cell_params: Params, x_BTF: Array, carry: CellCarry | None = None, mask_BT: Array | None = None
+) -> tuple[CellCarry, Array]:
+    """`lstm` by cuDNN (`jax.experimental.rnn`), for one training in float32 on an NVIDIA GPU: it cannot be vmapped.
+
+    ValueError for another platform or dtype, and for a mask. In TF32, unless JAX's default precision is `highest`.
+    """
+    begin = _begin(cell_params, x_BTF, carry, mask_BT)
+    if jax.default_backend() != "gpu":
+        raise ValueError(f"cudnn_lstm: on {jax.default_backend()}; allowed: on an NVIDIA GPU")
+    if x_BTF.dtype != jnp.float32:
+        raise ValueError(f"cudnn_lstm: {x_BTF.dtype}; allowed: float32")
+    if mask_BT is not None:
+        raise ValueError("cudnn_lstm: a mask of steps; allowed: none")
+    from jax.experimental import rnn  # it looks for cuDNN
+
+    kernel_FG, recurrent_HG, bias_G = to_joint(cell_params)
+    parts = kernel_FG.T, recurrent_HG.T, bias_G, jnp.zeros_like(bias_G)  # cuDNN adds two biases
+    weights = jnp.concatenate([part.ravel() for part in parts])
+    batch, time, features = x_BTF.shape
+    c_1BH, h_1BH = (a[None] for a in begin)
+    lengths_B = jnp.full(batch, time, jnp.int32)
+    sizes = features, begin[1].shape[-1], 1, 0.0, False  # one layer, no dropout, one direction
+    by_cudnn: Any = rnn.lstm
+    h_BTH, h_1BH, c_1BH = by_cudnn(x_BTF, h_1BH, c_1BH, weights, lengths_B, *sizes)
+    return (c_1BH[0], h_1BH[0]), h_BTH
+
+
+LAYERS: dict[str, Layer] = {
+    "fused": lstm,
+    "recomputed": functools.partial(lstm, recompute=True),
+    "scan": scan_lstm,
+    "cudnn": cudnn_lstm,
+}

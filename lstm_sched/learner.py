@@ -14,6 +14,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from lstm_sched import cell, layer
+from lstm_sched.names import check_name
 
 Params = Any
 
@@ -159,11 +160,11 @@ def lstm(
     averaged: bool = False,
     watched: bool = False,
     stateful: bool = False,
-    recompute: bool = False,
+    form: str = "fused",
 ) -> Learner:
     """An LSTM forecaster: `layers` × `hidden` units, then a dense head. Keywords as in `cell.init`, `cell.loss` and
     `Learner`; `stateful` carries each lane's state from batch to batch, for which the order must be SEQUENTIAL;
-    `recompute` makes the gradient keep less memory (`layer.lstm`)."""
+    `form` is one of `layer.LAYERS`: `recomputed` keeps less memory, `scan` has forward mode, `cudnn` is for a GPU."""
     for name, count in (("steps", steps), ("accumulate", accumulate)):
         if count is not None and count < 1:
             raise ValueError(f"{name}: {count}; allowed: 1 and more")
@@ -178,12 +179,12 @@ def lstm(
         init=init,
         loss=loss,
     )
-    form = functools.partial(layer.lstm, recompute=True) if recompute else layer.lstm
+    check_name("form", form, layer.LAYERS)
     return Learner(
         init=functools.partial(
             cell.init, features=features, hidden=hidden, layers=layers, outputs=outputs, scheme=init
         ),
-        loss=functools.partial(cell.loss, kind=loss, dropout=dropout, layer=form),
+        loss=functools.partial(cell.loss, kind=loss, dropout=dropout, layer=layer.LAYERS[form]),
         optimizer=optimizer,
         order=order,
         batch=batch,

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from jax.experimental import rnn
 from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, PartitionSpec
 from jax.test_util import check_grads
@@ -96,8 +97,8 @@ def masked(arguments, seed=3):
 def test_values_equal_flax_and_a_numpy_loop(dtype, sizes):
     arguments = cell_params, x_BTF, carry = problem(dtype, *sizes)
     result = lstm(*arguments)
-    rnn = nn.RNN(nn.OptimizedLSTMCell(sizes[-1]), return_carry=True)
-    flax = jax.jit(rnn.apply)({"params": {"cell": cell_params}}, x_BTF, initial_carry=carry)
+    scanned = nn.RNN(nn.OptimizedLSTMCell(sizes[-1]), return_carry=True)
+    flax = jax.jit(scanned.apply)({"params": {"cell": cell_params}}, x_BTF, initial_carry=carry)
     assert_close(result, scan_lstm(*arguments), TOLERANCE[dtype])
     assert_close(result, flax, TOLERANCE[dtype])
     assert_close(result, numpy_lstm(*arguments), TOLERANCE[dtype])
@@ -138,8 +139,10 @@ def test_a_masked_step_leaves_state_and_output_as_they_were(dtype):
 def test_sequences_of_several_lengths_end_in_the_state_that_flax_returns(dtype):
     cell_params, x_BTF, carry = problem(dtype, batch=4)
     lengths_B = jnp.array([7, 1, 4, 2])
-    rnn = nn.RNN(nn.OptimizedLSTMCell(5), return_carry=True)
-    flax, _ = rnn.apply({"params": {"cell": cell_params}}, x_BTF, initial_carry=carry, seq_lengths=lengths_B)
+    scanned = nn.RNN(nn.OptimizedLSTMCell(5), return_carry=True)
+    flax, _ = scanned.apply(
+        {"params": {"cell": cell_params}}, x_BTF, initial_carry=carry, seq_lengths=lengths_B
+    )
     ours, _ = lstm(cell_params, x_BTF, carry, jnp.arange(7)[None] < lengths_B[:, None])
     assert_close(ours, flax, TOLERANCE[dtype])
 
@@ -223,6 +226,41 @@ def test_a_gradient_through_training_steps_equals_plain_autodiff(x64):
 
     slopes = [jax.jit(jax.grad(functools.partial(trained, f)))(0.01) for f in (layer.lstm, layer.scan_lstm)]
     np.testing.assert_allclose(*slopes, rtol=1e-10)
+
+
+@pytest.fixture
+def reference(monkeypatch):
+    """JAX's own reference for cuDNN's arrays, where there is no cuDNN."""
+
+    def unpacked(x_BTF, h_1BH, c_1BH, weights, lengths_B, *sizes):
+        features, hidden, layers, _, both_ways = sizes
+        weights = rnn.unpack_lstm_weights(weights, features, hidden, layers, both_ways)
+        return rnn.lstm_ref(x_BTF, h_1BH, c_1BH, *weights, lengths_B, *sizes)
+
+    monkeypatch.setattr(rnn, "lstm", unpacked)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+
+
+def test_what_cudnn_is_given_is_the_same_lstm(reference):
+    arguments = problem("float32", 4, 12, 3, 5)
+    assert_close(layer.cudnn_lstm(*arguments), lstm(*arguments), 2e-6)
+    by_cudnn, plain = both_gradients(arguments, jax.jit(layer.cudnn_lstm))
+    assert_close(by_cudnn, plain, 2e-6)
+    at_rest = jax.tree.map(jnp.zeros_like, arguments[2])
+    assert_close(layer.cudnn_lstm(*arguments[:2]), lstm(*arguments[:2], at_rest), 2e-6)
+
+
+def test_cudnn_refuses_what_it_cannot(reference, x64):
+    arguments = problem("float32")
+    with pytest.raises(ValueError, match="cudnn_lstm: float64; allowed: float32"):
+        layer.cudnn_lstm(*problem("float64"))
+    with pytest.raises(ValueError, match="cudnn_lstm: a mask of steps; allowed: none"):
+        layer.cudnn_lstm(*masked(arguments))
+
+
+def test_without_a_gpu_cudnn_is_refused():
+    with pytest.raises(ValueError, match="cudnn_lstm: on cpu; allowed: on an NVIDIA GPU"):
+        layer.cudnn_lstm(*problem("float32"))
 
 
 def test_an_output_depends_on_every_earlier_input_and_on_no_later_one(x64):

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
+from jax.flatten_util import ravel_pytree
 
 from lstm_sched import cell
 from lstm_sched import learner as L
+from lstm_sched.layer import LAYERS
 from lstm_sched.optimizers import keras_adam
 
 
@@ -91,6 +93,23 @@ def test_a_state_is_carried_only_in_row_order(order):
     with pytest.raises(ValueError, match=r"stateful: .* only in the order SEQUENTIAL"):
         L.lstm(keras_adam, stateful=True, order=order)
     assert L.lstm(keras_adam, stateful=True, order=L.SEQUENTIAL).carry is cell.rest
+
+
+def test_every_form_of_the_lstm_has_the_same_gradient():
+    learners = {form: L.lstm(keras_adam, features=2, hidden=3, form=form) for form in LAYERS}
+    params = learners["fused"].init(jax.random.key(0))
+    x_BTF, y_BO = jnp.ones((4, 5, 2)), jnp.zeros((4, 1))
+
+    def gradient(learner):
+        return ravel_pytree(jax.grad(lambda p: learner.loss(p, (), x_BTF, y_BO, None)[0].sum())(params))[0]
+
+    want = gradient(learners["scan"])
+    for form in ("fused", "recomputed"):
+        np.testing.assert_allclose(gradient(learners[form]), want, rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="cudnn_lstm: on cpu"):
+        gradient(learners["cudnn"])
+    with pytest.raises(ValueError, match="form: unknown 'fast'; allowed: fused, recomputed, scan, cudnn"):
+        L.lstm(keras_adam, form="fast")
 
 
 def test_the_same_arguments_are_the_same_learner():
