@@ -85,10 +85,8 @@ def opened(
     ]
     mine = {"JAX_PLATFORMS": platform, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": peer.backend}
     mine |= {"PEER_CORES": ",".join(map(str, cores or ()))}
-    if platform != "cpu":
-        mine |= {
-            "JAX_DEFAULT_MATMUL_PRECISION": "highest"
-        }  # float32 and not TF32, in which losses differ by 1e-3
+    if platform != "cpu":  # several share the card; float32 and not TF32, in which losses differ by 1e-3
+        mine |= {"JAX_DEFAULT_MATMUL_PRECISION": "highest", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     if peer.own:
         mine |= {"PYTHONPATH": str(script.parent.parent)}
     with errors.open("a", encoding="utf-8") as said:

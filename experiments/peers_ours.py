@@ -44,7 +44,7 @@ def train(told: dict[str, Any], divided: bool = False) -> dict[str, Any]:
     given, data = arrays(told["data"])
     n, window, features = given["X"].shape
     shape = workload.Shape(told["hidden"], told["batch"], window, features, n)
-    own, epochs = workload.learner(shape), told["epochs"]
+    own, epochs = workload.learner(shape, told.get("form", "fused")), told["epochs"]
 
     def one(m: int, rate: float) -> Member:
         hp = Hyper(tabulate(rate, epochs * shape.steps))

@@ -3,10 +3,11 @@
     python -m experiments.throughput_gpu --python PYTHON     beside the PyTorch (with CUDA) of another Python
     python -m experiments.throughput_gpu --device cpu --members 8 --epochs 3 --others 2     the same work without a GPU
 
-LSTM(50), batch 32, 30 steps of 4 features, 2,048 windows, Adam, 100 epochs: seeds with four learning rates in one
-program, against PyTorch's nn.LSTM (cuDNN on a GPU), which trains a few of them, one after another. Same windows,
-weights and batches, all in float32 without TF32; what both train must reach the same loss after a few epochs (later,
-rounding has grown to parts of the loss itself).
+Many: LSTM(50), batch 32, 30 steps of 4 features, 2,048 windows, Adam, 100 epochs: seeds with four learning rates in
+one program, against PyTorch's nn.LSTM (cuDNN on a GPU), which trains a few of them, one after another. One large:
+LSTM(512), batch 128, 100 steps of 16 features, by this package's scan, by cuDNN within JAX, and by PyTorch. Same
+windows, weights and batches, all in float32 without TF32; what both train must reach the same loss after a few epochs
+(later, rounding has grown to parts of the loss itself).
 Runtime: a few minutes on a GPU. Not measured on one yet; on two cores, 4 members take 13 s here, 50 s in PyTorch.
 """
 
@@ -25,7 +26,7 @@ from experiments import command_line, comparison, peers, record, report, timing,
 from experiments import workload as W
 from experiments.peers import OURS
 from experiments.throughput_gpu_report import Row, compared
-from experiments.throughput_plan import RATES
+from experiments.throughput_plan import RATES, SHAPES
 
 EXPERIMENT = "throughput_gpu"
 TORCH = "PyTorch"
@@ -42,6 +43,8 @@ class Config:
     """epochs of every training, each of 2,048 windows"""
     others: int = 4
     """of these trainings, how many PyTorch does, one after another"""
+    large_epochs: int = 5
+    """epochs of the one large training; 0 leaves it out"""
     repetitions: int = 3
     """of everything, one after another, after a first that compiles"""
     device: Literal["cuda", "cpu"] = "cuda"
@@ -50,6 +53,22 @@ class Config:
     """the Python that has PyTorch, if it is not this one"""
     out: str | None = None
     """folder for the results, new or empty; by default a new one under runs/"""
+
+
+class Job(NamedTuple):
+    """What a package trains in every repetition."""
+
+    what: str
+    package: str
+    shape: W.Shape
+    members: int
+    epochs: int
+    form: str = "fused"  # of ours: a name in layer.LAYERS
+
+    @property
+    def name(self) -> str:
+        """Of the package, in its form."""
+        return self.package if self.form == "fused" else f"{self.package}, {self.form}"
 
 
 class Plan(NamedTuple):
@@ -64,11 +83,18 @@ def prepare(config: Config) -> Plan:
     for field in ("members", "epochs", "others", "repetitions"):
         if getattr(config, field) < 1:
             raise ValueError(f"{field}: {getattr(config, field)}; allowed: 1 or more")
+    if config.large_epochs < 0:
+        raise ValueError(f"large_epochs: {config.large_epochs}; allowed: 0 or more")
     if config.others > config.members:
         raise ValueError(f"others: {config.others}; allowed: up to {config.members}, the members")
     peers.check_python("python", config.python)
     plan = Plan(config, record.new_folder(config.out, EXPERIMENT))
-    record.decide(plan.folder, EXPERIMENT, config, {"shape": W.Shape()._asdict(), "rates": RATES})
+    record.decide(
+        plan.folder,
+        EXPERIMENT,
+        config,
+        {"sizes": {name: SHAPES[name]._asdict() for name in ("question", "large")}, "rates": RATES},
+    )
     return plan
 
 
@@ -83,56 +109,70 @@ def execute(plan: Plan) -> list[Row]:
     return rows
 
 
+def jobs(config: Config) -> list[Job]:
+    """Ours first of each; cuDNN within JAX on a GPU alone."""
+    question, large = SHAPES["question"], SHAPES["large"]
+    many = [
+        Job("many", OURS, question, config.members, config.epochs),
+        Job("many", TORCH, question, config.others, config.epochs),
+    ]
+    forms = [Job("one large", OURS, large, 1, config.large_epochs, form) for form in ("fused", "cudnn")]
+    ones = [*forms[: 1 + (config.device == "cuda")], forms[0]._replace(package=TORCH)]
+    return many + ones * (config.large_epochs > 0)
+
+
 def measure(plan: Plan, out: Console) -> tuple[list[Row], dict[str, str]]:
-    """A row a repetition; and why PyTorch is not among them, where it is not."""
-    config, rows = plan.config, []
-    path = W.save(plan.folder / "data.npz", W.arrays(W.Shape(), config.members))
-    turns: dict[str, Callable[[], Row]] = {}
+    """A row a repetition; and why a package is not among them, where it is not. Raises Lost where ours is not."""
+    config, rows, errors = plan.config, [], plan.folder / "peers.log"
+    members = {"many": config.members, "one large": 1}
+    turns: dict[Job, Callable[[], Row]] = {}
     missing: dict[str, str] = {}
     with ExitStack() as running:
-        for package, members in ((OURS, config.members), (TORCH, config.others)):
-            opened = peers.opened(config.python, package, _errors(plan), platform=config.device)
-            try:
-                process = running.enter_context(opened)
-                if process.why_not:
-                    raise peers.Lost(process.why_not)
-                ask = partial(_once, plan, process, package, path)
-                rows.append(ask(config.others, CHECKED, repetition=-1))
-                rows.append(ask(members, config.epochs))
-            except peers.Lost as e:
-                if package == OURS:
-                    raise
-                missing[package] = str(e)
+        opened: dict[str, peers.Process] = {}
+        files: dict[str, Path] = {}
+        for job in jobs(config):
+            if job.name in missing:
                 continue
-            turns[package] = partial(ask, members, config.epochs)
+            if job.what not in files:
+                data = W.arrays(job.shape, members[job.what])
+                files[job.what] = W.save(plan.folder / f"data-{job.what.replace(' ', '-')}.npz", data)
+            try:
+                if job.name not in opened:
+                    one = peers.opened(config.python, job.package, errors, platform=config.device)
+                    opened[job.name] = running.enter_context(one)
+                if opened[job.name].why_not:
+                    raise peers.Lost(opened[job.name].why_not)
+                ask = partial(_once, plan, opened[job.name], files[job.what])
+                rows.append(ask(job._replace(members=min(job.members, config.others), epochs=CHECKED), -1))
+                rows.append(ask(job, 0))
+            except peers.Lost as e:
+                if job.name == OURS:
+                    raise
+                missing[job.name] = str(e)
+                continue
+            turns[job] = partial(ask, job, 0)
             first = f"first in {report.duration(rows[-1].seconds)}"
-            out.print(f"{package}: {members} trainings, {process.version}, {first}", markup=False)
+            out.print(f"{job.name}, {job.what}: {opened[job.name].version}, {first}", markup=False)
         order = np.random.default_rng(0)
         for all_ in timing.interleaved(turns, config.repetitions, order).values():
             rows += [row._replace(repetition=r) for r, row in enumerate(all_, 1)]
-    path.unlink()
+        for path in files.values():
+            path.unlink()
     return rows, missing
 
 
-def _errors(plan: Plan) -> Path:
-    return plan.folder / "peers.log"
-
-
-def _once(
-    plan: Plan,
-    process: peers.Process,
-    package: str,
-    path: Path,
-    members: int,
-    epochs: int,
-    repetition: int = 0,
-) -> Row:
-    shape = W.Shape()
-    told = {"data": str(path.resolve()), "arm": "one_call", "epochs": epochs, "device": plan.config.device}
-    told |= {"hidden": shape.hidden, "batch": shape.batch, "rate": W.RATE}
-    told |= {"members": [(m, RATES[m % len(RATES)]) for m in range(members)]}
-    said = peers.ask(process, package, _errors(plan), told)
-    return Row(package, process.version, repetition, members, epochs, said["seconds"], tuple(said["loss"]))
+def _once(plan: Plan, process: peers.Process, path: Path, job: Job, repetition: int) -> Row:
+    told = {
+        "data": str(path.resolve()),
+        "arm": "one_call",
+        "epochs": job.epochs,
+        "device": plan.config.device,
+    }
+    told |= {"hidden": job.shape.hidden, "batch": job.shape.batch, "rate": W.RATE, "form": job.form}
+    told |= {"members": [(m, RATES[m % len(RATES)]) for m in range(job.members)]}
+    said = peers.ask(process, job.name, plan.folder / "peers.log", told)
+    sizes = process.version, repetition, job.members, job.epochs
+    return Row(job.what, job.name, *sizes, said["seconds"], tuple(said["loss"]))
 
 
 def main(config: Config | None = None) -> list[Row]:

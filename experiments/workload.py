@@ -36,9 +36,10 @@ class Shape(NamedTuple):
         return self.windows // self.batch
 
 
-def learner(shape: Shape) -> Learner:
+def learner(shape: Shape, form: str = "fused") -> Learner:
     """Ours: Keras' Adam, batches in the order of the windows."""
-    return lstm(keras_adam, features=shape.features, hidden=shape.hidden, batch=shape.batch, order=SEQUENTIAL)
+    sizes = {"features": shape.features, "hidden": shape.hidden, "batch": shape.batch}
+    return lstm(keras_adam, **sizes, order=SEQUENTIAL, form=form)
 
 
 def arrays(shape: Shape, members: int = 1) -> dict[str, np.ndarray]:

@@ -11,16 +11,20 @@ from experiments import throughput_gpu as G
 from experiments.throughput_gpu_report import Row
 
 OWN_SECONDS, TORCH_SECONDS = (9.0, 2.0, 4.0, 2.0), (8.0, 6.0, 12.0, 6.0)
-SMALL = G.Config(device="cpu", members=3, epochs=1, others=2, repetitions=1)
+SMALL = G.Config(device="cpu", members=3, epochs=1, others=2, repetitions=1, large_epochs=2)
+WHOLE = [("many", -1, 2, G.CHECKED), ("many", 0, 3, 1), ("many", 1, 3, 1)]  # of ours
+WHOLE += [("one large", -1, 1, G.CHECKED), ("one large", 0, 1, 2), ("one large", 1, 1, 2)]
 
 
 def rows(torch_losses=(0.5, 0.25)):
     """100 trainings here, 2 in PyTorch: each 150 times as long, on a machine whose speed varies."""
-    own = [Row(peers.OURS, "jax, 1 × H", r, 100, 7, s, (0.1,) * 100) for r, s in enumerate(OWN_SECONDS)]
-    torch = [Row(G.TORCH, "torch", r, 2, 7, s, (9.0,) * 2) for r, s in enumerate(TORCH_SECONDS)]
+    own = [
+        Row("many", peers.OURS, "jax, 1 × H", r, 100, 7, s, (0.1,) * 100) for r, s in enumerate(OWN_SECONDS)
+    ]
+    torch = [Row("many", G.TORCH, "torch", r, 2, 7, s, (9.0,) * 2) for r, s in enumerate(TORCH_SECONDS)]
     return [
-        Row(peers.OURS, "jax, 1 × H", -1, 2, 3, 1.0, (0.5, 0.25)),
-        Row(G.TORCH, "torch", -1, 2, 3, 1.0, torch_losses),
+        Row("many", peers.OURS, "jax, 1 × H", -1, 2, 3, 1.0, (0.5, 0.25)),
+        Row("many", G.TORCH, "torch", -1, 2, 3, 1.0, torch_losses),
         *own,
         *torch,
     ]
@@ -28,11 +32,10 @@ def rows(torch_losses=(0.5, 0.25)):
 
 def test_a_training_is_set_against_a_training_of_the_same_repetition():
     told = throughput_gpu_report.compared(rows(), {})
-    assert told.rows[0] == (peers.OURS, "100", "2 [2, 3] s", "9", "0.02 [0.02, 0.03] s", "–")
-    assert told.rows[1] == (G.TORCH, "2", "6 [6, 9] s", "8", "3 [3, 4.5] s", "150 [150, 150] ×")
+    assert told.rows[0] == ("many", peers.OURS, "100", "2 [2, 3] s", "9", "0.02 [0.02, 0.03] s", "–")
+    assert told.rows[1] == ("many", G.TORCH, "2", "6 [6, 9] s", "8", "3 [3, 4.5] s", "150 [150, 150] ×")
     assert told.answer == (
-        "100 trainings of 7 epochs, jax, 1 × H: 2 [2, 3] s; "
-        "PyTorch, one after another, takes 150 [150, 150] × the time of each"
+        "many: 100 of 7 epochs, jax, 1 × H, 2 [2, 3] s; PyTorch takes 150 [150, 150] × the time of each"
     )
     assert "All reach the same loss, to 0.002." in told.notes
 
@@ -40,7 +43,7 @@ def test_a_training_is_set_against_a_training_of_the_same_repetition():
 @pytest.mark.parametrize("wrong", [0.2506, float("nan")])
 def test_a_loss_that_is_not_ours_is_named(wrong):
     told = throughput_gpu_report.compared(rows((0.5004, wrong)), {})
-    assert told.notes[-1] == f"OTHER LOSSES: PyTorch, member 1: {wrong:.6g}, ours 0.25"
+    assert told.notes[-1] == f"OTHER LOSSES: many, PyTorch, member 1: {wrong:.6g}, ours 0.25"
 
 
 def test_alone_there_is_nothing_to_agree_with():
@@ -57,6 +60,7 @@ def test_alone_there_is_nothing_to_agree_with():
         ("members", 0, "members: 0; allowed: 1 or more"),
         ("epochs", -1, "epochs: -1; allowed: 1 or more"),
         ("repetitions", 0, "repetitions: 0; allowed: 1 or more"),
+        ("large_epochs", -1, "large_epochs: -1; allowed: 0 or more"),
         ("others", 4, "others: 4; allowed: up to 3, the members"),
         ("python", "/nowhere/python", "python: /nowhere/python is no file"),
     ],
@@ -74,26 +78,34 @@ def test_without_a_gpu_it_says_so_in_a_sentence(tmp_path):
     assert refused.value.code == 1
 
 
+def test_the_choice_of_the_lstm_is_measured_where_cudnn_is():
+    """The scan and cuDNN, by one package."""
+    names = {
+        device: [job.name for job in G.jobs(G.Config(device=device)) if job.what == "one large"]
+        for device in ("cpu", "cuda")
+    }
+    assert names == {"cpu": [peers.OURS, G.TORCH], "cuda": [peers.OURS, "ours, cudnn", G.TORCH]}
+    assert {job.what for job in G.jobs(G.Config(large_epochs=0))} == {"many"}
+
+
 @pytest.fixture
 def told(tmp_path, monkeypatch, capsys):
     """Of a whole run of a small setting, its rows, folder and output."""
     shape = G.W.Shape(hidden=3, batch=2, window=4, features=2, windows=4)
-    monkeypatch.setattr(G.W, "Shape", lambda: shape)
+    monkeypatch.setitem(G.SHAPES, "question", shape)
+    monkeypatch.setitem(G.SHAPES, "large", shape._replace(hidden=4))
     measured = G.main(dataclasses.replace(SMALL, out=str(tmp_path / "run")))
-    return measured, tmp_path / "run", capsys.readouterr().out
+    return measured, tmp_path / "run", " ".join(capsys.readouterr().out.split())  # whatever its lines
 
 
 def test_ours_is_measured_whether_pytorch_is_here_or_not(told):
     measured, folder, out = told
-    assert [(r.repetition, r.members, r.epochs) for r in measured if r.package == peers.OURS] == [
-        (-1, 2, G.CHECKED),
-        (0, 3, 1),
-        (1, 3, 1),
-    ]
+    ours = [(r.what, r.repetition, r.members, r.epochs) for r in measured if r.package == peers.OURS]
+    assert sorted(ours) == sorted(WHOLE)
     with (folder / "results.csv").open(encoding="utf-8") as f:
         assert len(list(csv.DictReader(f))) == len(measured)
-    assert out.rstrip().splitlines()[-1] and "3 trainings of 1 epochs, jax" in out
-    assert (folder / "report.html").is_file() and not (folder / "data.npz").exists()
+    assert "many: 3 of 1 epochs, jax" in out and "one large: 1 of 2 epochs, jax" in out
+    assert (folder / "report.html").is_file() and not list(folder.glob("data*"))
     assert record.read_json(folder / "config.json")["config"]["members"] == 3
     here = importlib.util.find_spec("torch") is not None
     assert ("not measured (torch is not installed)" in out) is not here
@@ -103,9 +115,6 @@ def test_ours_is_measured_whether_pytorch_is_here_or_not(told):
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_pytorch_trains_the_same(told):
     measured, _, out = told
-    assert [(r.repetition, r.members, r.epochs) for r in measured if r.package == G.TORCH] == [
-        (-1, 2, G.CHECKED),
-        (0, 2, 1),
-        (1, 2, 1),
-    ]
+    torch = [(r.what, r.repetition, r.members, r.epochs) for r in measured if r.package == G.TORCH]
+    assert sorted(torch) == sorted((what, n, min(members, 2), epochs) for what, n, members, epochs in WHOLE)
     assert "All reach the same loss" in out
