@@ -42,7 +42,7 @@ def compared(rows: Sequence[Row], missing: dict[str, str]) -> Comparison:
         one = timing.told(timing.spread(one_R[what, package]), "s")
         ratio = "–"
         if package == OURS:
-            said[what] = f"{what}: {first.members:,} of {first.epochs} epochs, {first.version}, {seconds}"
+            said[what] = f"{what}, {first.members:,} × {first.epochs} epochs ({first.version}): {seconds}"
         else:
             ratio = timing.told(timing.ratio(one_R[what, package], one_R[what, OURS]), "×")
             said[what] += f"; {package} takes {ratio} the time of each"

@@ -35,7 +35,7 @@ def test_a_training_is_set_against_a_training_of_the_same_repetition():
     assert told.rows[0] == ("many", peers.OURS, "100", "2 [2, 3] s", "9", "0.02 [0.02, 0.03] s", "–")
     assert told.rows[1] == ("many", G.TORCH, "2", "6 [6, 9] s", "8", "3 [3, 4.5] s", "150 [150, 150] ×")
     assert told.answer == (
-        "many: 100 of 7 epochs, jax, 1 × H, 2 [2, 3] s; PyTorch takes 150 [150, 150] × the time of each"
+        "many, 100 × 7 epochs (jax, 1 × H): 2 [2, 3] s; PyTorch takes 150 [150, 150] × the time of each"
     )
     assert "All reach the same loss, to 0.002." in told.notes
 
@@ -104,7 +104,7 @@ def test_ours_is_measured_whether_pytorch_is_here_or_not(told):
     assert sorted(ours) == sorted(WHOLE)
     with (folder / "results.csv").open(encoding="utf-8") as f:
         assert len(list(csv.DictReader(f))) == len(measured)
-    assert "many: 3 of 1 epochs, jax" in out and "one large: 1 of 2 epochs, jax" in out
+    assert "many, 3 × 1 epochs (jax" in out and "one large, 1 × 2 epochs (jax" in out
     assert (folder / "report.html").is_file() and not list(folder.glob("data*"))
     assert record.read_json(folder / "config.json")["config"]["members"] == 3
     here = importlib.util.find_spec("torch") is not None
