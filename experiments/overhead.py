@@ -33,7 +33,6 @@ from experiments import (
     record,
     report,
     timing,
-    training,
 )
 from experiments import workload as W
 from experiments.overhead_ours import Timed
@@ -172,12 +171,5 @@ def main(config: Config | None = None) -> list[Row]:
     return execute(prepare(Config() if config is None else config))
 
 
-def _execute(plan: Plan) -> None:
-    try:
-        execute(plan)
-    except peers.Lost as e:
-        raise training.Refused(str(e), code=1) from e
-
-
 if __name__ == "__main__":
-    command_line.run(EXPERIMENT, Config, prepare, _execute, __doc__ or "", resumable=False)
+    command_line.run(EXPERIMENT, Config, prepare, execute, __doc__ or "", resumable=False)

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.training import Refused
+
 LIMIT = 600.0  # seconds for an answer
 
 
@@ -52,8 +54,11 @@ def check_python(field: str, python: str | None) -> None:
         raise ValueError(f"{field}: {python} is no file; allowed: the path of a Python")
 
 
-class Lost(Exception):
+class Lost(Refused):
     """A package's process ended, or did not answer."""
+
+    def __init__(self, message: str):
+        super().__init__(message, code=1)
 
 
 class Process(NamedTuple):

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from rich.console import Console
 
-from experiments import command_line, comparison, peers, record, report, timing, training
+from experiments import command_line, comparison, peers, record, report, timing
 from experiments import workload as W
 from experiments.peers import OURS
 from experiments.throughput_gpu_report import Row, compared
@@ -180,15 +180,8 @@ def main(config: Config | None = None) -> list[Row]:
     return execute(prepare(Config() if config is None else config))
 
 
-def _execute(plan: Plan) -> None:
-    try:
-        execute(plan)
-    except peers.Lost as e:
-        raise training.Refused(str(e), code=1) from e
-
-
 if __name__ == "__main__":
     jax.config.update(
         "jax_platforms", "cpu"
     )  # this process only asks, and leaves the card's memory to the others
-    command_line.run(EXPERIMENT, Config, prepare, _execute, __doc__ or "", resumable=False)
+    command_line.run(EXPERIMENT, Config, prepare, execute, __doc__ or "", resumable=False)

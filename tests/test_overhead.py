@@ -168,6 +168,6 @@ def test_a_package_that_does_not_answer_ends_the_command_in_a_sentence(tmp_path,
     monkeypatch.setattr(O, "measure", lost)
     plan = O.prepare(O.Config(out=str(tmp_path / "run")))
     with pytest.raises(training.Refused, match="PyTorch: no answer; killed") as e:
-        O._execute(plan)
+        O.execute(plan)
     assert e.value.code == 1
     assert record.read_json(plan.folder / "status.json")["state"] == "failed"

@@ -74,7 +74,7 @@ def test_bad_fields_are_refused_before_anything_is_made(field, value, said, tmp_
 def test_without_a_gpu_it_says_so_in_a_sentence(tmp_path):
     plan = G.prepare(dataclasses.replace(SMALL, device="cuda", out=str(tmp_path / "run")))
     with pytest.raises(training.Refused, match="JAX has no device of the platform cuda") as refused:
-        G._execute(plan)
+        G.execute(plan)
     assert refused.value.code == 1
 
 
