@@ -1,31 +1,22 @@
 """What does fit(epochs=1) × 100 forget? Training as state, and restarts as policies on it."""
 
-from lstm_sched.audit import Audit, audit
-from lstm_sched.baselines import linear_ar, mean, persistence
-from lstm_sched.checkpoint import restore, resume, save
-from lstm_sched.data import Data, Samples, Windows, as_samples, lanes
-from lstm_sched.dialects import REDRAWN
-from lstm_sched.epochs import epoch, step
+from lstm_sched.auditing.audit import Audit, audit
+from lstm_sched.auditing.resumable import assert_resumable
+from lstm_sched.checkpoint.progress import restore, resume, save
+from lstm_sched.data.series import Series, load
+from lstm_sched.data.splits import prepare, samples, split
+from lstm_sched.data.tables import from_arrays, read_table
+from lstm_sched.data.windows import Data, Samples, Windows, as_samples, lanes
 from lstm_sched.evaluation import evaluate, losses
-from lstm_sched.fractions import keep, spread
-from lstm_sched.interop import from_flax, from_keras, from_torch, to_flax, to_keras, to_torch
-from lstm_sched.jitter import Jitter, noise
-from lstm_sched.joint import variable_of
-from lstm_sched.keras_rules import absolute, compounding, plateau, stopping, watch
-from lstm_sched.learner import (
-    FIXED,
-    REPLACED,
-    SEQUENTIAL,
-    SHUFFLED,
-    Learner,
-    Order,
-    composed,
-    given,
-    lstm,
-    steps_per_epoch,
-)
-from lstm_sched.losses import LOSSES, sample_losses
-from lstm_sched.member import Hyper, Log, Member, Progress, member, originate, start
+from lstm_sched.learner import Learner, steps_per_epoch
+from lstm_sched.loop import epoch, run, step
+from lstm_sched.members import Hyper, Log, Member, Progress, member, originate, start
+from lstm_sched.monitor import absolute, compounding, plateau, stopping, watch
+from lstm_sched.nn.gates import variable_of
+from lstm_sched.nn.interop import from_flax, from_keras, from_torch, to_flax, to_keras, to_torch
+from lstm_sched.nn.losses import LOSSES, sample_losses
+from lstm_sched.nn.network import lstm
+from lstm_sched.noise import Jitter, gaussian_noise
 from lstm_sched.optimizers import (
     OPTIMIZERS,
     clipped,
@@ -34,28 +25,16 @@ from lstm_sched.optimizers import (
     keras_lion,
     keras_rmsprop,
     keras_sgd,
+    primed,
 )
-from lstm_sched.policies import CONTINUE, POLICIES, fate_table
-from lstm_sched.population import Layout, layout, row, stack, train
-from lstm_sched.primed import primed
-from lstm_sched.resumable import assert_resumable
-from lstm_sched.rules import (
-    against_momentum,
-    at,
-    ends,
-    every,
-    every_steps,
-    never,
-    no_steps,
-    on_plateau,
-    when,
-)
+from lstm_sched.orders import FIXED, REPLACED, SEQUENTIAL, SHUFFLED, Order, composed, given
+from lstm_sched.policy import keep, spread
+from lstm_sched.population.run import Layout, layout, row, stack, train
+from lstm_sched.presets import CONTINUE, POLICIES, REDRAWN, fate_table
+from lstm_sched.rules import against_momentum, at, ends, every, every_steps, never, no_steps, on_plateau, when
 from lstm_sched.schedules import SCHEDULES, TABLES, rates, sgdr, tabulate
-from lstm_sched.series import Series, load
-from lstm_sched.split import prepare, samples, split
 from lstm_sched.state import Moments, Origin, TrainState, begin, restart
-from lstm_sched.tables import from_arrays, read_table
-from lstm_sched.train import run
+from lstm_sched.stats.baselines import linear_ar, mean, persistence
 
 __all__ = [
     "CONTINUE",
@@ -105,6 +84,7 @@ __all__ = [
     "from_flax",
     "from_keras",
     "from_torch",
+    "gaussian_noise",
     "given",
     "keep",
     "keras_adam",
@@ -122,7 +102,6 @@ __all__ = [
     "member",
     "never",
     "no_steps",
-    "noise",
     "on_plateau",
     "originate",
     "persistence",

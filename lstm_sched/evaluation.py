@@ -8,9 +8,9 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, lax
 
-from lstm_sched import divided
+from lstm_sched import data_parallel
 from lstm_sched.batches import cut
-from lstm_sched.data import Part
+from lstm_sched.data.windows import Part
 from lstm_sched.learner import Learner, Params, passes
 
 
@@ -45,8 +45,8 @@ def losses_from(learner: Learner, params: Params, part: Part, carry: Any) -> tup
         return carry, part.weigh(batch.index_B, loss_B)
 
     batches = cut(learner, jnp.arange(part.size), passes(learner, part.size))
-    carry, loss_SB = lax.scan(one, carry, divided.share_of(learner, batches))
-    return divided.joined(loss_SB, batch).ravel()[: part.size], carry
+    carry, loss_SB = lax.scan(one, carry, data_parallel.share_of(learner, batches))
+    return data_parallel.joined(loss_SB, batch).ravel()[: part.size], carry
 
 
 def evaluate(learner: Learner, params: Params, part: Part) -> Array:

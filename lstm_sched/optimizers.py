@@ -1,24 +1,62 @@
-"""Keras' forms of its optimizers and of clipping as optax transformations, and the optimizers offered by name.
-
-Keras 3 puts epsilon beside the uncorrected √v and the rate inside the velocity, so that no setting of optax's own adam
-or sgd is the same. On TensorFlow its `cast` takes a Python number through float32 whatever the dtype of the weights:
-the powers of β, SGD's momentum, Lion's β and the weight decay are rounded so, which only float64 can tell, and
-RMSprop's numbers are not. State is always optax's own, so that a policy finds its moments.
-Source: keras/src/optimizers/adam.py, base_optimizer.py, lion.py, rmsprop.py and sgd.py, version 3.15.
-"""
+"""v re-initialised: taken from the square of the first gradient after a boundary that dropped it."""
 
 import functools
 from collections import defaultdict
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lstm_sched.primed import primed
+
+class Primed(NamedTuple):
+    """The inner state, and whether it was made anew since its last update."""
+
+    inner: Any
+    fresh: Any
+
+
+@functools.cache  # the same argument is the same factory, and so the same learner and compiled program
+def primed(
+    factory: Callable[[Any], optax.GradientTransformation],
+) -> Callable[[Any], optax.GradientTransformation]:
+    """A factory whose optimizer, when v is dropped and its count kept, begins v with g² in place of 0.
+
+    A fresh state has `fresh` True, which belongs to `Moments.other`: a policy that drops nu and other, but not count,
+    asks for it (`V_FROM_GRADIENT`). With count 0 bias correction does as much, and nothing is changed. The factory's
+    optimizer must have one `count` and one `nu`, as every Adam has.
+    """
+
+    def make(learning_rate: Any) -> optax.GradientTransformation:
+        optimizer = factory(learning_rate)
+
+        def init(params):
+            return Primed(optimizer.init(params), jnp.ones((), bool))
+
+        def update(updates, state, params=None):
+            begins = state.fresh & (optax.tree.get(state.inner, "count") > 0)
+            nu = jax.tree.map(
+                lambda v, g: jnp.where(begins, g * g, v), optax.tree.get(state.inner, "nu"), updates
+            )
+            updates, inner = optimizer.update(updates, optax.tree.set(state.inner, nu=nu), params)
+            return updates, Primed(inner, jnp.zeros((), bool))
+
+        return optax.GradientTransformation(init, update)
+
+    return make
+
+
+# Keras' forms of its optimizers and of clipping as optax transformations, and the optimizers offered by
+# name. Keras 3 puts epsilon beside the uncorrected √v and the rate inside the velocity, so that no setting
+# of optax's own adam or sgd is the same. On TensorFlow its `cast` takes a Python number through float32
+# whatever the dtype of the weights: the powers of β, SGD's momentum, Lion's β and the weight decay are
+# rounded so, which only float64 can tell, and RMSprop's numbers are not. State is always optax's own, so
+# that a policy finds its moments. Source: keras/src/optimizers/adam.py, base_optimizer.py, lion.py,
+# rmsprop.py and sgd.py, version 3.15.
+
 
 Factory = Callable[[Any], optax.GradientTransformation]  # of a learning rate, which may be traced
 

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from lstm_sched import jitter, monitor
+from lstm_sched import monitor as mo
+from lstm_sched import noise as no
 from lstm_sched.learner import Learner, Params, transform
 
 
@@ -82,12 +83,12 @@ def begin(learner: Learner, key: Array, params: Params, number: Any = 0) -> Trai
         step=zero,
         epoch=zero,
         order=stream,
-        noise=jitter.begin(jax.random.fold_in(noise, number), learner.noisy, learner.jitter),
+        noise=no.begin(jax.random.fold_in(noise, number), learner.noisy, learner.jitter),
         carry=learner.carry(params, learner.batch) if learner.carry else (),
         average=params if learner.averaged else (),
         rate=jnp.ones((), float) if learner.watched else (),
         position=Position(zero, stream) if learner.steps else (),
-        monitor=monitor.begin() if learner.watched else (),
+        monitor=mo.begin() if learner.watched else (),
         best=params if learner.watched else (),
     )
 

@@ -7,7 +7,7 @@ import hypothesis
 import jax
 import pytest
 
-from experiments import cache
+from experiments.harness import compile_cache
 
 jax.config.update("jax_num_cpu_devices", 2)  # must precede the first use of JAX
 jax.config.update("jax_platforms", "cpu")
@@ -16,8 +16,8 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # What was compiled once is read back, by the processes of tests too: a quarter of the time. Each worker has a folder.
 PROGRAMS = tempfile.TemporaryDirectory(prefix="programs")
-os.environ[cache.SWITCH] = PROGRAMS.name
-cache.use()
+os.environ[compile_cache.SWITCH] = PROGRAMS.name
+compile_cache.use()
 
 hypothesis.settings.register_profile("compiling", deadline=None)  # a first example may compile for seconds
 hypothesis.settings.load_profile("compiling")

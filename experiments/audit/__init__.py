@@ -1,0 +1,1 @@
+"""What does a boundary in your own training code drop?"""

@@ -1,0 +1,1 @@
+"""Which sentences of the usual answer to the question hold?"""

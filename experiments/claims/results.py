@@ -1,0 +1,177 @@
+"""Results of other experiments, read by path: the newest run of each series in the question's setting."""
+
+import csv
+import dataclasses
+import json
+import math
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.harness import run_folder
+from experiments.harness.setting import WHERE, Setting
+from lstm_sched import stats
+
+RECORDED = Path(__file__).parents[2] / "docs"  # results that are published with the code
+FREE = {  # fields in which a run may differ from the question's setting
+    *("data", "target", "time", "features", "group", "missing", "period"),
+    *("seeds", *WHERE),
+}
+EARLY = 10  # epoch at which one looks at what converges faster at first
+KERAS = "Keras"  # how the names of its packages begin
+CALLS = ("package", "arm", "steps", "call_median", "share_low", "share_median", "share_high")
+RULES = ("rule", "patience", "memory", "n", "epochs_median", "metric", "mean", "lo", "hi", "verdict")
+
+
+class Table(NamedTuple):
+    """A file of results and the configuration that it came from."""
+
+    file: Path
+    command: str
+    config: dict[str, Any]
+    rows: list[dict[str, str]]
+
+    @property
+    def series(self) -> str:
+        return self.config["data"][0]
+
+    @property
+    def place(self) -> str:
+        """Its folder, as it can be typed."""
+        folder = self.file.parent.resolve()
+        return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
+
+
+class Refit(NamedTuple):
+    """What `refit` found on one series, controls left out."""
+
+    table: Table
+    effects: dict[str, tuple[stats.Effect, stats.Effect]]  # arm -> END, SELECTED
+    early: stats.Effect | None  # on keras_recompile's validation loss at epoch EARLY; None without curves
+
+
+class Rule(NamedTuple):
+    """What `monitoring` found of one rule, against one fit without it."""
+
+    table: Table
+    rule: str  # stopping, plateau
+    patience: int
+    memory: str  # one fit; of a loop: kept, or reset and initial_epoch, with which each fit begins anew
+    epochs_median: float  # trained
+    metric: str
+    effect: stats.Effect  # n, mean, interval and verdict; the rest is not in the file
+
+
+class Call(NamedTuple):
+    """What `overhead` found that a call, or a boundary, adds to an epoch of so many steps."""
+
+    table: Table
+    package: str
+    arm: str  # calls, recompile and scratch; of ours also keep, a boundary that drops nothing
+    steps: int
+    seconds: float
+    low: float  # as a part of the epoch: the quartiles and the median
+    share: float
+    high: float
+
+
+def newest(experiment: str, name: str, columns: Collection[str], runs: Path) -> list[Table]:
+    """One table a series, from files called `name`; from those recorded where no run has any.
+
+    ValueError naming the file where a column is missing.
+    """
+    for root in (runs, RECORDED):
+        found = {}
+        for file in sorted((root / experiment).rglob(name), key=lambda path: path.stat().st_mtime):
+            stored = run_folder.read_json(file.parent / "config.json")
+            config = stored["config"]
+            if _is_question(config) and "rates" not in stored:  # with them each arm has its own
+                found[config["data"][0]] = file
+        if found:
+            return [_table(file, experiment, columns) for file in found.values()]
+    return []
+
+
+def _table(file: Path, experiment: str, columns: Collection[str]) -> Table:
+    """ValueError naming the file where a column is missing."""
+    stored = run_folder.read_json(file.parent / "config.json")
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    for column in columns:
+        if any(row.get(column) is None for row in rows) or not rows:
+            raise ValueError(f"{file}: no column {column!r}; allowed: results of {experiment}")
+    return Table(file, stored["command"], stored["config"], rows)
+
+
+def _is_question(config: dict[str, Any]) -> bool:
+    """A field that a run's version did not have yet is as it is by default."""
+    asked = {field.name: field.default for field in dataclasses.fields(Setting) if field.name not in FREE}
+    plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asked.items()}
+    return {**plain, **{k: config[k] for k in plain if k in config}} == plain
+
+
+def refits(runs: Path) -> list[Refit]:
+    """The newest results of `refit`."""
+    columns = ("arm", "metric", "control", *stats.Effect._fields)
+    return [_refit(table) for table in newest("refit", "effects.csv", columns, runs)]
+
+
+def _refit(table: Table) -> Refit:
+    by = {(row["arm"], row["metric"]): _effect(row) for row in table.rows if row["control"] == "False"}
+    effects = {arm: (by[arm, stats.END], by[arm, stats.SELECTED]) for arm, _ in by}
+    return Refit(table, effects, _early(table.file.parent / "metrics.jsonl"))
+
+
+def _effect(row: dict[str, str]) -> stats.Effect:
+    kinds = stats.Effect.__annotations__
+    fields: list[Any] = [kind(row[k]) if kind in (int, float) else row[k] for k, kind in kinds.items()]
+    return stats.Effect(*fields)
+
+
+def _early(curves: Path) -> stats.Effect | None:
+    """Paired by seed, one comparison; a loss that was not finite diverged."""
+    if not curves.exists():
+        return None
+    val: dict[str, dict[int, float]] = {"keras_recompile": {}, "one_fit": {}}
+    with curves.open(encoding="utf-8") as lines:
+        for row in map(json.loads, lines):
+            if row["epoch"] == EARLY and row["arm"] in val:
+                val[row["arm"]][row["seed"]] = math.inf if row["val"] is None else math.log(row["val"])
+    seeds = sorted(val["keras_recompile"])
+    if not seeds:
+        return None
+    return stats.compare(*(np.array([val[arm][seed] for seed in seeds]) for arm in val), family=1)
+
+
+def rules(runs: Path) -> list[Rule]:
+    """The newest results of `monitoring`."""
+    return [
+        Rule(
+            table,
+            row["rule"],
+            int(row["patience"]),
+            row["memory"],
+            float(row["epochs_median"]),
+            row["metric"],
+            _effect(dict.fromkeys(stats.Effect._fields, "0") | row | {"qualifier": ""}),
+        )
+        for table in newest("monitoring", "rules.csv", RULES, runs)
+        for row in table.rows
+    ]
+
+
+def calls(runs: Path) -> list[Call]:
+    """The newest results of `overhead` that have Keras among them."""
+    for root in (runs, RECORDED):
+        files = (root / "overhead").rglob("costs.csv")
+        for file in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
+            table = _table(file, "overhead", CALLS)
+            found = [
+                Call(table, r["package"], r["arm"], int(r["steps"]), *(float(r[name]) for name in CALLS[3:]))
+                for r in table.rows
+            ]
+            if any(call.package.startswith(KERAS) for call in found):
+                return found
+    return []

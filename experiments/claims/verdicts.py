@@ -1,0 +1,238 @@
+"""Claims on the loop itself: each a function from what was trained to a finding, so that other trainings say other."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from experiments.claims.claims import CLAIMS, Finding
+from experiments.claims.results import EARLY, KERAS, Call, Refit, Rule
+from experiments.claims.trainings import Runs, differ, span, weights
+from experiments.harness.arms import differing
+from experiments.harness.wording import change
+from lstm_sched import stats
+
+# Claims that other experiments decide: each a function from their results to a finding.
+
+
+ONCE, LOST = ("one fit",), ("reset", "initial_epoch")  # memories of a rule
+WRITTEN, ANEW = "calls", "recompile"  # arms: fit in a loop, as it is written, and with compile in it
+MATTERS = 0.01  # of an epoch; what costs less is negligible
+NEEDS = {  # what would decide the claims that nothing here measures yet
+    "C6": "the distance gone and the loss barrier from the first epochs to the end, for one fit and for the loop",
+    "C19": "noise once, in each epoch and in each step, with and without a change of volatility",
+    "C20": "a lower against a higher rate at a plateau, and the loss barrier between the two",
+}
+
+
+def decide(refits: Sequence[Refit], rules: Sequence[Rule], calls: Sequence[Call]) -> dict[str, Finding]:
+    """C6, C10, C11, C17 to C20."""
+    missing = {
+        name: Finding("not measured yet", f"it takes {needs} ({CLAIMS[name].experiment})")
+        for name, needs in NEEDS.items()
+    }
+    return missing | {
+        "C10": stopping_helps(rules),
+        "C11": lowering_helps(rules),
+        "C17": negligible(calls),
+        "C18": superior(refits),
+    }
+
+
+def beside(found: dict[str, Finding], refits: Sequence[Refit]) -> dict[str, Finding]:
+    """C2 and C4, of which bits decide what is written, with what is known of loops that drop state."""
+    dropping = [effects for refit in refits for effects in refit.effects.values() if not _same(effects)]
+    agreed = [stats.combine(*effects)[0] for effects in dropping]
+    early = [
+        f"{change(r.early)} on {r.table.series} (n = {r.early.n}, {r.table.place})" for r in refits if r.early
+    ]
+    second = {
+        "C2": f"loops that drop state: on both metrics better in {agreed.count('better')}, worse in "
+        f"{agreed.count('worse')} of {len(agreed)} (see C18)"
+        if dropping
+        else "what loops that drop state come to is not measured yet",
+        "C4": f"with compile in the loop validation loss at epoch {EARLY} changes by {', '.join(early)}"
+        if early
+        else "with compile in the loop: the curves of refit, which say it, are not here",
+    }
+    return found | {
+        name: found[name]._replace(evidence=f"{found[name].evidence}; {text}")
+        for name, text in second.items()
+    }
+
+
+def superior(refits: Sequence[Refit]) -> Finding:
+    """C18: of the loop as it is written, `keras_loop`; loops that drop state are beside it."""
+    as_written = [refit.effects["keras_loop"] for refit in refits if "keras_loop" in refit.effects]
+    if not as_written:
+        return Finding("not measured yet", "no results of refit with keras_loop")
+    evidence = (
+        f"as written: {', '.join(dict.fromkeys(stats.combine(*effects)[1] for effects in as_written))}. "
+    )
+    evidence += (
+        f"With state dropped, test loss {stats.END} / {stats.SELECTED}: {'; '.join(map(_series, refits))}"
+    )
+    verdicts = [stats.combine(*effects)[0] for effects in as_written]
+    dropping = [e for refit in refits for effects in refit.effects.values() for e in effects]
+    if all(v == "identical" for v in verdicts):
+        helps = any(e.verdict == "better" for e in dropping)
+        return Finding("not as written" if helps else "does not hold", evidence)
+    if "better" in verdicts:
+        return Finding("holds" if set(verdicts) == {"better"} else "depends", evidence)
+    return Finding("undecided" if {"undecided", "mixed"} & set(verdicts) else "does not hold", evidence)
+
+
+def stopping_helps(rules: Sequence[Rule]) -> Finding:
+    """C10: a lower loss after the last epoch in fewer epochs, in one fit and in a loop that is handed the rule."""
+    looked = [r for r in rules if r.rule == "stopping"]
+    once, loop = (list(filter(_stops_well, _of(looked, *memory))) for memory in (ONCE, LOST))
+    if not _of(looked, *ONCE):
+        return Finding("not measured yet", "no results of monitoring with stopping")
+    if once:
+        return Finding("holds" if loop else "not as written", _listed(looked))
+    open_ = any(r.effect.verdict == "undecided" for r in _of(looked, *ONCE))
+    return Finding("undecided" if open_ else "does not hold", _listed(looked))
+
+
+def lowering_helps(rules: Sequence[Rule]) -> Finding:
+    """C11: rules that lower the rate, in one fit."""
+    looked = [r for r in rules if r.rule != "stopping"]
+    verdicts = {r.effect.verdict for r in _of(looked, *ONCE)}
+    if not verdicts:
+        return Finding("not measured yet", "no results of monitoring with a rule that lowers the rate")
+    if "better" in verdicts:
+        return Finding("depends" if "worse" in verdicts else "holds", _listed(looked))
+    return Finding("undecided" if "undecided" in verdicts else "does not hold", _listed(looked))
+
+
+def negligible(calls: Sequence[Call]) -> Finding:
+    """C17: of Keras, in epochs of every length that was measured, with compile in the loop and without."""
+    keras = [c for c in calls if c.package.startswith(KERAS) and c.arm in (WRITTEN, ANEW)]
+    if not keras:
+        return Finding("not measured yet", "no results of overhead with Keras")
+    evidence = f"{'; '.join(map(_costs, _grouped(keras)))} ({keras[0].table.place})"
+    small, large = [c.high < MATTERS for c in keras], [c.low >= MATTERS for c in keras]
+    if any(small) and any(large):
+        return Finding("depends", evidence)
+    if all(small) or all(large):
+        return Finding("holds" if all(small) else "does not hold", evidence)
+    return Finding("undecided", evidence)
+
+
+def _grouped(calls: Sequence[Call]) -> list[list[Call]]:
+    """Those of each package and arm, by the steps of an epoch."""
+    names = dict.fromkeys((c.package, c.arm) for c in calls)
+    same = ([c for c in calls if (c.package, c.arm) == name] for name in names)
+    return [sorted(some, key=lambda c: c.steps) for some in same]
+
+
+def _costs(same: Sequence[Call]) -> str:
+    """One package and arm: milliseconds, beside the shortest epochs, where they are told best; and the share of an
+    epoch of each length."""
+    first, how = same[0], " with compile" * (same[0].arm == ANEW)
+    shares = [f"{100 * c.share:,.{0 if c.share >= 0.1 else 1}f} % at {c.steps:,}" for c in same]
+    return f"{first.package}{how}: {1e3 * first.seconds:.3g} ms a call, of an epoch {', '.join(shares)} steps"
+
+
+def _same(effects: tuple[stats.Effect, stats.Effect]) -> bool:
+    return effects[0].verdict == "identical"
+
+
+def _series(refit: Refit) -> str:
+    dropping = {arm: effects for arm, effects in refit.effects.items() if not _same(effects)}
+    n = " or ".join(str(n) for n in sorted({end.n for end, _ in dropping.values()}))
+    arms = (f"{arm} {change(end)} / {change(selected)}" for arm, (end, selected) in dropping.items())
+    return f"{refit.table.series} (n = {n}, {refit.table.place}) {', '.join(arms)}"
+
+
+def _of(rules: Sequence[Rule], *memories: str) -> list[Rule]:
+    """Those with such a memory, after the last epoch."""
+    return [r for r in rules if r.memory in memories and r.metric == stats.END]
+
+
+def _stops_well(r: Rule) -> bool:
+    return r.effect.verdict == "better" and r.epochs_median < r.table.config["epochs"]
+
+
+def _listed(rules: Sequence[Rule]) -> str:
+    """One fit by patience; the loops that lose the memory together."""
+    once = [
+        f"patience {r.patience} {change(r.effect)}, {r.epochs_median:g} epochs (n = {r.effect.n}, {r.table.place})"
+        for r in _of(rules, *ONCE)
+    ]
+    loops = _of(rules, *LOST)
+    text = f"{rules[0].rule} in one fit of {rules[0].table.config['epochs']} epochs, test loss {stats.END}: "
+    text += "; ".join(once)
+    if loops:
+        epochs = sorted({f"{r.epochs_median:g}" for r in loops}, key=float)
+        verdicts = sorted({r.effect.verdict for r in loops})
+        text += f"; handed to each fit of a loop: {' or '.join(verdicts)}, {' or '.join(epochs)} epochs"
+    return text
+
+
+def more_updates(runs: Runs) -> Finding:
+    """C1."""
+    one, loop = runs["one_fit"], runs["keras_loop"]
+    other = weights(runs, "keras_loop", "one_fit")
+    evidence = (
+        f"{span(loop.step_N)} updates in the loop, {span(one.step_N)} in one fit; {differ(runs, other)}"
+    )
+    return Finding("holds" if other or (loop.step_N != one.step_N).any() else "does not hold", evidence)
+
+
+def explores_otherwise(runs: Runs) -> Finding:
+    """C2, as far as bits decide it."""
+    other, dropped = (weights(runs, name, "one_fit") for name in ("keras_loop", "keras_recompile"))
+    evidence = f"as written {differ(runs, other)}; with compile in the loop {dropped:,} do"
+    return Finding("holds" if other else "not as written", evidence)
+
+
+def monitored_more(runs: Runs) -> Finding:
+    """C3."""
+    one, loop = (np.isfinite(runs[name].val_NE).sum(1) for name in ("one_fit", "keras_loop"))
+    other = differing(runs["one_fit"].val_NE, runs["keras_loop"].val_NE)
+    evidence = f"{span(loop)} validation losses in the loop, {span(one)} in one fit; {other} differ by a bit"
+    return Finding("holds" if (loop > one).any() else "does not hold", evidence)
+
+
+def faster_at_first(runs: Runs) -> Finding:
+    """C4, as written: the first fifth of the epochs is at first."""
+    one, loop = runs["one_fit"], runs["keras_loop"]
+    other = differing((one.loss_NE, one.val_NE), (loop.loss_NE, loop.val_NE))
+    evidence = f"{other} of {2 * one.loss_NE.size} training and validation losses differ by a bit"
+    first = max(1, one.loss_NE.shape[1] // 5)
+    ahead_N = one.loss_NE[:, :first].mean(1) < loop.loss_NE[:, :first].mean(1)
+    if other:
+        evidence += (
+            f"; one fit has the lower training loss in the first {first} epochs of {ahead_N.sum()} seeds"
+        )
+    return Finding("holds" if ahead_N.all() else "depends" if ahead_N.any() else "does not hold", evidence)
+
+
+def stuck_early(runs: Runs) -> Finding:
+    """C5: that two runs differ would not yet say which of them is stuck."""
+    one, loop = runs["one_fit"], runs["keras_loop"]
+    other = differing((one.params, one.selected), (loop.params, loop.selected))
+    evidence = f"{other} numbers differ by a bit in the last weights and in those of lowest validation loss"
+    if other:
+        return Finding("undecided", evidence)
+    return Finding("not as written", evidence + ": where one is stuck, so is the other")
+
+
+def sampling_needs_loop(runs: Runs) -> Finding:
+    """C15."""
+    other, repeated = (weights(runs, name, "one_fit") for name in ("keras_loop", "keras_reseed"))
+    evidence = (
+        f"with a new order and new dropout in each epoch {differ(runs, other)}; {repeated:,} do from a loop that "
+        "repeats the first order and dropout, so that in one fit they are new"
+    )
+    return Finding("holds" if other else "does not hold", evidence)
+
+
+OF_QUESTION: dict[str, Callable[[Runs], Finding]] = {
+    "C1": more_updates,
+    "C2": explores_otherwise,
+    "C3": monitored_more,
+    "C4": faster_at_first,
+    "C5": stuck_early,
+}
+OF_SMALL: dict[str, Callable[[Runs], Finding]] = {"C15": sampling_needs_loop}

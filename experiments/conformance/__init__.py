@@ -1,0 +1,1 @@
+"""Do the real packages do what the presets say?"""

@@ -1,0 +1,1 @@
+"""Scripts that the real packages run, each in a Python of its own."""

@@ -1,0 +1,1 @@
+"""Is a run ever lost?"""

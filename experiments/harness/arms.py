@@ -1,0 +1,194 @@
+"""What is compared: arms from the names that a user gives, which of them are one run, and the members they become."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from experiments.harness import setting as se
+from lstm_sched import rules
+from lstm_sched._names import check_name
+from lstm_sched.auditing.fate import differing as differs
+from lstm_sched.auditing.leaves import leaves
+from lstm_sched.members import Hyper, Member, alike, member, originate
+from lstm_sched.nn import network
+from lstm_sched.policy import FATE_OF_MOMENT, fates, moment_of, spread
+from lstm_sched.presets import ALIASES, CONTINUE, POLICIES, REDRAWN
+from lstm_sched.schedules import TABLES
+from lstm_sched.state import Origin, TrainState, begin
+
+REFERENCE = "one_fit"
+UNREAD = ("epoch", "monitor", "best")  # nothing reads them where no per-epoch rule is used
+IDENTITY_SEEDS, ULP_SEEDS, RATE_SEEDS = 2, 4, 6
+RULER = {"rate_x0.5": 0.5, "rate_x0.9": 0.9, "rate_x1.1": 1.1, "rate_x2": 2.0}
+CONTROLS = {"aa": 1.0, "ulp": 1.0, **RULER}  # one fit, at this factor of the rate
+ALLOWED = (*POLICIES, *ALIASES, *CONTROLS)
+
+
+class Dropped(NamedTuple):
+    """A leaf of the state that a boundary does not keep whole."""
+
+    fate: str  # its row in a fate table
+    leaf: str
+    fraction: float  # that is kept
+
+
+class Arm(NamedTuple):
+    """One way of training, on `seeds` seeds from `first` on."""
+
+    name: str
+    policy: TrainState
+    every: int  # epochs a fit; 0 is one fit
+    seeds: int
+    dropped: tuple[Dropped, ...]  # of what the run reads; nothing for one fit
+    equals: str | None = (
+        None  # the arm that it must be bit for bit, since it drops nothing that the run reads
+    )
+    control: bool = False
+    rate: float = 1.0  # times the setting's
+    nudged: bool = False  # one weight of the first ones moved by a unit in its last place
+    watch: Any = ()  # its per-epoch rules, in experiments that have any
+    fit: int = 0  # epochs after which a fit's end acts on the weights; 0: after the last alone
+    redraw: bool = False  # fresh weights are a new draw at each boundary
+    rescheduled: str = ""  # the policy whose learning rate is its own in each fit, if this arm's is
+    first: int = se.FIRST_SEED
+
+    @property
+    def lost(self) -> list[str]:
+        """Rows of a fate table that a boundary drops and the run reads."""
+        lost = {leaf.fate for leaf in self.dropped}
+        return [row for row in fates(self.policy) if row in lost]
+
+    @property
+    def proved(self) -> bool:
+        """Known to be another run, bit for bit."""
+        return self.equals is not None
+
+
+def parse(names: Sequence[str], setting: se.Setting, built: se.Built) -> tuple[list[Arm], dict[str, str]]:
+    """Arms in order, the reference first, and the names left out since they are another arm: {name: its twin}.
+
+    A name is a policy or a control, `@n` after it for fits of n epochs; `all` is every one of them. Raises ValueError
+    for a name or n that is not allowed, one given twice, or a missing reference.
+    """
+    every_one = tuple(names) == ("all",)
+    arms: list[Arm] = []
+    for name in ALLOWED if every_one else names:
+        if split_name("arms", name, [*ALLOWED, "all"])[0] == "all":
+            raise ValueError(f"arms: {', '.join(names)}; all stands alone")
+        if names.count(name) > 1:
+            raise ValueError(f"arms: {name!r} is given twice; allowed: each arm once")
+        arms.append(single(name, setting, built))
+    if not any(arm.name == REFERENCE for arm in arms):
+        raise ValueError(
+            f"arms: {', '.join(names)}; {REFERENCE} must be among them, all others are compared with it"
+        )
+    arms.sort(key=lambda arm: (arm.name != REFERENCE, arm.control))
+    first: dict[Any, str] = {}
+    twins = {}
+    for arm in arms:
+        if arm.dropped or arm.rescheduled:
+            kind = (arm.every, arm.dropped, arm.redraw, arm.rescheduled)
+            twin = first.setdefault(kind, arm.name)
+        else:
+            twin = (
+                REFERENCE if every_one and arm.proved and arm.name not in ("keras_loop", "aa") else arm.name
+            )
+        if twin != arm.name and arm.name != REFERENCE:
+            twins[arm.name] = twin
+    return [arm for arm in arms if arm.name not in twins], twins
+
+
+def split_name(field: str, name: str, allowed: Iterable[str]) -> tuple[str, int | None]:
+    """What stands before @, and the epochs in each fit after it, if any. ValueError for another name or no number."""
+    stem, at, n = name.partition("@")
+    check_name(field, stem, allowed)
+    if at and not n.isdecimal():
+        raise ValueError(f"{field}: {name!r}; allowed: a whole number of epochs after @")
+    return stem, int(n) if at else None
+
+
+def single(name: str, setting: se.Setting, built: se.Built) -> Arm:
+    """The arm of one name, as in `parse`."""
+    stem, own = split_name("arms", name, ALLOWED)
+    every = setting.every if own is None else own
+    se.check_every(f"arms: {name}", every, setting.epochs)
+    return _arm(name, ALIASES.get(stem, stem), every, setting, built)
+
+
+def _arm(name: str, stem: str, every: int, setting: se.Setting, built: se.Built) -> Arm:
+    n = setting.seeds
+    if stem in CONTROLS:
+        rate = CONTROLS[stem]
+        seeds = RATE_SEEDS if rate != 1 else ULP_SEEDS if stem == "ulp" else IDENTITY_SEEDS
+        same = REFERENCE if stem == "aa" else None
+        return Arm(name, CONTINUE, 0, min(n, seeds), (), same, True, rate, nudged=stem == "ulp")
+    policy = POLICIES[stem]
+    dropped = _dropped(policy, setting, built) if every < setting.epochs else ()
+    redraw = stem in REDRAWN and any(leaf.fate == "weights" for leaf in dropped)
+    rescheduled = stem if stem in TABLES and _own_rates(stem, every, setting, built) else ""
+    seeds = n if dropped or rescheduled or name == REFERENCE else min(n, IDENTITY_SEEDS)
+    same = None if dropped or rescheduled else REFERENCE
+    every = 0 if name == REFERENCE else every
+    return Arm(name, policy, every, seeds, dropped, same, redraw=redraw, rescheduled=rescheduled)
+
+
+def _own_rates(policy: str, every: int, setting: se.Setting, built: se.Built) -> bool:
+    own, plain = se.rates(setting, built.steps, 1.0, policy, every), se.rates(setting, built.steps)
+    return not np.array_equal(own, plain)
+
+
+def reads(setting: se.Setting) -> list[str]:
+    """Components that a run of this setting reads; those that it does not use are empty anyhow."""
+    unread = UNREAD if setting.schedule != "constant" else (*UNREAD, "step")
+    return [name for name in TrainState._fields if name not in unread]
+
+
+def _dropped(policy: TrainState, setting: se.Setting, built: se.Built) -> tuple[Dropped, ...]:
+    key = jax.eval_shape(jax.random.key, 0)
+    params = jax.eval_shape(built.learner.init, key)
+    shapes = jax.eval_shape(lambda k, p: begin(built.learner, k, p), key, params)
+    weights = {path: leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(shapes.params)}
+    fractions, found = spread(policy, shapes), []
+    for component in reads(setting):
+        paths = jax.tree_util.tree_leaves_with_path(getattr(shapes, component))
+        for (path, leaf), kept in zip(paths, jax.tree.leaves(getattr(fractions, component)), strict=True):
+            fate = {"params": "weights"}.get(component, component)
+            if component == "moments":
+                fate = FATE_OF_MOMENT[moment_of(path, leaf.shape, weights)]
+            if kept != 1:
+                found.append(Dropped(fate, component + jax.tree_util.keystr(path), float(kept)))
+    return tuple(found)
+
+
+def labels(arms: Sequence[Arm]) -> list[tuple[str, int]]:
+    """(arm, seed) of each member."""
+    return [(arm.name, arm.first + i) for arm in arms for i in range(arm.seeds)]
+
+
+def members(arms: Sequence[Arm], setting: se.Setting, built: se.Built) -> list[Member]:
+    """One member for each of `labels`, paired: every arm of a seed starts from the same weights and streams."""
+    origins = {seed: originate(built.learner, seed) for seed in sorted({seed for _, seed in labels(arms)})}
+    own = [[origins[seed] for _, seed in labels([arm])] for arm in arms]
+    made = [members_of(arm, setting, built, mine) for arm, mine in zip(arms, own, strict=True)]
+    return alike([one for several in made for one in several])
+
+
+def members_of(arm: Arm, setting: se.Setting, built: se.Built, origins: Sequence[Origin]) -> list[Member]:
+    """One arm from each origin; `alike` makes several arms one population."""
+    rates_S = se.rates(setting, built.steps, arm.rate, arm.rescheduled or REFERENCE, arm.every)
+    hp = Hyper(rates_S, watch=arm.watch)
+    when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)
+    ends = rules.ends(arm.fit or setting.epochs, setting.epochs) if arm.watch else ()
+    if arm.nudged:
+        origins = [origin._replace(params=network.nudge(origin.params)) for origin in origins]
+    if arm.redraw:
+        origins = [origin._replace(redraw=np.bool_(True)) for origin in origins]
+    first = member(built.learner, hp, arm.policy, when, origins[0], ends)
+    return [first._replace(origin=origin) for origin in origins]
+
+
+def differing(one: Any, other: Any) -> int:
+    """How many numbers of two trees on the host differ by a bit."""
+    return sum(int(differs(a, b).sum()) for a, b in zip(leaves(one), leaves(other), strict=True))

@@ -1,0 +1,1 @@
+"""Other packages, timed side by side with this one."""

@@ -1,0 +1,1 @@
+"""Scripts that other packages run, each in a process of its own."""

@@ -1,0 +1,199 @@
+"""A run's folder: the one place that writes it.
+
+config.json    the whole configuration, what was decided before the first step, and the command
+env.json       versions, devices, flags, state of the source
+status.json    running, interrupted, failed or finished; seconds spent on what
+metrics.jsonl  a row for each epoch of each training: the raw curves
+results.csv    a row for each training: what is compared
+effects.csv    a row for each arm and metric: what is concluded
+table.md       the same in words; figure.svg and figure.png beside it
+report.html    all of it as one page that needs no network
+tuning/        how each arm's best rate was found, and best_rate/ the comparison at it, where that was asked for
+checkpoint/    what --resume continues from
+resumed.jsonl  a row for each time that it did: from which epoch, under which versions, and what was told
+lock.part      who works in the folder, while somebody does
+"""
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.harness import compile_cache
+
+PACKAGES = ("lstm_sched", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+CURVES = ("loss", "val", "rate", "boundary", "trained")
+
+
+def new_folder(out: str | None, experiment: str) -> Path:
+    """A folder that did not exist or is empty; ValueError where it holds anything."""
+    if out is None:
+        stem = Path("runs") / experiment / datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
+        names = (
+            stem.with_name(f"{stem.name}{suffix}") for suffix in ("", *(f"-{i}" for i in range(2, 1000)))
+        )
+        for folder in names:
+            with contextlib.suppress(FileExistsError):  # another's, made in the same second
+                folder.mkdir(parents=True)
+                return folder
+    folder = Path(str(out))
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ValueError(f"out: {folder} is in use; allowed: a new or empty folder (or --resume {folder})")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def safe_names(names: Sequence[str]) -> list[str]:
+    """Names of folders, one each, that stay where they are put: letters, digits, dot, dash and underscore."""
+    safe: list[str] = []
+    for name in names:
+        plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".") or "series"
+        safe.append(plain if plain not in safe else f"{plain}-{len(safe)}")
+    return safe
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def digest(value: Any) -> str:
+    """Twelve hexadecimal digits that stand for a configuration."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def command(experiment: str) -> str:
+    """What the user typed, as it can be typed again."""
+    return shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
+
+
+def environment() -> dict[str, Any]:
+    """Versions, devices, flags and the state of the source."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": compile_cache.processor(),
+        "cores": os.cpu_count(),
+        "devices": [str(device.device_kind) for device in jax.devices()],
+        "flags": {name: os.environ[name] for name in sorted(os.environ) if name.startswith(("JAX_", "XLA_"))},
+        "x64": jax.config.read("jax_enable_x64"),
+        "git": {"commit": _git("rev-parse", "HEAD"), "changed": bool(_git("status", "--porcelain"))},
+    }
+
+
+def _version(package: str) -> str | None:
+    """None where the package runs from a folder that was never installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*words: str) -> str | None:
+    """What git says of the source; None where it is no checkout."""
+    try:
+        done = subprocess.run(
+            ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def decide(folder: Path, experiment: str, config: Any, facts: dict[str, Any]) -> None:
+    """config.json and env.json: the command, the configuration (a dataclass), and what else is decided."""
+    asked = {"experiment": experiment, "command": command(experiment), "config": dataclasses.asdict(config)}
+    write_json(folder / "config.json", asked | facts)
+    write_json(folder / "env.json", environment())
+
+
+def write_status(folder: Path, state: str, **facts: Any) -> None:
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    write_json(folder / "status.json", {"state": state, "updated": now, **facts})
+
+
+def append_resumed(folder: Path, epoch: int, told: list[str]) -> None:
+    """Note that a run goes on, under which versions, and what its user was told."""
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    row = {"at": now, "epoch": epoch, "told": told, "packages": {name: _version(name) for name in PACKAGES}}
+    with (folder / "resumed.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def append_metrics(folder: Path, labels: Sequence[tuple[str, int]], clock: int, log_M: Any) -> None:
+    """Rows of the epochs after `clock`, from a Log of [M, n]; a value that is not finite is null."""
+    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        for e in range(log_M.loss.shape[1]):
+            for m, (arm, seed) in enumerate(labels):
+                row: dict[str, Any] = {"arm": arm, "seed": seed, "epoch": clock + e + 1}
+                for name in CURVES:
+                    value = getattr(log_M, name)[m, e].item()
+                    row[name] = value if math.isfinite(value) else None
+                file.write(json.dumps(row) + "\n")
+
+
+def cut_metrics(folder: Path, clock: int) -> None:
+    """Forget the epochs that come after the checkpoint: they are run again."""
+    path = folder / "metrics.jsonl"
+    part = path.with_suffix(".part")
+    with path.open(encoding="utf-8") as rows, part.open("w", encoding="utf-8") as kept:
+        for row in rows:
+            if row.endswith("\n") and json.loads(row)["epoch"] <= clock:
+                kept.write(row)
+    part.replace(path)
+
+
+def read_curves(
+    folder: Path, labels: Sequence[tuple[str, int]], epochs: int, first: int = 0
+) -> dict[str, np.ndarray]:
+    """Each of CURVES as [M, E] from metrics.jsonl, of the epochs after `first`; NaN where it was not finite.
+
+    ValueError where a row is missing.
+    """
+    place = {label: m for m, label in enumerate(labels)}
+    curves = {name: np.full((len(labels), epochs - first), np.nan) for name in CURVES}
+    seen = np.zeros((len(labels), epochs - first), bool)
+    with (folder / "metrics.jsonl").open(encoding="utf-8") as rows:
+        for line in rows:
+            row = json.loads(line)
+            at = place[row["arm"], row["seed"]], row["epoch"] - 1 - first
+            seen[at] = True
+            for name in CURVES:
+                curves[name][at] = np.nan if row[name] is None else row[name]
+    if not seen.all():
+        raise ValueError(f"{folder / 'metrics.jsonl'}: {np.sum(~seen)} rows are missing")
+    return curves
+
+
+def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Whole or not at all; columns are those of the first row, and no rows are an empty file."""
+    rows = list(rows)
+    part = path.with_suffix(".part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(path)

@@ -1,0 +1,8 @@
+"""Runs `python -m experiments.identity`."""
+
+from experiments.harness import cli
+from experiments.identity import run
+from experiments.identity.design import EXPERIMENT, Config, prepare
+from experiments.identity.run import execute, held
+
+cli.run(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", held, resumable=False)

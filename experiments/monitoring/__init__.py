@@ -1,0 +1,1 @@
+"""Does a loop of fits buy early stopping or plateau decay?"""

@@ -1,0 +1,1 @@
+"""What do the frameworks' idioms do between two fits?"""

@@ -1,0 +1,1 @@
+"""Which hyper-parameters, and which restart policies with them, train best?"""

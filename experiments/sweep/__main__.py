@@ -1,0 +1,8 @@
+"""Runs `python -m experiments.sweep`."""
+
+from experiments.harness import cli
+from experiments.sweep import run
+from experiments.sweep.config import Config
+from experiments.sweep.run import EXPERIMENT, execute, held, prepare
+
+cli.run(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", held)

@@ -1,0 +1,1 @@
+"""What runs the tasks of a sweep: processes of this host, Ray or SLURM."""

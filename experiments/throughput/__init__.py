@@ -1,0 +1,1 @@
+"""How fast is one training, and how fast are many?"""

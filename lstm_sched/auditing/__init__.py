@@ -1,0 +1,1 @@
+"""What a boundary in anybody's training code drops."""

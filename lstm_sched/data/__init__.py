@@ -1,0 +1,1 @@
+"""Series, tables and the windows that are cut from them."""

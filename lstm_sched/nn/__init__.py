@@ -1,0 +1,1 @@
+"""The LSTM forecaster: one learner among others."""

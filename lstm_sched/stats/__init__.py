@@ -1,0 +1,29 @@
+"""Statistics of paired trainings, checks of their sensitivity, and forecasts that need no network."""
+
+from lstm_sched.stats.paired import (
+    ALPHA,
+    DELTA,
+    END,
+    SELECTED,
+    Effect,
+    combine,
+    compare,
+    diverged,
+    interval,
+    percent,
+    sentence,
+)
+
+__all__ = [
+    "ALPHA",
+    "DELTA",
+    "END",
+    "SELECTED",
+    "Effect",
+    "combine",
+    "compare",
+    "diverged",
+    "interval",
+    "percent",
+    "sentence",
+]

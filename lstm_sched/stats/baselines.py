@@ -1,0 +1,129 @@
+"""Forecasts that a network has to beat: float64 predictions and targets, so that any loss can be applied.
+
+Shapes: N windows of T steps and F columns, O outputs; P coefficients of the linear model, Q = P + O.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+
+import jax
+import numpy as np
+from jax.typing import ArrayLike
+
+from lstm_sched.data.windows import Part, Windows
+
+CHUNK = 2048  # windows read at once: memory does not grow with the series
+FLOOR = 1e-13  # of its largest eigenvalue: what a product AᵀA tells from 0
+COLLINEAR = 1e-13  # of the largest singular value: smaller ones count as 0
+
+Forecast = Callable[[np.ndarray], np.ndarray]  # x_NTF -> prediction_NO
+
+
+def persistence(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """The target repeats its last value in the window: prediction_NO, y_NO with O = 1. TypeError: Samples."""
+    if not isinstance(part, Windows):  # column 0 of a sample need not be the target
+        raise TypeError(f"persistence: part is {type(part).__name__}; Windows are allowed")
+    return _predict(last_value, part)
+
+
+def mean(train: Part, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """The mean of the training targets, for every window: prediction_NO, y_NO."""
+    return _predict(fit_mean(train), part)
+
+
+def linear_ar(train: Part, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Least squares with intercept on the T × F values of a window, fitted on `train`: prediction_NO, y_NO."""
+    return _predict(fit_linear_ar(train), part)
+
+
+def losses(
+    forecasts: Mapping[str, Forecast],
+    part: Part,
+    loss: Callable[[np.ndarray, np.ndarray], ArrayLike],
+) -> dict[str, float]:
+    """Mean over a part of `loss(prediction_NO, y_NO)`, for each forecast; no prediction outlives its chunk."""
+    total = dict.fromkeys(forecasts, 0.0)
+    for x_NTF, y_NO in _chunks(part):
+        for name, forecast in forecasts.items():
+            loss_NO = np.asarray(loss(forecast(x_NTF), y_NO), np.float64)
+            total[name] += float(loss_NO.mean()) * len(y_NO) / part.size
+    return total
+
+
+def last_value(x_NTF: np.ndarray) -> np.ndarray:
+    """Persistence, as a Forecast: column 0 of a window's last row."""
+    # The copy lets go of the chunk that the last step was read from.
+    return x_NTF[:, -1, :1].copy()
+
+
+def fit_mean(train: Part) -> Forecast:
+    """The mean of the training targets."""
+    mean_O = functools.reduce(np.add, (y_NO.sum(axis=0) for _, y_NO in _chunks(train))) / train.size
+    return lambda x_NTF: np.broadcast_to(mean_O, (len(x_NTF), mean_O.size))
+
+
+def fit_linear_ar(train: Part) -> Forecast:
+    """Least squares with intercept on the T × F values of a window.
+
+    The solution of least norm where windows are fewer than coefficients, or collinear.
+    """
+
+    def rows() -> Iterator[np.ndarray]:
+        return (np.hstack((_design(x_NTF), y_NO)) for x_NTF, y_NO in _chunks(train))
+
+    x_1TF, y_1O = train.take(np.zeros(1, np.int32))
+    short = train.size <= 1 + x_1TF.size + y_1O.size  # a matrix no larger than its root, and as good
+    root_XQ = np.vstack(list(rows())) if short else _root(rows)
+    weights_PO = np.linalg.lstsq(root_XQ[:, : -y_1O.size], root_XQ[:, -y_1O.size :], rcond=COLLINEAR)[0]
+    return lambda x_NTF: _design(x_NTF) @ weights_PO
+
+
+def _root(rows: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
+    """R_QQ with RᵀR = AᵀA, of a matrix A with Q columns whose rows come chunk by chunk, gone through twice.
+
+    AᵀA itself squares the condition number of A: its eigenvalues below FLOOR are noise. But it serves to change the
+    basis to one in which columns are of one size and hardly overlap, and there AᵀA is precise. This is CholeskyQR2
+    (Fukaya et al. 2014) with eigenvectors, which need no full rank: the error is that of a QR decomposition, and
+    nearly all work is matrix products.
+    """
+    gram_QQ = functools.reduce(np.add, map(_product, rows()))
+    scale_Q = np.sqrt(np.diag(gram_QQ))
+    scale_Q[scale_Q == 0] = 1
+    value_Q, vector_QQ = np.linalg.eigh(gram_QQ / scale_Q / scale_Q[:, None])
+    size_Q = np.sqrt(np.maximum(value_Q, FLOOR * value_Q[-1]))
+    basis_QQ = vector_QQ / size_Q / scale_Q[:, None]
+
+    gram_QQ = functools.reduce(np.add, (_product(a_NQ, basis_QQ) for a_NQ in rows()))
+    value_Q, turn_QQ = np.linalg.eigh(gram_QQ)
+    root_QQ = np.sqrt(np.maximum(value_Q, 0))[:, None] * turn_QQ.T
+    return root_QQ @ (size_Q[:, None] * vector_QQ.T * scale_Q)
+
+
+def _product(a_NQ: np.ndarray, basis_QQ: np.ndarray | None = None) -> np.ndarray:
+    """AᵀA, or (AB)ᵀAB. NumPy's own threads would spin: on cores that others use too it takes ten times as long."""
+    with jax.enable_x64(True):
+        return np.asarray(_float64_product(a_NQ, basis_QQ))
+
+
+@jax.jit
+def _float64_product(a_NQ: jax.Array, basis_QQ: jax.Array | None) -> jax.Array:
+    b_NQ = a_NQ if basis_QQ is None else a_NQ @ basis_QQ
+    return b_NQ.T @ b_NQ
+
+
+_take = jax.jit(lambda part, i_B: part.take(i_B))
+
+
+def _chunks(part: Part) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for start in range(0, part.size, CHUNK):
+        x_NTF, y_NO = _take(part, np.arange(start, min(start + CHUNK, part.size), dtype=np.int32))
+        yield np.asarray(x_NTF, np.float64), np.asarray(y_NO, np.float64)
+
+
+def _design(x_NTF: np.ndarray) -> np.ndarray:
+    return np.hstack((np.ones((len(x_NTF), 1)), x_NTF.reshape(len(x_NTF), -1)))
+
+
+def _predict(forecast: Forecast, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    prediction, y = zip(*((forecast(x_NTF), y_NO) for x_NTF, y_NO in _chunks(part)), strict=True)
+    return np.concatenate(prediction), np.concatenate(y)

@@ -1,0 +1,59 @@
+"""Where numbers come from: any name, value and path is shown, and none changes the page."""
+
+import json
+
+from helpers.pages import SETTING, TEXTS, Parsed, named, shown
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from experiments.harness import page
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(TEXTS, min_size=1, max_size=3, unique=True))
+def test_any_column_names_leave_the_tags_as_they_are(columns):
+    parsed, plain = (
+        Parsed(page.data(SETTING, named(tuple(names))))
+        for names in (columns, ["x" * len(name) + str(i) for i, name in enumerate(columns)])
+    )
+    assert [tag for tag, _ in parsed.tags] == [tag for tag, _ in plain.tags]
+    assert shown(json.dumps(columns, ensure_ascii=False)) in parsed.all("td")
+    assert shown(columns[0]) in " ".join(parsed.all("p"))
+
+
+@given(
+    st.dictionaries(TEXTS, st.one_of(TEXTS, st.none(), st.dictionaries(TEXTS, TEXTS, max_size=2)), max_size=3)
+)
+def test_any_configuration_is_shown(values):
+    stored = {"config": values, "hash": "1"}
+    parsed = Parsed(page.configuration(stored, values))
+    expected = [shown(cell) for row in page.flat(values) for cell in row]
+    found = [text for tag, text in parsed.text if tag in ("th", "td")]
+    assert found == ["name", "value", *expected, "name", "value", "hash", "1", "name", "value", *expected]
+
+
+def test_values_inside_a_mapping_have_its_name_before_theirs():
+    assert page.flat({"a": 1, "b": {"c": [2], "d": "e"}, "f": {}, "g": None}) == [
+        ("a", "1"),
+        ("b.c", "[2]"),
+        ("b.d", "e"),
+        ("f", "{}"),
+        ("g", "null"),
+    ]
+
+
+def test_files_are_listed_with_what_they_hold_and_unknown_ones_by_name(tmp_path):
+    for name in ("results.csv", "<b>.csv", "report.html", "report.part"):
+        (tmp_path / name).touch()
+    parsed = Parsed(page.raw_files(tmp_path))
+    assert parsed.all("a") == ["<b>.csv", "results.csv"]
+    assert ": a row a training: what is compared" in page.raw_files(tmp_path)
+
+
+def test_the_source_is_named_as_far_as_it_is_known(tmp_path):
+    stored = {"experiment": "refit", "command": "python"}
+    for git, words in (
+        ({"commit": "abc", "changed": False}, "(commit abc)"),
+        ({"commit": None, "changed": True}, "(no commit is known)"),
+    ):
+        assert words in page.again(tmp_path, stored, {"git": git})

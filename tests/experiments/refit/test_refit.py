@@ -1,0 +1,427 @@
+"""The main job, as a user runs it, on series small enough to wait for."""
+
+import contextlib
+import csv
+import dataclasses
+import io
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from helpers import refused
+
+from experiments.harness import arms as ar
+from experiments.harness import outcome, run_folder
+from experiments.harness.setting import build
+from experiments.harness.source import open_source
+from experiments.refit import run as refit
+from experiments.refit.run import Config
+from lstm_sched import stats
+from lstm_sched.presets import ALIASES, POLICIES
+
+ROOT = Path(__file__).parents[3]
+SMALL = Config(data=("ar",), window=4, hidden=4, batch=256, epochs=4, seeds=6, lr=0.01)
+ALL_FILES = {
+    *("config.json", "env.json", "status.json", "metrics.jsonl", "results.csv", "effects.csv", "table.md"),
+    *("figure.png", "figure.svg", "report.html", "checkpoint"),
+}
+
+
+def rows_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class _Collect(logging.Handler):
+    def __init__(self, messages):
+        super().__init__()
+        self.messages = messages
+
+    def emit(self, record):
+        self.messages.append(record.getMessage())
+
+
+def main(config, out):
+    """The results of a run on one series."""
+    (results,) = refit.main(dataclasses.replace(config, out=str(out)))
+    return results
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """One whole small run: (folder, results, what it printed, how often the training was compiled)."""
+    folder = tmp_path_factory.mktemp("refit") / "run"
+    messages, printed = [], folder.parent / "printed.txt"
+    handler = _Collect(messages)
+    logger = logging.getLogger("jax")
+    logger.addHandler(handler)
+    with jax.log_compiles(), printed.open("w") as out, contextlib.redirect_stdout(out):
+        results = main(SMALL, folder)
+    logger.removeHandler(handler)
+    compiled = sum(m.startswith("Finished XLA compilation of jit(advance)") for m in messages)
+    return folder, results, printed.read_text(), compiled
+
+
+def test_one_compilation_serves_all_arms(done):
+    assert done[3] == 1
+
+
+def test_the_folder_holds_what_it_should(done):
+    folder, results, _, _ = done
+    assert {p.name for p in folder.iterdir()} == ALL_FILES
+    config = json.loads((folder / "config.json").read_text())
+    assert config["config"]["hidden"] == 4
+    assert config["family"] == 4
+    assert config["margin"] == stats.DELTA
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+    assert json.loads((folder / "env.json").read_text())["packages"]["jax"] == jax.__version__
+    table = rows_of(folder / "results.csv")
+    assert [(row["arm"], int(row["seed"])) for row in table] == results.labels
+    assert {row["config"] for row in table} == {config["hash"]}
+    assert min(int(row["seed"]) for row in table) == 8
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert len(metrics) == len(results.labels) * SMALL.epochs
+
+
+def test_the_raw_curves_give_the_results(done):
+    folder = done[0]
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for row in rows_of(folder / "results.csv"):
+        val = {
+            m["epoch"]: m["val"] for m in metrics if (m["arm"], str(m["seed"])) == (row["arm"], row["seed"])
+        }
+        assert float(row["val_selected"]) == min(val.values())
+        assert val[int(row["best_epoch"])] == min(val.values())
+        assert float(row["val_end"]) == val[SMALL.epochs]
+    boundaries = {(m["arm"], m["epoch"]) for m in metrics if m["boundary"]}
+    assert boundaries == {
+        (a, e) for a in ("keras_loop", "keras_recompile", "drop_moments") for e in (2, 3, 4)
+    }
+
+
+def test_what_drops_nothing_is_identical_and_what_drops_something_is_not(done):
+    _, results, _, _ = done
+    same = {arm for arm, count in results.differing.items() if count == 0}
+    assert same == {"one_fit", "keras_loop", "aa"}
+    for arm in ("keras_loop", "aa"):
+        assert results.effects[arm][stats.END].verdict == "identical"
+    assert results.differing_weights["ulp"] > 0
+    assert results.differing_weights["keras_recompile"] > results.weights
+
+
+def test_effects_are_paired_by_seed_and_come_from_results_csv(done):
+    folder, _, _, _ = done
+    loss = {(r["arm"], r["seed"]): float(r["test_end"]) for r in rows_of(folder / "results.csv")}
+    row = next(
+        r
+        for r in rows_of(folder / "effects.csv")
+        if (r["arm"], r["metric"]) == ("keras_recompile", stats.END)
+    )
+    d = [np.log(loss["keras_recompile", str(s)]) - np.log(loss["one_fit", str(s)]) for s in range(8, 14)]
+    assert float(row["mean"]) == pytest.approx(np.mean(d))
+    assert float(row["level"]) == pytest.approx(1 - 0.05 / 4)
+
+
+def test_the_epoch_at_which_an_arm_parts_is_that_of_the_raw_curves(done):
+    folder = done[0]
+    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    val = {(m["arm"], m["seed"], m["epoch"]): m["val"] for m in metrics}
+    found = {r["arm"]: r["parts_at"] for r in rows_of(folder / "effects.csv")}
+    for arm, epoch in found.items():
+        parted = [""]
+        for e in range(SMALL.epochs, 0, -1):
+            d = [np.log(val[arm, s, e] / val["one_fit", s, e]) for a, s, at in val if (a, at) == (arm, e)]
+            if np.sqrt(np.mean(np.square(d))) > 1e-3:
+                parted.append(str(e))
+        assert epoch == parted[-1], arm
+    assert (found["aa"], found["keras_recompile"], found["rate_x2"]) == ("", "2", "1")
+    assert "parts from one_fit's by more than 0.1 %" in (folder / "table.md").read_text()
+
+
+def test_it_says_the_answer_first_then_the_tables(done):
+    _, results, printed, _ = done
+    total = f"{2 * results.weights:,}"
+    places = [
+        printed.index(words)
+        for words in (
+            "expected:",
+            "epoch 4/4",
+            f"Same run: 0 of {total} weights differ by a bit between one_fit and keras_loop",
+            "% change of test loss against one_fit",
+            "mse of the standardised target",
+            "what survives a boundary",
+            "Raw numbers and figure:",
+        )
+    ]
+    assert places == sorted(places)
+    for word in ("no effect", "no difference", "significant", "undecided "):
+        assert word not in printed.lower()
+
+
+def test_the_figure_names_arms_axes_and_command(done):
+    folder = done[0]
+    svg = (folder / "figure.svg").read_text()
+    for words in ("change of test loss against one_fit, %", "weights differ by a bit", "controls", "= bits"):
+        assert f"<!-- {words}" in svg or words in svg
+    assert (folder / "figure.png").stat().st_size > 10_000
+
+
+def test_a_finished_run_can_be_looked_at_again(done, capsys):
+    folder, results, _, _ = done
+    before = (folder / "results.csv").read_bytes(), (folder / "effects.csv").read_bytes()
+    (again,) = refit.main(Config(resume=str(folder)))
+    assert ((folder / "results.csv").read_bytes(), (folder / "effects.csv").read_bytes()) == before
+    assert again.differing == results.differing
+    assert "Same run" in capsys.readouterr().out
+
+
+LONG = dataclasses.replace(SMALL, epochs=200, seeds=2, arms=("one_fit", "keras_recompile"), devices=1)
+LONG_FLAGS = "--data ar --window 4 --hidden 4 --batch 256 --epochs 200 --seeds 2 --lr 0.01 --devices 1"
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The folder of a long run."""
+    folder = tmp_path_factory.mktemp("long") / "whole"
+    with contextlib.redirect_stdout(io.StringIO()):
+        main(LONG, folder)
+    return folder
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_at_the_next_chunk_and_the_resumed_run_is_the_uninterrupted_one(
+    signum, uninterrupted, tmp_path, capsys
+):
+    flags = [*LONG_FLAGS.split(), "--arms", *LONG.arms]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "experiments.refit", *flags, "--out", str(tmp_path / "cut")],
+        cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            process.send_signal(signum)
+            break
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 75}[signum]
+    assert f"--resume {tmp_path / 'cut'}" in errors
+    status = json.loads((tmp_path / "cut" / "status.json").read_text())
+    assert status["state"] == "interrupted"
+    assert 0 < status["epochs"] < LONG.epochs
+    refit.main(Config(resume=str(tmp_path / "cut")))
+    capsys.readouterr()
+    for name in ("results.csv", "effects.csv"):
+        assert (tmp_path / "cut" / name).read_bytes() == (uninterrupted / name).read_bytes()
+    cut, whole = (
+        sorted((f / "metrics.jsonl").read_text().splitlines()) for f in (tmp_path / "cut", uninterrupted)
+    )
+    assert cut == whole
+
+
+def test_divergence_is_recorded_and_changes_no_other_member(done, tmp_path, capsys):
+    names = ("one_fit", "drop_moments", "rate_x2")
+    config = dataclasses.replace(SMALL, optimizer="keras_sgd", arms=names)
+    good = main(config, tmp_path / "good")
+    (plan,) = refit.prepare(dataclasses.replace(config, out=str(tmp_path / "bad")))
+    wild = [arm._replace(rate=1e6 / config.lr) if arm.name == "rate_x2" else arm for arm in plan.arms]
+    bad = refit.execute_one(plan._replace(arms=wild))
+    capsys.readouterr()
+    assert bad.diverged_M[bad.rows("rate_x2")].all()
+    others = np.concatenate([bad.rows("one_fit"), bad.rows("drop_moments")])
+    assert not bad.diverged_M[others].any()
+    for metric in outcome.METRICS:
+        np.testing.assert_array_equal(bad.loss[metric][others], good.loss[metric][others])
+    for curve in ("loss", "val"):
+        np.testing.assert_array_equal(bad.curves[curve][others], good.curves[curve][others])
+    effect = bad.effects["rate_x2"][stats.END]
+    assert (effect.diverged, effect.diverged_ref, effect.n) == (6, 0, 6)
+
+
+BAD = {
+    "arms: unknown 'keras_lop' (did you mean keras_loop": ["--arms", "one_fit", "keras_lop"],
+    "arms: keras_loop; one_fit must be among them": ["--arms", "keras_loop"],
+    "is given twice": ["--arms", "one_fit", "ulp", "ulp"],
+    "a whole number of epochs after @": ["--arms", "one_fit", "keras_recompile@x"],
+    "keras_recompile@7: 7; allowed: a divisor of epochs 100": ["--arms", "one_fit", "keras_recompile@7"],
+    "data: unknown 'sunspot' (did you mean sunspots?)": ["--data", "sunspot"],
+    "optimizer: unknown 'adm' (did you mean adam": ["--optimizer", "adm"],
+    "schedule: unknown 'cosin' (did you mean cosine": ["--schedule", "cosin"],
+    "loss: unknown 'rmse' (did you mean mse": ["--loss", "rmse"],
+    "init: unknown 'torch'": ["--init", "torch"],
+    "layout: unknown 'pmap' (did you mean": ["--layout", "pmap"],
+    "hidden: 0; allowed: 1 or more": ["--hidden", "0"],
+    "layers: -1; allowed: 1 or more": ["--layers", "-1"],
+    "window: 0; allowed: 1 or more": ["--window", "0"],
+    "horizon: 0; allowed: 1 or more": ["--horizon", "0"],
+    "seeds: 0; allowed: 1 or more": ["--seeds", "0"],
+    "epochs: 0; allowed: 1 or more": ["--epochs", "0"],
+    "every: 0; allowed: 1 or more": ["--every", "0"],
+    "every: 3; allowed: a divisor of epochs 10: 1, 2, 5, 10": ["--epochs", "10", "--every", "3"],
+    "lr: 0.0; allowed: above 0 and finite": ["--lr", "0"],
+    "lr: -0.1; allowed: above 0 and finite": ["--lr", "-0.1"],
+    "lr: nan; allowed: above 0 and finite": ["--lr", "nan"],
+    "lr: inf; allowed: above 0 and finite": ["--lr", "inf"],
+    "weight_decay: 0.1; keras_adam has none": ["--weight-decay", "0.1"],
+    "save_every: -1.0; allowed: 0 (each chunk of epochs) or more": ["--save-every", "-1"],
+    "dropout: 1.0; allowed: 0 to below 1": ["--dropout", "1"],
+    "batch: 0; allowed: 1 or more": ["--batch", "0"],
+    "batch: 5000; allowed: 1 to 2164, the number of training windows": ["--batch", "5000"],
+    "devices: 1000; allowed: 1 to": ["--devices", "1000"],
+    "members_per_chunk: 0; allowed: 1 or more": ["--members-per-chunk", "0"],
+    "split: (0.9, 0.5); allowed": ["--split", "0.9", "0.5"],
+    "cycles: 4; allowed: 1 to 2, the number of steps": [
+        *("--schedule", "sgdr", "--epochs", "1", "--batch", "2000"),
+    ],
+    "part 'train' holds no window": ["--window", "2188"],
+    "--seeds": ["--seeds", "many"],
+    "--hiden": ["--hiden", "3"],
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_bad_flags_are_refused_before_any_compilation(message, request, tmp_path):
+    refused.before_any_compilation(refit, "refit", BAD[message], message, tmp_path / "out", request)
+
+
+def test_a_folder_in_use_is_not_written_to(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match="is in use; allowed: a new or empty folder"):
+        refit.main(dataclasses.replace(SMALL, out=str(tmp_path)))
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_resuming_reads_the_configuration_and_takes_no_other(done, tmp_path):
+    with pytest.raises(ValueError, match="leave out hidden, lr"):
+        refit.prepare(Config(resume=str(done[0]), hidden=3, lr=0.1))
+    with pytest.raises(FileNotFoundError):
+        refit.prepare(Config(resume=str(tmp_path)))
+
+
+def test_text_where_names_belong_is_a_type_error():
+    for field in ("data", "arms", "features"):
+        with pytest.raises(TypeError, match=f"{field}: 'ar' is text; allowed: a sequence of names"):
+            refit.prepare(dataclasses.replace(SMALL, **{field: "ar"}))
+
+
+def test_quick_changes_only_what_was_not_asked_for(tmp_path):
+    (plan,) = refit.prepare(
+        dataclasses.replace(SMALL, quick=True, epochs=20, seeds=16, out=str(tmp_path / "q"))
+    )
+    assert (plan.config.epochs, plan.config.seeds) == (20, 6)
+
+
+def built_from(config):
+    return build(config, open_source(config, config.data[0]).split)
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "proved"),
+    [
+        ({}, "keras_loop", True),
+        ({}, "keras_recompile", False),
+        ({"optimizer": "keras_sgd"}, "keras_recompile", True),  # no state to drop
+        ({"optimizer": "keras_sgd", "schedule": "cosine"}, "keras_recompile", False),  # the schedule's clock
+        ({}, "keras_recompile@4", True),  # no boundary in the run
+        ({}, "one_fit@1", True),
+        ({}, "weights_only", False),
+    ],
+)
+def test_an_arm_is_proved_identical_where_it_drops_nothing_that_is_read(change, name, proved):
+    config = dataclasses.replace(SMALL, **change)
+    built = built_from(config)
+    arms, _ = ar.parse(("one_fit", name), config, built)
+    assert arms[1].proved is proved
+    assert arms[1].seeds == (2 if proved else 6)
+
+
+def test_two_arms_that_drop_the_same_are_one_arm_with_two_names():
+    built = built_from(SMALL)
+    names = ("one_fit", "drop_count", "adam_rel", "drop_m")
+    arms, twins = ar.parse(names, SMALL, built)
+    assert [arm.name for arm in arms] == ["one_fit", "drop_count", "drop_m"]
+    assert twins == {"adam_rel": "drop_count"}
+
+
+def test_all_arms_are_every_policy_and_control_but_those_that_cannot_be_told_apart():
+    built = built_from(SMALL)
+    arms, twins = ar.parse(("all",), SMALL, built)
+    names = [arm.name for arm in arms]
+    assert names[0] == "one_fit"
+    assert {"keras_loop", "aa", "ulp", *ar.RULER} <= set(names)
+    assert set(names) | set(twins) == {*POLICIES, *ALIASES, *ar.CONTROLS}
+    nothing = ("keras_initial_epoch", "keras_reload", "keras_reset_states", "skorch_partial_fit")
+    optimizer = ("keras_reload_weights", "lightning_new_trainer", "optimizer_in_train")
+    assert twins == {
+        **dict.fromkeys((*nothing, "composer_fit", "composer_reset_time"), "one_fit"),
+        **dict.fromkeys(optimizer, "keras_recompile"),
+        **dict.fromkeys(("hugging_face_train", "lightning_ckpt_path", "sklearn_partial_fit"), "keras_reseed"),
+        "adam_rel": "drop_count",
+        "keras_reload_h5": "drop_moments",
+        "sklearn_warm_start": "weights_only",
+        "v_from_gradient": "drop_v",
+    }
+    assert {arm.name: arm.seeds for arm in arms}["keras_loop"] == 2
+    plain = dataclasses.replace(SMALL, optimizer="keras_sgd")
+    arms, twins = ar.parse(("all",), plain, built_from(plain))
+    same = {*nothing, *optimizer, "keras_recompile", "keras_reload_h5", "adam_rel", "v_from_gradient"}
+    same |= {name for name in POLICIES if name.startswith(("drop_", "composer_"))}
+    assert {name for name, twin in twins.items() if twin == "one_fit"} == same
+    with pytest.raises(ValueError, match="all stands alone"):
+        ar.parse(("one_fit", "all"), SMALL, built)
+
+
+def test_all_arms_take_32_seeds_and_full_adds_the_ruler(tmp_path):
+    (plan,) = refit.prepare(Config(data=("ar",), arms=("all",), out=str(tmp_path / "a")))
+    assert plan.config.seeds == 32
+    (plan,) = refit.prepare(dataclasses.replace(SMALL, full=True, out=str(tmp_path / "f")))
+    assert {arm.name: arm.rate for arm in plan.arms if arm.rate != 1} == ar.RULER
+
+
+def test_members_of_a_seed_share_their_first_weights_and_one_ulp_moves_one_of_them():
+    built = built_from(SMALL)
+    arms, _ = ar.parse(("one_fit", "keras_recompile", "ulp"), SMALL, built)
+    members = dict(zip(ar.labels(arms), ar.members(arms, SMALL, built), strict=True))
+    one, other, moved = (members[name, 9].origin for name in ("one_fit", "keras_recompile", "ulp"))
+    assert ar.differing(one, other) == 0
+    assert ar.differing(one, moved) == 1
+    assert ar.differing(one, members["one_fit", 8].origin) > 10
+
+
+def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
+    lines = [json.dumps({"arm": "a", "seed": 8, "epoch": e}) for e in (1, 2, 3)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"arm": "a", "se')
+    run_folder.cut_metrics(tmp_path, 2)
+    assert (tmp_path / "metrics.jsonl").read_text() == "\n".join(lines[:2]) + "\n"
+
+
+def test_missing_rows_are_an_error_and_not_a_number(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text("")
+    with pytest.raises(ValueError, match="3 rows are missing"):
+        run_folder.read_curves(tmp_path, [("a", 8)], 3)
+
+
+@pytest.mark.parametrize("data", ["sunspots", "weather", "stocks", "adding"])
+def test_what_drops_nothing_is_identical_on_every_kind_of_series(data, tmp_path, capsys):
+    config = Config(window=6, hidden=3, batch=512, epochs=2, seeds=1, arms=("one_fit", "keras_loop"))
+    results = main(dataclasses.replace(config, data=(data,)), tmp_path / "r")
+    assert results.differing == {"one_fit": 0, "keras_loop": 0}
+    assert results.effects["keras_loop"][stats.SELECTED].verdict == "identical"
+    assert "the same bits" in capsys.readouterr().out
+
+
+def test_vmapped_members_agree_with_mapped_ones(done, tmp_path, capsys):
+    vmapped, mapped = main(dataclasses.replace(SMALL, layout="vmap"), tmp_path / "vmap"), done[1]
+    assert vmapped.labels == mapped.labels
+    for metric in outcome.METRICS:
+        np.testing.assert_allclose(vmapped.loss[metric], mapped.loss[metric], rtol=1e-4)

@@ -1,0 +1,282 @@
+"""A user's table becomes the series that it says, or an error that names column, row and value."""
+
+import gzip
+import json
+import tracemalloc
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lstm_sched.data import tables
+from lstm_sched.data.series import DATASETS, load
+from lstm_sched.data.splits import split
+from lstm_sched.data.tables import MAX_COLUMNS, from_arrays, read_table
+
+NAN = float("nan")
+DAYS = [f"2020-01-{day:02}" for day in range(1, 9)]
+
+
+def csv(tmp_path, text, name="own.csv"):
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def numbers(n=8):
+    return [float(i) for i in range(n)]
+
+
+@pytest.mark.parametrize(
+    ("name", "time"), [("sunspots", "month"), ("weather", "date"), ("co2", "date"), ("air", "time")]
+)
+def test_a_bundled_file_is_read_as_the_bundled_series_is(name, time):
+    expected = load(name)
+    table = read_table(DATASETS / f"{name}.csv.gz", target=expected.columns[0], time=time, missing="drop")
+    for field in ("columns", "values_RF", "segment_R", "date_R", "times_R"):
+        np.testing.assert_array_equal(getattr(table.series, field), getattr(expected, field))
+    assert split(table.series, 24).extents == split(expected, 24).extents
+
+
+def test_stocks_keep_the_dates_and_tickers_of_the_bundled_series():
+    expected = load("stocks")
+    series, understood = read_table(
+        DATASETS / "stocks.csv.gz", target="adjusted_close", time="date", group="ticker"
+    )
+    assert (understood.groups, understood.gaps) == (5, 0)
+    kept = np.flatnonzero(series.segment_R == np.roll(series.segment_R, 1))
+    returns = np.log(series.values_RF[kept, 0] / series.values_RF[kept - 1, 0])
+    np.testing.assert_allclose(returns, expected.values_RF[:, 0], atol=1e-13)
+    np.testing.assert_array_equal(series.times_R[kept], expected.times_R)
+
+
+def test_bad_order_in_the_glucose_file_is_refused():
+    with pytest.raises(ValueError, match=r"time column 'time', row 14\d\d\d: .* is not after .* of row 14"):
+        read_table(DATASETS / "glucose.csv.gz", target="glucose_mg_dl", time="time", missing="drop")
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".npz", None])
+def test_all_forms_of_one_table_give_one_series(tmp_path, ending):
+    rng = np.random.default_rng(0)
+    columns = {
+        "when": np.tile(np.arange("2020-01-01", "2020-01-21", dtype="datetime64[D]"), 2),
+        "close": rng.normal(size=40),
+        "volume": rng.integers(0, 9, 40),
+        "ticker": np.repeat(["B", "A"], 20),
+        "unread": np.repeat(["x"], 40),
+    }
+    asked = {"target": "close", "time": "when", "features": ["volume"], "group": "ticker"}
+    frame, path = pl.DataFrame(columns), tmp_path / f"own{ending}"
+    if ending == ".parquet":
+        frame.write_parquet(path)
+    elif ending == ".npz":
+        np.savez(path, **columns)
+    elif ending is not None:
+        text = frame.write_csv().encode()
+        path.write_bytes(gzip.compress(text) if ending == ".csv.gz" else text)
+    series, understood = from_arrays(columns, **asked) if ending is None else read_table(path, **asked)
+    order = np.r_[20:40, 0:20]
+    np.testing.assert_array_equal(series.values_RF, np.stack([columns["close"], columns["volume"]], 1)[order])
+    np.testing.assert_array_equal(series.times_R, columns["when"])
+    assert series.segment_R.tolist() == [0] * 20 + [1] * 20
+    assert series.date_R.tolist() == [*range(20), *range(20)]
+    assert (series.columns, series.target) == (("close", "volume"), "close")
+    name = "arrays" if ending is None else path.name
+    assert understood == (name, ("close", "volume"), 40, "1 day", False, 0, 2, 0, 0)
+
+
+def test_what_was_understood_prints_in_a_line_and_is_json(tmp_path):
+    path = csv(
+        tmp_path, 't,"<b>\n"\n' + "".join(f"{t}Z,{t[-1]}\n" for t in ["2020-01-01T00:00", "2020-01-01T01:00"])
+    )
+    _, understood = read_table(path, target="<b>\n", time="t")
+    assert str(understood) == (
+        "own.csv: 2 rows of '<b>\\n'; interval 1 h (UTC); gaps 0; groups 1; rows dropped 0; values filled 0"
+    )
+    assert json.loads(json.dumps(understood._asdict()))["columns"] == ["<b>\n"]
+
+
+def test_without_time_rows_are_taken_in_order_group_by_group():
+    series, understood = from_arrays({"x": numbers(5), "g": [9, 10, 9, 9, 10]}, target="x", group="g")
+    assert series.values_RF[:, 0].tolist() == [1, 4, 0, 2, 3]  # sorted as text
+    assert series.times_R.tolist() == series.date_R.tolist() == [0, 1, 0, 1, 2]
+    assert series.segment_R.tolist() == [0, 0, 1, 1, 1]
+    assert understood.interval == "1 row"
+
+
+X = [1.0, NAN, NAN, 4.0, 5.0, NAN, 7.0, 8.0]
+Y = [NAN, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
+GROUPS = ["a", "a", "a", "a", "b", "b", "b", "b"]
+GAPPED = [*DAYS[:4], "2020-01-05", "2020-01-06", "2020-01-07", "2020-02-01"]
+
+
+@pytest.mark.parametrize("form", ["arrays", "csv", "null"])
+def test_missing_values_are_refused_dropped_or_carried_forward(tmp_path, form):
+    columns = {"x": X, "y": Y, "g": GROUPS, "t": GAPPED}
+    path = tmp_path / "own.csv"
+    if form == "csv":
+        pl.DataFrame(columns).with_columns(pl.col("x").fill_nan(None)).write_csv(path)
+    if form == "null":
+        columns = {
+            "x": [None if v != v else v for v in X],
+            "y": pl.Series(Y).fill_nan(None),
+            "g": GROUPS,
+            "t": GAPPED,
+        }
+    asked = {"target": "x", "features": ["y"], "time": "t", "group": "g"}
+
+    def read(**more):
+        return read_table(path, **asked, **more) if form == "csv" else from_arrays(columns, **asked, **more)
+
+    with pytest.raises(
+        ValueError, match=r"column 'y', row 0 is missing; allowed: a number, or missing=drop or"
+    ):
+        read()
+    series, understood = read(missing="drop")
+    assert series.values_RF.tolist() == [[4, 3], [5, 4], [7, 6], [8, 7]]
+    assert series.segment_R.tolist() == [0, 1, 2, 3]  # another group; a dropped row; a gap in time
+    assert (understood.rows, understood.dropped, understood.filled, understood.gaps) == (4, 4, 0, 1)
+    series, understood = read(missing="ffill")
+    assert series.values_RF.tolist() == [[1, 1], [1, 2], [4, 3], [5, 4], [5, 5], [7, 6], [8, 7]]
+    assert series.segment_R.tolist() == [0, 0, 0, 1, 1, 1, 2]
+    assert (understood.rows, understood.dropped, understood.filled) == (7, 1, 3)
+
+
+def test_a_value_is_carried_neither_across_a_gap_nor_into_another_group():
+    columns = {"x": [1.0, NAN, NAN, 4.0, NAN, 6.0], "t": [0, 1, 5, 6, 0, 1], "g": [*"aaaabb"]}
+    series = from_arrays(columns, target="x", time="t", group="g", missing="ffill").series
+    assert series.values_RF[:, 0].tolist() == [1, 1, 4, 6]
+    assert series.segment_R.tolist() == [0, 0, 1, 2]
+
+
+@pytest.mark.parametrize("blank", ["", " ", "NA", "nan", "NaN", "null", "None", "N/A"])
+def test_every_spelling_of_a_blank_is_one(tmp_path, blank):
+    path = csv(tmp_path, f"a,x\n1,1\n1,{blank}\n1,3\n1, 4 \n")
+    with pytest.raises(ValueError, match="column 'x', row 1 is missing"):
+        read_table(path, target="x")
+    assert read_table(path, target="x", missing="drop").series.values_RF.tolist() == [[1], [3], [4]]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("inf", "own.csv: column 'x', row 1 is 'inf'; allowed: finite numbers from -3e.38 to 3e.38"),
+        ("-1e39", "row 1 is '-1e39'; allowed: finite"),
+        ("1e999", "row 1 is '1e999'; allowed: finite"),
+        ("twelve", "column 'x', row 1 is 'twelve'; a number or blank is allowed"),
+        ('"1,5"', "row 1 is '1,5'; a number"),
+        ("true", "row 1 is 'true'"),
+        ("<script>" * 99, "row 1 is '<script>.{71}; a number"),
+    ],
+)
+def test_a_value_that_is_no_number_of_float32_is_named(tmp_path, value, message):
+    path = csv(tmp_path, f"a,x\n1,1\n1,{value}\n1,3\n")
+    for missing in tables.MISSING:
+        with pytest.raises(ValueError, match=message):
+            read_table(path, target="x", missing=missing)
+    assert read_table(path, target="a").series.values_RF.tolist() == [[1], [1], [1]]
+
+
+COLUMNS = {"close": numbers(), "open": numbers(), "date": DAYS, "flag": pl.Series([True] * 8)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        (
+            {"target": "clse"},
+            ValueError,
+            "arrays: target.*'clse'.*did you mean close.*allowed: close, open, date",
+        ),
+        ({"target": "close", "time": "dat"}, ValueError, "arrays: time.*'dat'.*did you mean date"),
+        ({"target": "close", "features": ["opn"]}, ValueError, "arrays: features.*'opn'"),
+        ({"target": "close", "group": "x"}, ValueError, "arrays: group.*'x'.*allowed"),
+        ({"target": "close", "features": ["close"]}, ValueError, "features: column 'close' is named twice"),
+        ({"target": "close", "features": ["open", "open"]}, ValueError, "column 'open' is named twice"),
+        ({"target": "close", "time": "close"}, ValueError, "time: column 'close' is named twice"),
+        ({"target": "close", "missing": "fill"}, ValueError, "missing.*'fill'.*refuse, drop, ffill"),
+        (
+            {"target": "close", "features": "open"},
+            TypeError,
+            "features 'open'; one column name and a sequence",
+        ),
+        ({"target": None}, TypeError, "target None, features .*; one column name"),
+        ({"target": "flag"}, TypeError, "column 'flag' holds Boolean; numbers are allowed"),
+        ({"target": "close", "group": "flag"}, TypeError, "group column 'flag' holds Boolean; text or whole"),
+        ({"target": "date"}, ValueError, "column 'date', row 0 is '2020-01-01'; a number"),
+        ({"target": "close", "time": "flag"}, TypeError, "time column 'flag' holds Boolean"),
+    ],
+)
+def test_a_wrong_request_is_an_error_that_names_it(asked, error, message):
+    with pytest.raises(error, match=message):
+        from_arrays(COLUMNS, **asked)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"x": []}, "no rows; at least 2"),
+        ({"x": [1.0]}, "1 rows without a missing value; at least 2"),
+        ({"x": [1.0, 2.0], "g": ["a", ""]}, "group column 'g', row 1 is ''; every row needs a group"),
+        ({"x": [1.0, 2.0], "g": ["a", "b", "c"]}, "columns have unequal lengths {'x': 2, 'g': 3}"),
+        ({"x": [[1.0], [2.0]]}, r"column 'x' has shape \(2, 1\)"),
+    ],
+)
+def test_arrays_of_a_wrong_form_are_an_error(columns, message):
+    with pytest.raises(ValueError, match=f"^arrays: {message}"):
+        from_arrays(columns, target="x", group="g" if "g" in columns else None)
+
+
+def test_a_file_with_a_header_alone_has_no_rows(tmp_path):
+    with pytest.raises(ValueError, match=r"own.csv: no rows"):
+        read_table(csv(tmp_path, "a,b\n"), target="b")
+
+
+def test_more_rows_than_can_be_numbered_are_an_error(monkeypatch):
+    monkeypatch.setattr(tables, "MAX_ROWS", 4)
+    assert from_arrays({"x": numbers(4)}, target="x").understood.rows == 4
+    with pytest.raises(ValueError, match="arrays: 5 rows; at least 2 are needed, at most 4 allowed"):
+        from_arrays({"x": numbers(5)}, target="x")
+
+
+def test_a_long_table_takes_a_few_times_the_memory_of_its_values():
+    rows = 500_000
+    columns = {"x": pl.Series(np.random.default_rng(0).normal(size=rows))}
+    tracemalloc.start()
+    try:
+        series = from_arrays(columns, target="x").series
+        kept, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert series.values_RF.nbytes == 8 * rows
+    assert kept < 2.6 * 8 * rows  # and three numbers of 4 bytes a row
+    assert peak < 8 * 8 * rows
+
+
+def test_too_many_columns_fail_at_once_and_a_wide_table_names_few(tmp_path):
+    many = ",".join(f"c{i}" for i in range(MAX_COLUMNS + 1))
+    with pytest.raises(ValueError, match=r"own.csv: 10001 columns; up to 10000 are allowed"):
+        read_table(csv(tmp_path, many + "\n1\n"), target="c0")
+    with pytest.raises(ValueError, match="did you mean c9998") as caught:
+        read_table(csv(tmp_path, many.removesuffix(",c10000") + "\n"), target="c9998x")
+    assert len(str(caught.value)) < 1000
+
+
+def test_stamps_out_of_order_name_the_rows_of_the_file_and_other_groups_do_not_matter():
+    columns = {"x": numbers(6), "t": DAYS[:6], "g": [*"babaab"]}
+    assert from_arrays(columns, target="x", time="t", group="g").understood.groups == 2
+    columns["t"] = [*DAYS[:2], DAYS[0], DAYS[3], DAYS[3], DAYS[5]]  # wrong in both: first in b
+    with pytest.raises(ValueError, match="row 2: 2020-01-01 is not after 2020-01-01 of row 0"):
+        from_arrays(columns, target="x", time="t", group="g")
+
+
+def test_a_group_too_short_for_a_window_is_no_error():
+    n = 100
+    columns = {"x": numbers(n + 2), "t": [*range(n), 3, 4], "g": ["long"] * n + ["short"] * 2}
+    parts = split(from_arrays(columns, target="x", time="t", group="g").series, 5).data
+    assert [part.size for part in parts] == [65, 10, 10]
+
+
+def test_a_constant_target_warns():
+    with pytest.warns(UserWarning, match="column 'x' is constant"):
+        split(from_arrays({"x": [2.0] * 100}, target="x").series, 5)

@@ -1,0 +1,43 @@
+"""A layer's gates and Keras' three arrays of it; which of its variables a leaf is part of."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lstm_sched.nn import network
+from lstm_sched.nn.gates import from_joint, to_joint, variable_of
+
+
+def test_joint_arrays_and_parameters_are_inverses_in_keras_gate_order():
+    kernel, recurrent, bias = (
+        jnp.arange(24.0).reshape(2, 12),
+        jnp.arange(36.0).reshape(3, 12),
+        jnp.arange(12.0),
+    )
+    params = from_joint(kernel, recurrent, bias)
+    for gate, columns in zip("ifgo", np.arange(12).reshape(4, 3), strict=True):
+        np.testing.assert_array_equal(params["i" + gate]["kernel"], kernel[:, columns])
+        np.testing.assert_array_equal(params["h" + gate]["kernel"], recurrent[:, columns])
+        np.testing.assert_array_equal(params["h" + gate]["bias"], bias[columns])
+    for a, b in zip(to_joint(params), (kernel, recurrent, bias), strict=True):
+        np.testing.assert_array_equal(a, b)
+    on_host = from_joint(*map(np.asarray, (kernel, recurrent, bias)))
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(on_host))
+    jax.tree.map(np.testing.assert_array_equal, on_host, params)
+
+
+def test_every_leaf_is_part_of_the_keras_variable_of_its_name_and_fills_it():
+    params = network.init_params(jax.random.key(0), features=2, hidden=5, layers=2, outputs=3)
+    sizes = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        sizes[variable_of(path)] = sizes.get(variable_of(path), 0) + leaf.size
+    assert sizes == {
+        ("lstm_0", "kernel"): 2 * 20,
+        ("lstm_0", "recurrent_kernel"): 5 * 20,
+        ("lstm_0", "bias"): 20,
+        ("lstm_1", "kernel"): 5 * 20,
+        ("lstm_1", "recurrent_kernel"): 5 * 20,
+        ("lstm_1", "bias"): 20,
+        ("head", "kernel"): 5 * 3,
+        ("head", "bias"): 3,
+    }

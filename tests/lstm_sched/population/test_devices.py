@@ -1,0 +1,47 @@
+"""Bytes of a compiled program, shared out to members; how many of them fit."""
+
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lstm_sched.population.devices import SPARE, Memory, analysed, fitting, room
+
+
+def program(**sizes):
+    told = SimpleNamespace(**{f"{name}_size_in_bytes": size for name, size in sizes.items()})
+    return SimpleNamespace(memory_analysis=lambda: told)
+
+
+def test_vmapped_members_have_their_own_of_all_and_mapped_ones_stack_their_outputs_alone():
+    sizes = program(argument=1000, output=300, alias=200, temp=5000)
+    assert analysed(sizes, data=400, members=10, mapped=False) == Memory(400, (600 + 100 + 5000) // 10)
+    assert analysed(sizes, data=400, members=10, mapped=True) == Memory(400 + 4700, (600 + 100 + 300) // 10)
+
+
+@pytest.mark.parametrize("size", [10, 1000])
+def test_a_compiled_program_s_bytes_are_those_of_its_arrays(size):
+    compiled = jax.jit(lambda x, data: x * data[0]).lower(jnp.zeros((4, size)), jnp.zeros(7)).compile()
+    needs = analysed(compiled, data=28, members=4, mapped=False)
+    assert needs.fixed == 28
+    assert 8 * size <= needs.each <= 8 * size + 8
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**6), st.integers(0, 10**9))
+def test_what_fits_fits_and_one_more_does_not(fixed, each, free):
+    n = fitting(Memory(fixed, each), free)
+    assert n == 1 or fixed + n * each <= (1 - SPARE) * free
+    assert fixed + (n + 1) * each > (1 - SPARE) * free - 1
+
+
+def test_a_device_that_tells_its_limit_has_what_is_left_of_it_and_a_cpu_its_part_of_the_host(monkeypatch):
+    host = room()
+    assert host > 2**20
+    for stats, free in (({"bytes_limit": 100, "bytes_in_use": 30}, 70), ({}, host), (None, host)):
+        device = SimpleNamespace(memory_stats=lambda stats=stats: stats)
+        with monkeypatch.context() as patch:
+            patch.setattr(jax, "local_devices", lambda device=device: [device])
+            assert room() == free

@@ -1,0 +1,139 @@
+"""Laws 1, 2 and 6 over orders, noise and learners; over policies and optimizers see the tests of each module."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from helpers import small
+from helpers.hand import by_hand
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lstm_sched as ls
+from lstm_sched.noise import DRAWN, Jitter, gaussian_noise
+from lstm_sched.state import restart
+
+EPOCHS, SIZE = 4, 10
+run_jit = jax.jit(ls.run, static_argnames=("learner", "epochs"), compiler_options=small.SOON)
+INDEX_EN = np.random.default_rng(1).permuted(np.tile(np.arange(SIZE), (3, 1)), axis=1)
+ORDERS = {
+    "shuffled": ls.SHUFFLED,
+    "fixed": ls.FIXED,
+    "sequential": ls.SEQUENTIAL,
+    "replaced": ls.REPLACED,
+    "composed": ls.composed(SIZE),
+    "given": ls.given(INDEX_EN),
+}
+NOISY = {name: small.learner(order=order, noisy=True, jitter=True) for name, order in ORDERS.items()}
+
+
+def flax(model, kind, noisy=False, **arguments):
+    def loss(params, carry, x_BTF, y_BO, key):
+        training = {"training": key is not None} if noisy else {}
+        output_BO = model.apply(params, x_BTF, **training, rngs={} if key is None else {"dropout": key})
+        return ls.sample_losses(kind, output_BO, y_BO), carry
+
+    init = {"training": False} if noisy else {}
+    return ls.Learner(
+        lambda key: model.init(key, jnp.zeros((1, 3, 1), float), **init),
+        loss,
+        ls.keras_adam,
+        batch=5,
+        noisy=noisy,
+    )
+
+
+class Own(nn.Module):
+    """A network as a user writes one."""
+
+    @nn.compact
+    def __call__(self, x_BTF, training):
+        h_BTH = nn.relu(nn.Conv(3, (2,))(x_BTF))
+        h_BTH = nn.Dropout(0.2, deterministic=not training)(h_BTH)
+        return nn.Dense(1)(h_BTH.reshape((len(h_BTH), -1)))
+
+
+wide = partial(nn.Dense, param_dtype=float)
+LEARNERS = {
+    "classes": ls.lstm(ls.keras_adam, hidden=3, outputs=3, loss="crossentropy", batch=5),
+    "density": ls.lstm(ls.keras_adam, hidden=3, outputs=2, loss="gaussian", batch=5),
+    "dense": flax(nn.Sequential([lambda x_BTF: x_BTF[..., 0], wide(4), nn.tanh, wide(1)]), "mse"),
+    "own": flax(Own(), "huber", noisy=True),
+}
+
+
+def data_of(name):
+    data: Any = small.data(SIZE)
+    if name != "classes":
+        return data
+    return ls.Data(*(part._replace(y_NO=jnp.floor(3 * jnp.abs(part.y_NO) % 3)) for part in data))
+
+
+def finish(learner, member, data):
+    return run_jit(learner, member, data, ls.start(learner, member.origin), EPOCHS, EPOCHS)
+
+
+def same_in_fits_and_chunks(learner, data, each, sizes, **member):
+    """Law 1: a loop of fits that drops nothing, run in chunks, against one fit."""
+    one = partial(small.a_member, learner, data, epochs=EPOCHS, **member)
+    whole, _ = finish(learner, one(), data)
+    loop = one(when=ls.every(each, EPOCHS))
+    progress = ls.start(learner, loop.origin)
+    for size in [*sizes, EPOCHS]:
+        end = min(int(progress.clock) + size, EPOCHS)
+        progress, _ = run_jit(learner, loop, data, progress, EPOCHS, end)
+    assert small.bits(progress._replace(log=())) == small.bits(whole._replace(log=()))
+
+
+chunks = st.lists(st.integers(1, EPOCHS), max_size=3)
+noises = st.builds(gaussian_noise, st.sampled_from([0.0, 0.1]), st.sampled_from([*DRAWN]))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@given(each=st.integers(1, EPOCHS), sizes=chunks, inputs=noises, grads=noises)
+@settings(deadline=None, max_examples=6)
+def test_nothing_dropped_is_nothing_different_under_every_order_and_noise(order, each, sizes, inputs, grads):
+    same_in_fits_and_chunks(NOISY[order], small.data(SIZE), each, sizes, jitter=Jitter(inputs, grads))
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+@given(each=st.integers(1, EPOCHS), sizes=chunks)
+@settings(deadline=None, max_examples=5)
+def test_nothing_dropped_is_nothing_different_whatever_is_trained(name, each, sizes):
+    same_in_fits_and_chunks(LEARNERS[name], data_of(name), each, sizes)
+
+
+@pytest.mark.parametrize("learner", [*NOISY.values(), *LEARNERS.values()], ids=[*NOISY, *LEARNERS])
+def test_a_boundary_keeps_all_or_returns_to_the_beginning(learner):
+    member = small.a_member(learner, small.data(SIZE), epochs=EPOCHS)
+    begun = ls.begin(learner, member.origin.key, member.origin.params)
+    state = jax.tree.map(
+        lambda x: (
+            jax.random.fold_in(x, 1)
+            if jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+            else x + jnp.ones((), x.dtype)
+        ),
+        begun,
+    )
+    after = jax.jit(partial(restart, learner))
+    for policy, want in ((ls.CONTINUE, state), (ls.POLICIES["scratch"], begun)):
+        assert small.bits(after(ls.spread(policy, state), member.origin, state, 1)) == small.bits(want)
+
+
+@pytest.mark.parametrize(
+    "name", ["classes", "density", "dense"]
+)  # a mask of a partial batch has another shape
+def test_whatever_is_trained_is_trained_as_by_hand(name, x64):
+    learner, data = LEARNERS[name], data_of(name)
+    member = small.a_member(learner, data, epochs=EPOCHS)
+    progress, log = finish(learner, member, data)
+    with jax.numpy_dtype_promotion("standard"):
+        now, losses, vals = by_hand(learner, member, data, EPOCHS)
+    close = partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-12)
+    close(log.loss, losses)
+    close(log.val, vals)
+    jax.tree.map(close, progress.state.params, now.params)
