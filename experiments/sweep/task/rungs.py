@@ -20,8 +20,8 @@ from experiments.harness.setting import Built, Setting, build
 from experiments.sweep.task import halving as ha
 from experiments.sweep.task import trials
 from lstm_sched import population
-from lstm_sched.population import devices
 from lstm_sched.members import Member, Progress
+from lstm_sched.population import devices
 
 OUTCOME = ("test_end", "test_selected", "val_end", "val_selected", "train_end", "best_epoch", "diverged")
 
