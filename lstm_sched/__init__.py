@@ -10,13 +10,13 @@ from lstm_sched.data.windows import Data, Samples, Windows, as_samples, lanes
 from lstm_sched.evaluation import evaluate, losses
 from lstm_sched.learner import Learner, steps_per_epoch
 from lstm_sched.loop import epoch, run, step
-from lstm_sched.members import Hyper, Log, Member, Progress, member, originate, start
+from lstm_sched.members import Hyper, Log, Member, Progress, make_origin, member, start
 from lstm_sched.monitor import absolute, compounding, plateau, stopping, watch
 from lstm_sched.nn.gates import variable_of
 from lstm_sched.nn.interop import from_flax, from_keras, from_torch, to_flax, to_keras, to_torch
 from lstm_sched.nn.losses import LOSSES, sample_losses
 from lstm_sched.nn.network import lstm
-from lstm_sched.noise import Jitter, gaussian_noise
+from lstm_sched.noise import Noise, gaussian_noise
 from lstm_sched.optimizers import (
     OPTIMIZERS,
     clipped,
@@ -25,7 +25,7 @@ from lstm_sched.optimizers import (
     keras_lion,
     keras_rmsprop,
     keras_sgd,
-    primed,
+    reinit_v_from_gradient,
 )
 from lstm_sched.orders import FIXED, REPLACED, SEQUENTIAL, SHUFFLED, Order, composed, given
 from lstm_sched.policy import keep, spread
@@ -51,12 +51,12 @@ __all__ = [
     "Audit",
     "Data",
     "Hyper",
-    "Jitter",
     "Layout",
     "Learner",
     "Log",
     "Member",
     "Moments",
+    "Noise",
     "Order",
     "Origin",
     "Progress",
@@ -98,18 +98,18 @@ __all__ = [
     "load",
     "losses",
     "lstm",
+    "make_origin",
     "mean",
     "member",
     "never",
     "no_steps",
     "on_plateau",
-    "originate",
     "persistence",
     "plateau",
     "prepare",
-    "primed",
     "rates",
     "read_table",
+    "reinit_v_from_gradient",
     "restart",
     "restore",
     "resume",

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from lstm_sched.learner import Learner, passes, steps_per_epoch
+from lstm_sched.learner import Learner, batches_per_pass, steps_per_epoch
 from lstm_sched.state import Position, TrainState
 
 
@@ -35,7 +35,7 @@ def upcoming(learner: Learner, size: int, state: TrainState) -> tuple[TrainState
 
     A batch beyond the pass has weight 0: the epoch ends with its pass.
     """
-    whole = passes(learner, size)
+    whole = batches_per_pass(learner, size)
     if learner.steps is None:
         order, index_N = learner.order.draw(state.order, size)
         return state._replace(order=order), cut(learner, index_N, whole)

@@ -11,7 +11,7 @@ from jax import Array, lax
 from lstm_sched import data_parallel
 from lstm_sched.batches import cut
 from lstm_sched.data.windows import Part
-from lstm_sched.learner import Learner, Params, passes
+from lstm_sched.learner import Learner, Params, batches_per_pass
 
 
 def mean(loss_N: Array, weight_N: Array, all_N: Array | None = None) -> Array:
@@ -44,7 +44,7 @@ def losses_from(learner: Learner, params: Params, part: Part, carry: Any) -> tup
         loss_B, carry = learner.loss(params, carry, x_BTF, y_BO, None)
         return carry, part.weigh(batch.index_B, loss_B)
 
-    batches = cut(learner, jnp.arange(part.size), passes(learner, part.size))
+    batches = cut(learner, jnp.arange(part.size), batches_per_pass(learner, part.size))
     carry, loss_SB = lax.scan(one, carry, data_parallel.share_of(learner, batches))
     return data_parallel.joined(loss_SB, batch).ravel()[: part.size], carry
 

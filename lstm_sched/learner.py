@@ -22,8 +22,8 @@ class Learner(NamedTuple):
     optimizer  learning rate -> optax transformation; built inside each step, so that it holds no clock of its own
     order      the stream of permutations, one a pass over the data
     batch      samples a step; the last batch of a pass is partial, unless drop_last
-    noisy      whether loss wants a key in training (dropout)
-    jitter     whether noise is added to inputs and gradients (Hyper.jitter)
+    dropout      whether loss wants a key in training (dropout)
+    noise     whether noise is added to inputs and gradients (Hyper.noise)
     steps      steps in an epoch, Keras' `steps_per_epoch`: the next epoch goes on where it ended; None for a whole pass
     accumulate batches whose mean gradient makes one update
     averaged   whether an exponential average of the weights is kept (Hyper.average)
@@ -38,8 +38,8 @@ class Learner(NamedTuple):
     order: Order = SHUFFLED
     batch: int = 32
     drop_last: bool = False
-    noisy: bool = False
-    jitter: bool = False
+    dropout: bool = False
+    noise: bool = False
     steps: int | None = None
     accumulate: int = 1
     averaged: bool = False
@@ -48,7 +48,7 @@ class Learner(NamedTuple):
     divided: bool = False
 
 
-def passes(learner: Learner, size: int) -> int:
+def batches_per_pass(learner: Learner, size: int) -> int:
     """Batches in one pass over `size` samples. ValueError where they do not make up one, or leave a lane empty."""
     if learner.carry and learner.batch > 0 and size % learner.batch:
         raise ValueError(
@@ -73,5 +73,5 @@ def transform(learner: Learner, rate: Any) -> optax.GradientTransformation:
 
 def steps_per_epoch(learner: Learner, size: int) -> int:
     """Steps in an epoch over `size` samples, at most: an epoch ends with its pass, as in Keras."""
-    whole = passes(learner, size)
+    whole = batches_per_pass(learner, size)
     return whole if learner.steps is None else min(learner.steps, whole)

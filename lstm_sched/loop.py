@@ -13,7 +13,7 @@ from lstm_sched import data_parallel, monitor, noise
 from lstm_sched.batches import Batch, upcoming
 from lstm_sched.data.windows import Data, Part
 from lstm_sched.evaluation import losses_from, mean
-from lstm_sched.learner import Learner, Params, passes, steps_per_epoch, transform
+from lstm_sched.learner import Learner, Params, batches_per_pass, steps_per_epoch, transform
 from lstm_sched.members import Hyper, Instant, Log, Member, Progress, Selected
 from lstm_sched.state import TrainState, restart
 
@@ -37,12 +37,12 @@ def update(
     mine = data_parallel.share_of(learner, batch)
     x_BTF, y_BO = data.train.take(mine.index_B)
     streams, key = state.noise, None
-    if learner.noisy:
+    if learner.dropout:
         dropout, key = jax.random.split(streams.dropout)
         streams, key = streams._replace(dropout=dropout), data_parallel.own(learner, key)
-    if learner.jitter:
-        streams = noise.turn(hp.jitter, streams, "step")
-        x_BTF = noise.on_inputs(hp.jitter.inputs, streams.inputs, mine.index_B, x_BTF)
+    if learner.noise:
+        streams = noise.turn(hp.noise, streams, "step")
+        x_BTF = noise.on_inputs(hp.noise.inputs, streams.inputs, mine.index_B, x_BTF)
 
     def mean_loss(params):
         loss_B, carry = learner.loss(params, state.carry, x_BTF, y_BO, key)
@@ -51,8 +51,8 @@ def update(
 
     (loss, carry), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
     loss, grads = data_parallel.total(learner, (loss, grads))
-    if learner.jitter:
-        grads = noise.on_grads(hp.jitter.grads, streams.grads, grads)
+    if learner.noise:
+        grads = noise.on_grads(hp.noise.grads, streams.grads, grads)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
         updates, moments = transform(learner, _rate(hp, state)).update(grads, state.moments, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -97,8 +97,8 @@ def opened(learner: Learner, hp: Hyper, data: Data, state: TrainState) -> tuple[
         state = state._replace(rate=hp.watch.rate(state.epoch, state.rate))
     if learner.carry:
         state = state._replace(carry=_rest_if(learner, hp.carry.reset, state))
-    if learner.jitter:
-        state = state._replace(noise=noise.turn(hp.jitter, state.noise, "epoch"))
+    if learner.noise:
+        state = state._replace(noise=noise.turn(hp.noise, state.noise, "epoch"))
     return upcoming(learner, data.train.size, state)
 
 
@@ -138,7 +138,7 @@ def _validate(learner: Learner, hp: Hyper, part: Part, state: TrainState) -> tup
 
 def cut_short(learner: Learner, size: int) -> bool:
     """Whether some epoch ends with its pass before it has its `steps`."""
-    return learner.steps is not None and passes(learner, size) % learner.steps != 0
+    return learner.steps is not None and batches_per_pass(learner, size) % learner.steps != 0
 
 
 def _step_if_any(

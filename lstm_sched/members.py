@@ -35,7 +35,7 @@ class Hyper(NamedTuple):
     watch: Any = ()  # a Watch: per-epoch rules; learner.watched
     average: Any = ()  # momentum of the average of the weights, in use from the end of a fit; learner.averaged
     carry: Any = ()  # a Carrying; learner.carry
-    jitter: Any = ()  # a Jitter: noise on inputs and gradients; learner.jitter
+    noise: Any = ()  # a Noise: noise on inputs and gradients; learner.noise
 
 
 class Member(NamedTuple):
@@ -87,7 +87,7 @@ class Progress(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="learner")
-def originate(learner: Learner, seed: Any) -> Origin:
+def make_origin(learner: Learner, seed: Any) -> Origin:
     """The origin of the run with this seed: weights drawn, no choice to draw or seed anew at a boundary."""
     key = jax.random.key(seed)
     return Origin(key, draw(learner, key))
@@ -115,7 +115,7 @@ def member(
         "watch": learner.watched,
         "average": learner.averaged,
         "carry": learner.carry is not None,
-        "jitter": learner.jitter,
+        "noise": learner.noise,
     }
     for name, used in uses.items():
         value = getattr(hp, name)

@@ -16,25 +16,25 @@ from lstm_sched._names import check_name
 DRAWN = {"once": 0, "epoch": 1, "step": 2}
 
 
-class Noise(NamedTuple):
+class Gaussian(NamedTuple):
     """Gaussian noise of standard deviation `scale`, drawn once a run, an epoch or a step (a value of DRAWN)."""
 
     scale: Any
     drawn: Any
 
 
-class Jitter(NamedTuple):
+class Noise(NamedTuple):
     """Noise of one member.
 
     inputs  a draw is a value for every entry of every sample: drawn once, it is another data set
     grads   a draw is a value for every weight: drawn once, it is a constant force
     """
 
-    inputs: Noise
-    grads: Noise
+    inputs: Gaussian
+    grads: Gaussian
 
 
-class Streams(NamedTuple):
+class NoiseKeys(NamedTuple):
     """Keys of all that is random in a step; those not in use are `()`. Each is a stream of its own."""
 
     dropout: Any
@@ -42,45 +42,45 @@ class Streams(NamedTuple):
     grads: Any
 
 
-def gaussian_noise(scale: float = 0.0, drawn: str = "step") -> Noise:
+def gaussian_noise(scale: float = 0.0, drawn: str = "step") -> Gaussian:
     """Checked; 0 is none. `scale` is in units of the standardised inputs, or of the gradient. ValueError below 0."""
     check_name("drawn", drawn, DRAWN)
     if not (math.isfinite(scale) and scale >= 0):
         raise ValueError(f"scale: {scale}; allowed: finite and 0 or more")
-    return Noise(jnp.asarray(scale, float), jnp.asarray(DRAWN[drawn], jnp.int32))
+    return Gaussian(jnp.asarray(scale, float), jnp.asarray(DRAWN[drawn], jnp.int32))
 
 
-def begin(key: Array, dropout: bool, jitter: bool) -> Any:
+def begin(key: Array, dropout: bool, noise: bool) -> Any:
     """The Streams at the beginning of a run; `()` if none is in use."""
-    if not dropout and not jitter:
+    if not dropout and not noise:
         return ()
     keys = jax.random.split(key, 3)
-    return Streams(keys[0] if dropout else (), *((keys[1], keys[2]) if jitter else ((), ())))
+    return NoiseKeys(keys[0] if dropout else (), *((keys[1], keys[2]) if noise else ((), ())))
 
 
-def turn(jitter: Jitter, streams: Streams, drawn: str) -> Streams:
+def turn(noise: Noise, streams: NoiseKeys, drawn: str) -> NoiseKeys:
     """The streams as an epoch, or a step, begins: the draw in use changes if it is drawn that often."""
 
-    def one(noise: Noise, key: Array) -> Array:
+    def one(noise: Gaussian, key: Array) -> Array:
         return jnp.where(noise.drawn == DRAWN[drawn], jax.random.split(key)[0], key)
 
-    return streams._replace(inputs=one(jitter.inputs, streams.inputs), grads=one(jitter.grads, streams.grads))
+    return streams._replace(inputs=one(noise.inputs, streams.inputs), grads=one(noise.grads, streams.grads))
 
 
-def _add(noise: Noise, value: Array, key: Array) -> Array:
+def _add(noise: Gaussian, value: Array, key: Array) -> Array:
     """Without noise the value itself, to the last bit."""
     drawn = jax.random.normal(key, value.shape, value.dtype)
     return jnp.where(noise.scale > 0, value + jnp.asarray(noise.scale, value.dtype) * drawn, value)
 
 
-def on_inputs(noise: Noise, key: Array, index_B: ArrayLike, x_BTF: Array) -> Array:
+def on_inputs(noise: Gaussian, key: Array, index_B: ArrayLike, x_BTF: Array) -> Array:
     """The samples with what the draw has for each of them, whatever batch they are in."""
     return jax.vmap(lambda i, x_TF: _add(noise, x_TF, jax.random.fold_in(key, i)))(
         jnp.asarray(index_B), x_BTF
     )
 
 
-def on_grads(noise: Noise, key: Array, grads: Any) -> Any:
+def on_grads(noise: Gaussian, key: Array, grads: Any) -> Any:
     """The gradient with the draw."""
     leaves, tree = jax.tree.flatten(grads)
     keys = jax.random.split(key, len(leaves))

@@ -20,7 +20,7 @@ class Primed(NamedTuple):
 
 
 @functools.cache  # the same argument is the same factory, and so the same learner and compiled program
-def primed(
+def reinit_v_from_gradient(
     factory: Callable[[Any], optax.GradientTransformation],
 ) -> Callable[[Any], optax.GradientTransformation]:
     """A factory whose optimizer, when v is dropped and its count kept, begins v with g² in place of 0.
@@ -182,7 +182,7 @@ def clipped(
 # Each is a factory of a learning rate; Keras' and optax's own defaults for everything else.
 OPTIMIZERS: dict[str, Factory] = {
     "keras_adam": keras_adam,
-    "keras_adam_primed": primed(keras_adam),
+    "keras_adam_reinit_v": reinit_v_from_gradient(keras_adam),
     "keras_adamw": keras_adamw,
     "keras_lion": keras_lion,
     "keras_momentum": partial(keras_sgd, momentum=0.9),

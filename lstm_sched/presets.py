@@ -117,7 +117,7 @@ SHRINK_AND_PERTURB = keep(
 )  # fmt: skip
 
 # v taken from the square of the first gradient after the boundary, m and count kept: under
-# `optimizers.primed`.
+# `optimizers.reinit_v_from_gradient`.
 V_FROM_GRADIENT = keep(
     params=1, moments=Moments(mu=1, nu=0, count=1, other=0), step=1, epoch=1, order=1, noise=1,
     carry=1, average=1, rate=1, position=1, monitor=1, best=1,

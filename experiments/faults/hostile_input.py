@@ -26,7 +26,7 @@ from lstm_sched import checkpoint
 from lstm_sched.auditing.leaves import leaves
 from lstm_sched.checkpoint import steps
 from lstm_sched.data.tables import read_table
-from lstm_sched.members import originate, start
+from lstm_sched.members import make_origin, start
 from lstm_sched.nn.network import lstm
 from lstm_sched.optimizers import OPTIMIZERS
 
@@ -110,7 +110,7 @@ def _paths(base: Path, inside: Path) -> bool:
             archive.writestr(f"{name}.npy", buffer.getvalue())
     read = refused(lambda: leaves(path)) or len(leaves(path)) == len(names)
     learner = lstm(OPTIMIZERS["keras_sgd"], features=1, hidden=1)
-    progress = start(learner, originate(learner, 0))
+    progress = start(learner, make_origin(learner, 0))
     odd = progress._replace(
         state=progress.state._replace(params={name: jnp.ones(1) for name in names}, moments=())
     )

@@ -14,7 +14,7 @@ from experiments.harness import arms, run_folder
 from experiments.harness.plan import Plan
 from experiments.harness.setting import SAVE_EVERY
 from lstm_sched import checkpoint, population
-from lstm_sched.members import Progress, originate
+from lstm_sched.members import Progress, make_origin
 from lstm_sched.nn.network import lstm
 from lstm_sched.optimizers import OPTIMIZERS
 
@@ -55,7 +55,7 @@ def resumes(base: Path, plan: Plan, every: bool, epochs: int = 11) -> list[Row]:
 def cost(base: Path, members: int = 62, saves: int = 5) -> list[Row]:
     """Seconds in which a save of the default run's population keeps it from training; it saves every SAVE_EVERY."""
     learner = lstm(OPTIMIZERS["keras_adam"], features=1, hidden=50)
-    origin_M = population.stack([originate(learner, seed) for seed in range(members)])
+    origin_M = population.stack([make_origin(learner, seed) for seed in range(members)])
     state_M = population.fetch(population.begin_all(learner, origin_M))
     seconds = []
     for clock in range(1, saves + 1):

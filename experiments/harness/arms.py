@@ -11,7 +11,7 @@ from lstm_sched import rules
 from lstm_sched._names import check_name
 from lstm_sched.auditing.fate import differing as differs
 from lstm_sched.auditing.leaves import leaves
-from lstm_sched.members import Hyper, Member, alike, member, originate
+from lstm_sched.members import Hyper, Member, alike, make_origin, member
 from lstm_sched.nn import network
 from lstm_sched.policy import FATE_OF_MOMENT, fates, moment_of, spread
 from lstm_sched.presets import ALIASES, CONTINUE, POLICIES, REDRAWN
@@ -42,7 +42,7 @@ class Arm(NamedTuple):
     every: int  # epochs a fit; 0 is one fit
     seeds: int
     dropped: tuple[Dropped, ...]  # of what the run reads; nothing for one fit
-    equals: str | None = (
+    must_equal: str | None = (
         None  # the arm that it must be bit for bit, since it drops nothing that the run reads
     )
     control: bool = False
@@ -63,7 +63,7 @@ class Arm(NamedTuple):
     @property
     def proved(self) -> bool:
         """Known to be another run, bit for bit."""
-        return self.equals is not None
+        return self.must_equal is not None
 
 
 def parse(names: Sequence[str], setting: se.Setting, built: se.Built) -> tuple[list[Arm], dict[str, str]]:
@@ -86,7 +86,7 @@ def parse(names: Sequence[str], setting: se.Setting, built: se.Built) -> tuple[l
         )
     arms.sort(key=lambda arm: (arm.name != REFERENCE, arm.control))
     first: dict[Any, str] = {}
-    twins = {}
+    aliases = {}
     for arm in arms:
         if arm.dropped or arm.rescheduled:
             kind = (arm.every, arm.dropped, arm.redraw, arm.rescheduled)
@@ -96,8 +96,8 @@ def parse(names: Sequence[str], setting: se.Setting, built: se.Built) -> tuple[l
                 REFERENCE if every_one and arm.proved and arm.name not in ("keras_loop", "aa") else arm.name
             )
         if twin != arm.name and arm.name != REFERENCE:
-            twins[arm.name] = twin
-    return [arm for arm in arms if arm.name not in twins], twins
+            aliases[arm.name] = twin
+    return [arm for arm in arms if arm.name not in aliases], aliases
 
 
 def split_name(field: str, name: str, allowed: Iterable[str]) -> tuple[str, int | None]:
@@ -169,7 +169,7 @@ def labels(arms: Sequence[Arm]) -> list[tuple[str, int]]:
 
 def members(arms: Sequence[Arm], setting: se.Setting, built: se.Built) -> list[Member]:
     """One member for each of `labels`, paired: every arm of a seed starts from the same weights and streams."""
-    origins = {seed: originate(built.learner, seed) for seed in sorted({seed for _, seed in labels(arms)})}
+    origins = {seed: make_origin(built.learner, seed) for seed in sorted({seed for _, seed in labels(arms)})}
     own = [[origins[seed] for _, seed in labels([arm])] for arm in arms]
     made = [members_of(arm, setting, built, mine) for arm, mine in zip(arms, own, strict=True)]
     return alike([one for several in made for one in several])

@@ -27,13 +27,13 @@ BESIDE = (
 )
 
 
-def effects(arms: Sequence[ar.Arm], results: Results, twins: Mapping[str, str]) -> str:
+def effects(arms: Sequence[ar.Arm], results: Results, aliases: Mapping[str, str]) -> str:
     """Arms that answer the question."""
     rows = report.effect_rows([arm for arm in arms if not arm.control], results)
     title = f"{report.effect_title(arms, results)}. In brackets the interval; n: seeds."
     twin_notes = (
         f"{name} drops what {twin} drops, as far as this setting reads it: one arm with two names."
-        for name, twin in twins.items()
+        for name, twin in aliases.items()
     )
     return page.table(report.COLUMNS, rows, title) + "".join(page.paragraph(note) for note in twin_notes)
 

@@ -64,7 +64,7 @@ def conclude(
     read, m = ar.reads(setting), max(1, family(arms))
     for arm in arms:
         kept = {c: getattr(state_M.state, c) for c in read if getattr(arm.policy, c) == 1}
-        rows, paired = results.rows(arm.name), results.paired(arm.name, arm.equals or ar.REFERENCE)
+        rows, paired = results.rows(arm.name), results.paired(arm.name, arm.must_equal or ar.REFERENCE)
         whole = (state_M.selected, kept, curves["loss"], curves["val"])
         results.differing[arm.name] = _differing(whole, rows, paired)
         results.differing_weights[arm.name] = _differing(state_M.state.params, rows, paired)
@@ -110,7 +110,7 @@ def columns(
 def _effect(results: Results, arm: ar.Arm, metric: str, m: int) -> stats.Effect:
     """Controls are no claims: each is judged alone, and `ulp`, which gets no verdict, has an interval all the same."""
     d = log_loss(results, metric, results.rows(arm.name)), log_loss(results, metric, results.paired(arm.name))
-    same = results.differing[arm.name] == 0 and arm.equals in (None, ar.REFERENCE)
+    same = results.differing[arm.name] == 0 and arm.must_equal in (None, ar.REFERENCE)
     effect = stats.compare(*d, 1 if arm.control else m, same)
     finite = not (effect.diverged or effect.diverged_ref)
     if arm.nudged and effect.qualifier == "too few seeds" and effect.n > 1 and finite:

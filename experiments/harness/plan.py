@@ -37,7 +37,7 @@ class Plan(NamedTuple):
     source: Source
     built: Built
     arms: list[ar.Arm]
-    twins: dict[str, str]
+    aliases: dict[str, str]
     tuning: dict[str, Any] | None = None  # how each arm's own best rate is found, where that is asked for
     heading: str = ""  # of its tables, where a run has two
 
@@ -61,8 +61,8 @@ def prepare(experiment: Experiment, config: Setting, given: Series | None = None
         one = dataclasses.replace(config, data=(name,), out=None)
         source = open_source(one, name, given)
         built = build(one, source.split, experiment.watched)
-        arms, twins = experiment.arms(one, built)
-        ready.append((one, source, built, arms, twins, experiment.tuning(one, source, arms)))
+        arms, aliases = experiment.arms(one, built)
+        ready.append((one, source, built, arms, aliases, experiment.tuning(one, source, arms)))
     folder = run_folder.new_folder(config.out, experiment.name)
     several = len(ready) > 1
     plans = []
@@ -147,7 +147,7 @@ def decisions(plan: Plan) -> dict[str, Any]:
         "arms": {
             arm.name: {"seeds": arm.seeds, "every": arm.every, "control": arm.control} for arm in plan.arms
         },
-        "twins": plan.twins,
+        "aliases": plan.aliases,
         "metrics": [stats.END, stats.SELECTED],
         "margin": stats.DELTA,
         "alpha": stats.ALPHA,

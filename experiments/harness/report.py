@@ -99,7 +99,7 @@ def say_answer(
     out: Console,
     setting: Setting,
     arms: Sequence[ar.Arm],
-    twins: dict[str, str],
+    aliases: dict[str, str],
     results: Results,
     heading: str = "",
 ) -> None:
@@ -107,7 +107,7 @@ def say_answer(
     out.print(f"\n{heading}".rstrip())
     out.print(answer(arms, results, setting.window), style="bold")
     out.print(effect_table(arms, results))
-    for name, twin in twins.items():
+    for name, twin in aliases.items():
         out.print(f"{name} drops what {twin} drops, as far as this setting reads it: one arm with two names.")
     out.print(baseline_table(setting, results))
     out.print(fate_table(arms))

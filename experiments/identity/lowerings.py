@@ -17,7 +17,7 @@ from lstm_sched.data.splits import Split
 from lstm_sched.data.windows import Data
 from lstm_sched.learner import Learner, steps_per_epoch
 from lstm_sched.loop import epoch, run, step
-from lstm_sched.members import Hyper, Member, Progress, member, originate, start
+from lstm_sched.members import Hyper, Member, Progress, make_origin, member, start
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.population.run import Layout
 from lstm_sched.presets import CONTINUE
@@ -63,7 +63,7 @@ def one_fits(setting: Setting, split: Split, optimizer: str, lowerings: Iterable
     built = build(setting, split)
     learner = built.learner._replace(optimizer=CHOSEN[optimizer])
     hp, never = Hyper(rates(setting, built.steps)), rules.never(setting.epochs)
-    members = [member(learner, hp, CONTINUE, never, originate(built.learner, seed)) for seed in SEEDS]
+    members = [member(learner, hp, CONTINUE, never, make_origin(built.learner, seed)) for seed in SEEDS]
     member_M = population.stack(members)
     return {name: Training(name, learner, member_M, split.data, setting.epochs) for name in lowerings}
 

@@ -71,8 +71,8 @@ def rows(arms: Sequence[ar.Arm], results: Results) -> list[dict[str, object]]:
                     "lo": effect.lo,
                     "hi": effect.hi,
                     "verdict": effect.verdict,
-                    "must_be": arm.equals or "",
-                    "differing": results.differing[arm.name] if arm.equals else "",
+                    "must_be": arm.must_equal or "",
+                    "differing": results.differing[arm.name] if arm.must_equal else "",
                 }
             )
     return made
@@ -86,7 +86,7 @@ def measured(arms: Sequence[ar.Arm], results: Results) -> list[tuple[str, ...]]:
     """Rows of COLUMNS: arms that are no other run."""
     made = []
     for arm in arms:
-        if arm.equals:
+        if arm.must_equal:
             continue
         rule, patience, memory = split_name(arm)
         effects = [results.effects[arm.name][metric] for metric in METRICS]
@@ -101,7 +101,7 @@ def proved(arms: Sequence[ar.Arm], results: Results) -> list[tuple[str, ...]]:
     """Rows of SAME: rules and loops that must be another run, over all patiences."""
     groups: dict[tuple[str, str], list[ar.Arm]] = {}
     for arm in arms:
-        if arm.equals and arm.name != ar.REFERENCE:
+        if arm.must_equal and arm.name != ar.REFERENCE:
             rule, _, memory = split_name(arm)
             groups.setdefault((rule, memory), []).append(arm)
     made = []
@@ -109,7 +109,7 @@ def proved(arms: Sequence[ar.Arm], results: Results) -> list[tuple[str, ...]]:
         runs = sum(arm.seeds for arm in alike)
         patience = ", ".join(str(split_name(arm)[1]) for arm in alike)
         epochs = _epochs(np.concatenate([epochs_run(results, arm.name) for arm in alike]))
-        twin = "one fit without a rule" if alike[0].equals == ar.REFERENCE else "one fit with the rule"
+        twin = "one fit without a rule" if alike[0].must_equal == ar.REFERENCE else "one fit with the rule"
         differ = sum(results.differing_weights[arm.name] for arm in alike)
         made.append(
             (rule, memory, patience, str(runs), epochs, twin, f"{differ} of {results.weights * runs:,}")
@@ -123,8 +123,8 @@ def answer(arms: Sequence[ar.Arm], results: Results) -> str:
     if broken:
         return f"This run is void: {', '.join(broken)} should be another run bit for bit, and is not."
     epochs = results.curves["val"].shape[1]
-    lost = [arm for arm in arms if arm.equals == ar.REFERENCE and arm.name != ar.REFERENCE]
-    kept = [arm for arm in arms if arm.equals not in (None, ar.REFERENCE)]
+    lost = [arm for arm in arms if arm.must_equal == ar.REFERENCE and arm.name != ar.REFERENCE]
+    kept = [arm for arm in arms if arm.must_equal not in (None, ar.REFERENCE)]
     text = ""
     if lost:
         runs = sum(arm.seeds for arm in lost)
@@ -162,7 +162,7 @@ def say(out: Console, arms: Sequence[ar.Arm], results: Results) -> None:
 def draw(folder: Path, arms: Sequence[ar.Arm], results: Results, command: str) -> None:
     """figure.svg and figure.png."""
     single = [(*split_name(arm)[:2], arm) for arm in arms if arm.name != ar.REFERENCE and not arm.every]
-    lost = [arm for arm in arms if arm.equals == ar.REFERENCE and arm.name.startswith(RULES[0])]
+    lost = [arm for arm in arms if arm.must_equal == ar.REFERENCE and arm.name.startswith(RULES[0])]
     ran = {arm.name: epochs_run(results, arm.name) for _, _, arm in single}
     looped = {split_name(arm)[1]: epochs_run(results, arm.name) for arm in lost}
     figure.draw(folder, single, ran, looped, results, command)
@@ -191,7 +191,7 @@ def sections(
         ("reset", "A loop of fits that is handed the callback each time: Keras resets it when a fit begins."),
         ("initial_epoch", "The same with the right epoch index."),
     ]
-    shown = [arm for arm in plan.arms if not arm.equals or arm.name == arms.REFERENCE]
+    shown = [arm for arm in plan.arms if not arm.must_equal or arm.name == arms.REFERENCE]
     fits = plan.config.epochs // plan.config.every
     return [
         page.Section(

@@ -20,7 +20,7 @@ def sections(
     setting: Setting,
     source: Source,
     arms: Sequence[ar.Arm],
-    twins: Mapping[str, str],
+    aliases: Mapping[str, str],
     results: Results,
     found: Mapping[tuple[str, str], Beside],
     stored: Mapping[str, Any],
@@ -42,7 +42,7 @@ def sections(
             "The answer", which + page.paragraph(wording.answer(arms, results, setting.window), lead=True)
         ),
         Section("The picture", picture(folder)),
-        Section("Effects", which + evidence.effects(arms, results, twins)),
+        Section("Effects", which + evidence.effects(arms, results, aliases)),
         *more,
         Section("Controls, and what may be concluded", evidence.controlled(controls, results)),
         Section("Beside the verdicts", evidence.checked(treatments, found)),

@@ -68,7 +68,7 @@ def sections(first: Plan, second: Plan, results: Results, tuned: Tuned, said: st
             for arm, rate in tuned.rates.items()
         ]
         parts.append(page.table(("arm", "best rate", "tried"), rows, f"From the sweep {told['sweep']}"))
-    effects = evidence.effects(second.arms, results, second.twins)
+    effects = evidence.effects(second.arms, results, second.aliases)
     heading = page.paragraph(
         f"{second.heading}. What a boundary drops changes how far the next steps go, and so does the learning rate: "
         "a difference that is there at the same rate and gone at best rates was one of step size. The folder "

@@ -102,7 +102,7 @@ def compare(plan: Plan) -> Compared:
     (plan.folder / "table.md").write_text(table, encoding="utf-8")
     compared = Compared(plan, results, found)
     write_page(compared)
-    report.say_answer(console, config, plan.arms, plan.twins, results, plan.heading)
+    report.say_answer(console, config, plan.arms, plan.aliases, results, plan.heading)
     pl.finish(plan, console, began, trained, outcome.void(plan.arms, results))
     return compared
 
@@ -113,7 +113,7 @@ def write_page(compared: Compared, more: Sequence[Section] = ()) -> None:
 
     plan, results, found = compared
     stored, environment = (run_folder.read_json(plan.folder / f"{name}.json") for name in ("config", "env"))
-    what = (plan.folder, plan.config, plan.source, plan.arms, plan.twins, results, found)
+    what = (plan.folder, plan.config, plan.source, plan.arms, plan.aliases, results, found)
     page.write(plan.folder, pa.sections(*what, stored, environment, plan.heading, more))
 
 

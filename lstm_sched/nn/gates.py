@@ -14,7 +14,7 @@ GATES = "ifgo"
 Params = dict[str, Any]  # of a cell or of a network
 
 
-def from_joint(
+def unpack(
     kernel_FG: Array | np.ndarray, recurrent_HG: Array | np.ndarray, bias_G: Array | np.ndarray
 ) -> Params:
     """Keras' three arrays of a layer as a cell's parameters: slices, so that NumPy's stay on the host."""
@@ -28,8 +28,8 @@ def from_joint(
     return cell
 
 
-def to_joint(cell_params: Params) -> tuple[Array, Array, Array]:
-    """The inverse of `from_joint`: kernel_FG, recurrent_HG, bias_G."""
+def pack(cell_params: Params) -> tuple[Array, Array, Array]:
+    """The inverse of `unpack`: kernel_FG, recurrent_HG, bias_G."""
 
     def join(side: str, name: str) -> Array:
         return jnp.concatenate([cell_params[side + gate][name] for gate in GATES], axis=-1)

@@ -17,7 +17,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
-from lstm_sched.nn.gates import GATES, Params, from_joint, to_joint
+from lstm_sched.nn.gates import GATES, Params, pack, unpack
 
 Joint = tuple[np.ndarray, np.ndarray, np.ndarray]  # kernel_FG, recurrent_HG, bias_G
 
@@ -40,7 +40,7 @@ def _array(name: str, value: Any, *allowed: int | None) -> np.ndarray:
 
 def _network(layers: Sequence[Joint], kernel_HO: np.ndarray, bias_O: np.ndarray) -> Params:
     # taken apart on the host: nothing is compiled for it
-    cells = {f"lstm_{n}": from_joint(*joint) for n, joint in enumerate(layers)}
+    cells = {f"lstm_{n}": unpack(*joint) for n, joint in enumerate(layers)}
     return jax.tree.map(jnp.array, cells | {"head": {"kernel": kernel_HO, "bias": bias_O}})
 
 
@@ -82,7 +82,7 @@ def from_keras(arrays: Sequence[Any]) -> Params:
 
 def to_keras(params: Params) -> list[np.ndarray]:
     """For `model.set_weights` of LSTM layers and a Dense, all with biases: the inverse of `from_keras`."""
-    joints = [array for cell in _cells(params) for array in to_joint(cell)]
+    joints = [array for cell in _cells(params) for array in pack(cell)]
     return [np.array(a) for a in (*joints, params["head"]["kernel"], params["head"]["bias"])]
 
 
@@ -140,7 +140,7 @@ def to_torch(params: Params, lstm: str = "lstm", head: str = "head") -> dict[str
     lstm, head = _dotted(lstm), _dotted(head)
     arrays: dict[str, Array] = {}
     for n, cell in enumerate(_cells(params)):
-        kernel_FG, recurrent_HG, bias_G = to_joint(cell)
+        kernel_FG, recurrent_HG, bias_G = pack(cell)
         arrays[f"{lstm}weight_ih_l{n}"] = kernel_FG.T
         arrays[f"{lstm}weight_hh_l{n}"] = recurrent_HG.T
         arrays[f"{lstm}bias_ih_l{n}"] = bias_G

@@ -13,7 +13,7 @@ from flax import linen as nn
 from jax import Array, lax
 
 from lstm_sched.nn.fused import fused_lstm
-from lstm_sched.nn.gates import Params, to_joint
+from lstm_sched.nn.gates import Params, pack
 
 CellCarry = tuple[Array, Array]  # Flax's (c_BH, h_BH)
 Layer = Callable[[Params, Array, CellCarry | None, Array | None], tuple[CellCarry, Array]]
@@ -47,7 +47,7 @@ def lstm_layer(
     `check_vma=False`.
     """
     begin = _begin(cell_params, x_BTF, carry, mask_BT)
-    return fused_lstm(*to_joint(cell_params), x_BTF, begin, mask_BT, recompute)
+    return fused_lstm(*pack(cell_params), x_BTF, begin, mask_BT, recompute)
 
 
 def scan_lstm(
@@ -85,7 +85,7 @@ def cudnn_lstm(
         raise ValueError("cudnn_lstm: a mask of steps; allowed: none")
     from jax.experimental import rnn  # it looks for cuDNN
 
-    kernel_FG, recurrent_HG, bias_G = to_joint(cell_params)
+    kernel_FG, recurrent_HG, bias_G = pack(cell_params)
     parts = kernel_FG.T, recurrent_HG.T, bias_G, jnp.zeros_like(bias_G)  # cuDNN adds two biases
     weights = jnp.concatenate([part.ravel() for part in parts])
     batch, time, features = x_BTF.shape

@@ -21,7 +21,7 @@ from jax import Array
 from lstm_sched._names import check_name
 from lstm_sched.learner import Learner
 from lstm_sched.nn import lstm as lstm_layers
-from lstm_sched.nn.gates import Params, from_joint
+from lstm_sched.nn.gates import Params, unpack
 from lstm_sched.nn.losses import LOSSES, sample_losses
 from lstm_sched.nn.lstm import CellCarry, Layer, lstm_layer
 from lstm_sched.orders import SEQUENTIAL, SHUFFLED, Order
@@ -31,7 +31,7 @@ Carry = tuple[CellCarry, ...]  # one a layer
 
 def _keras_cell(key: Array, features: int, hidden: int) -> Params:
     kernel_key, recurrent_key = jax.random.split(key)
-    return from_joint(
+    return unpack(
         jax.nn.initializers.glorot_uniform()(kernel_key, (features, 4 * hidden)),
         jax.nn.initializers.orthogonal()(recurrent_key, (hidden, 4 * hidden)),
         jnp.repeat(jnp.array([0.0, 1.0, 0.0, 0.0]), hidden),
@@ -177,7 +177,7 @@ def lstm(
     batch: int = 32,
     drop_last: bool = False,
     order: Order = SHUFFLED,
-    jitter: bool = False,
+    noise: bool = False,
     steps: int | None = None,
     accumulate: int = 1,
     averaged: bool = False,
@@ -212,8 +212,8 @@ def lstm(
         order=order,
         batch=batch,
         drop_last=drop_last,
-        noisy=dropout > 0,
-        jitter=jitter,
+        dropout=dropout > 0,
+        noise=noise,
         steps=steps,
         accumulate=accumulate,
         averaged=averaged,

@@ -203,7 +203,7 @@ def _within(lo: float, hi: float) -> bool:
 def floor(d_arm: ArrayLike, d_ulp: ArrayLike) -> float:
     """R: root-mean-square paired change of an arm over that of one weight moved by one unit in its last place.
 
-    About 1 where single runs of the arm differ from their twins no more than chaos makes them. Seeds may differ
+    About 1 where single runs of the arm differ from their aliases no more than chaos makes them. Seeds may differ
     in number. nan where no ulp run moves at all, and where any run diverged (an infinite difference).
 
     Raises ValueError for no differences, or nan.

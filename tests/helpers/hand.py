@@ -46,7 +46,7 @@ def by_hand(learner, member, data, epochs, boundary=lambda e, now: None, ends=()
 
     def redraw(drawn):
         for name, key in now.draws.items():
-            if learner.jitter and getattr(hp.jitter, name).drawn == DRAWN[drawn]:
+            if learner.noise and getattr(hp.noise, name).drawn == DRAWN[drawn]:
                 now.draws[name] = jax.random.split(key)[0]
 
     @partial(jax.jit, static_argnames="part")
@@ -55,7 +55,7 @@ def by_hand(learner, member, data, epochs, boundary=lambda e, now: None, ends=()
         x_BTF, y_BO = samples.take(index_B)
         if draw is not None:
             noise_BTF = [jax.random.normal(jax.random.fold_in(draw, i), x_BTF.shape[1:]) for i in index_B]
-            x_BTF = x_BTF + hp.jitter.inputs.scale * jnp.stack(noise_BTF)
+            x_BTF = x_BTF + hp.noise.inputs.scale * jnp.stack(noise_BTF)
         loss_B, carry = learner.loss(params, carry, x_BTF, y_BO, key)
         weight_B = (
             jnp.ones(len(index_B)) if isinstance(samples.weight_N, tuple) else samples.weight_N[index_B]
@@ -81,16 +81,16 @@ def by_hand(learner, member, data, epochs, boundary=lambda e, now: None, ends=()
         total = 0.0
         for index_B in todo:
             key = None
-            if learner.noisy:
+            if learner.dropout:
                 now.dropout, key = jax.random.split(now.dropout)
             redraw("step")
-            draw = now.draws["inputs"] if learner.jitter else None
+            draw = now.draws["inputs"] if learner.noise else None
             (loss, now.carry), grad = gradient(now.params, now.carry, index_B, key, draw=draw)
-            if learner.jitter:
+            if learner.noise:
                 leaves, tree = jax.tree.flatten(grad)
                 keys = jax.random.split(now.draws["grads"], len(leaves))
                 push = [jax.random.normal(k, g.shape) for k, g in zip(keys, leaves, strict=True)]
-                pushed = [g + hp.jitter.grads.scale * p for g, p in zip(leaves, push, strict=True)]
+                pushed = [g + hp.noise.grads.scale * p for g, p in zip(leaves, push, strict=True)]
                 grad = jax.tree.unflatten(tree, pushed)
             total += float(loss) * len(index_B)
             summed.append(grad)

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from lstm_sched import rules
 from lstm_sched.data.windows import Data, Samples
 from lstm_sched.learner import Learner, steps_per_epoch
-from lstm_sched.members import Carrying, Hyper, member, originate
+from lstm_sched.members import Carrying, Hyper, make_origin, member
 from lstm_sched.monitor import watch
-from lstm_sched.noise import Jitter, gaussian_noise
+from lstm_sched.noise import Noise, gaussian_noise
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.orders import SHUFFLED
 from lstm_sched.policy import keep
@@ -54,13 +54,13 @@ def learner(
     batch=4,
     drop_last=False,
     order=SHUFFLED,
-    noisy=False,
+    dropout=False,
     steps=None,
     accumulate=1,
     averaged=False,
     watched=False,
     stateful=False,
-    jitter=False,
+    noise=False,
 ):
     factory = OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer
     carry = _rest if stateful else None
@@ -71,8 +71,8 @@ def learner(
         order,
         batch,
         drop_last,
-        noisy,
-        jitter,
+        dropout,
+        noise,
         steps,
         accumulate,
         averaged,
@@ -85,13 +85,13 @@ def everything(steps=4):
     """A learner that uses every component, for `data(12, val=4)`: 6 batches a pass, an update every 3."""
     return learner(
         batch=2,
-        noisy=True,
+        dropout=True,
         steps=steps,
         accumulate=3,
         averaged=True,
         watched=True,
         stateful=True,
-        jitter=True,
+        noise=True,
     )
 
 
@@ -106,7 +106,7 @@ def data(size=10, seed=0, val=5):
 
 
 KERAS = Carrying(reset=False, through=True)
-JITTER = Jitter(inputs=gaussian_noise(0.1, "epoch"), grads=gaussian_noise(0.05, "step"))
+NOISE = Noise(inputs=gaussian_noise(0.1, "epoch"), grads=gaussian_noise(0.05, "step"))
 
 
 def a_member(
@@ -121,10 +121,10 @@ def a_member(
     watching=None,
     average=0.9,
     carry=KERAS,
-    jitter=JITTER,
+    noise=NOISE,
     within=(),
 ):
-    """Of watching, average, carry and jitter, those that the learner uses."""
+    """Of watching, average, carry and noise, those that the learner uses."""
     steps = epochs * steps_per_epoch(learner, data.train.size)
     when = rules.never(epochs) if when is None else when
     hp = Hyper(
@@ -132,9 +132,9 @@ def a_member(
         (watch(epochs) if watching is None else watching) if learner.watched else (),
         np.float64(average) if learner.averaged else (),
         jax.tree.map(np.bool_, carry) if learner.carry else (),
-        jitter if learner.jitter else (),
+        noise if learner.noise else (),
     )
-    return member(learner, hp, policy, when, originate(learner, seed), ends, within)
+    return member(learner, hp, policy, when, make_origin(learner, seed), ends, within)
 
 
 def of_every_policy(learner, data, epochs):

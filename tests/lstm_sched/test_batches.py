@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from lstm_sched.batches import cut, upcoming
-from lstm_sched.learner import passes
+from lstm_sched.learner import batches_per_pass
 from lstm_sched.orders import FIXED, SEQUENTIAL, SHUFFLED
 from lstm_sched.state import begin
 
@@ -37,7 +37,7 @@ def test_a_pass_is_cut_into_batches_of_which_the_last_may_be_partial(size, batch
     want = [np.asarray(index_N)[i : i + batch].tolist() for i in range(0, size, batch)]
     if drop_last and len(want[-1]) < batch:
         want.pop()
-    assert held(cut(learner, jnp.asarray(index_N), passes(learner, size))) == want
+    assert held(cut(learner, jnp.asarray(index_N), batches_per_pass(learner, size))) == want
 
 
 def keras_epochs(learner, stream, size, dropped):

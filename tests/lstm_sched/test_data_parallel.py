@@ -56,7 +56,7 @@ def test_every_optimizer_is_as_on_one_device(optimizer, x64):
 
 
 def test_all_that_a_learner_may_have_beside_dropout_and_a_carried_state_is_as_on_one_device(x64):
-    learner = small.learner(batch=2, steps=4, accumulate=3, averaged=True, watched=True, jitter=True)
+    learner = small.learner(batch=2, steps=4, accumulate=3, averaged=True, watched=True, noise=True)
     data = small.data(12, val=4)
     watching = monitor.watch(EPOCHS, plateau=monitor.plateau(0, 0.5))
     one = partial(
@@ -74,7 +74,7 @@ def test_boundaries_within_an_epoch_fall_where_they_do_on_one_device(x64):
 
 
 def test_devices_have_masks_of_their_own_and_a_training_is_repeatable():
-    learner = small.learner(noisy=True)
+    learner = small.learner(dropout=True)
     member = small.a_member(learner, DATA, EPOCHS)
     first, again = (ends(learner, [member])[0] for _ in range(2))
     assert small.bits(first) == small.bits(again)
@@ -85,7 +85,7 @@ def test_devices_have_masks_of_their_own_and_a_training_is_repeatable():
 
 @pytest.mark.parametrize("chunk", [1, 2, 50])
 def test_the_chunk_changes_no_bit(chunk):
-    learner = small.learner(noisy=True)
+    learner = small.learner(dropout=True)
     members = small.of_every_policy(learner, DATA, EPOCHS)[:3]
     whole, parts = ends(learner, members), ends(learner, members, chunk=chunk)
     assert small.bits(parts) == small.bits(whole)

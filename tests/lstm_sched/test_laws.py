@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lstm_sched as ls
-from lstm_sched.noise import DRAWN, Jitter, gaussian_noise
+from lstm_sched.noise import DRAWN, Noise, gaussian_noise
 from lstm_sched.state import restart
 
 EPOCHS, SIZE = 4, 10
@@ -28,22 +28,22 @@ ORDERS = {
     "composed": ls.composed(SIZE),
     "given": ls.given(INDEX_EN),
 }
-NOISY = {name: small.learner(order=order, noisy=True, jitter=True) for name, order in ORDERS.items()}
+NOISY = {name: small.learner(order=order, dropout=True, noise=True) for name, order in ORDERS.items()}
 
 
-def flax(model, kind, noisy=False, **arguments):
+def flax(model, kind, dropout=False, **arguments):
     def loss(params, carry, x_BTF, y_BO, key):
-        training = {"training": key is not None} if noisy else {}
+        training = {"training": key is not None} if dropout else {}
         output_BO = model.apply(params, x_BTF, **training, rngs={} if key is None else {"dropout": key})
         return ls.sample_losses(kind, output_BO, y_BO), carry
 
-    init = {"training": False} if noisy else {}
+    init = {"training": False} if dropout else {}
     return ls.Learner(
         lambda key: model.init(key, jnp.zeros((1, 3, 1), float), **init),
         loss,
         ls.keras_adam,
         batch=5,
-        noisy=noisy,
+        dropout=dropout,
     )
 
 
@@ -62,7 +62,7 @@ LEARNERS = {
     "classes": ls.lstm(ls.keras_adam, hidden=3, outputs=3, loss="crossentropy", batch=5),
     "density": ls.lstm(ls.keras_adam, hidden=3, outputs=2, loss="gaussian", batch=5),
     "dense": flax(nn.Sequential([lambda x_BTF: x_BTF[..., 0], wide(4), nn.tanh, wide(1)]), "mse"),
-    "own": flax(Own(), "huber", noisy=True),
+    "own": flax(Own(), "huber", dropout=True),
 }
 
 
@@ -97,7 +97,7 @@ noises = st.builds(gaussian_noise, st.sampled_from([0.0, 0.1]), st.sampled_from(
 @given(each=st.integers(1, EPOCHS), sizes=chunks, inputs=noises, grads=noises)
 @settings(deadline=None, max_examples=6)
 def test_nothing_dropped_is_nothing_different_under_every_order_and_noise(order, each, sizes, inputs, grads):
-    same_in_fits_and_chunks(NOISY[order], small.data(SIZE), each, sizes, jitter=Jitter(inputs, grads))
+    same_in_fits_and_chunks(NOISY[order], small.data(SIZE), each, sizes, noise=Noise(inputs, grads))
 
 
 @pytest.mark.parametrize("name", LEARNERS)

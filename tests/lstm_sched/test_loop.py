@@ -62,7 +62,7 @@ EDGE = ("keras_adam", "adamw", "momentum", "keras_sgd")
     [*((name, 4) for name in OPTIMIZERS), *((name, 10) for name in EDGE)],  # 10: one step an epoch
 )
 def test_continue_under_every_partition_into_fits_is_one_run_bitwise(optimizer, batch):
-    learner = small.learner(optimizer, batch=batch, noisy=True)
+    learner = small.learner(optimizer, batch=batch, dropout=True)
     whole = finish(learner, small.a_member(learner, DATA), compiled=run_soon)
     for n in range(1, EPOCHS):
         member = small.a_member(learner, DATA, when=rules.every(n, EPOCHS))
@@ -77,7 +77,7 @@ def test_continue_under_every_partition_into_fits_is_one_run_bitwise(optimizer, 
 @given(sizes=st.lists(st.integers(1, EPOCHS), min_size=1, max_size=EPOCHS))
 @settings(deadline=None, max_examples=25)
 def test_any_split_into_chunks_is_one_run_bitwise(policy, batch, sizes):
-    learner = small.learner(batch=batch, noisy=True)
+    learner = small.learner(batch=batch, dropout=True)
     member = small.a_member(learner, DATA, policy=POLICIES[policy], when=rules.every(2, EPOCHS))
     whole, log = finish(learner, member)
     progress, vals = start(learner, member.origin), []
@@ -115,7 +115,7 @@ def test_a_loop_that_resets_only_what_nothing_reads_has_the_same_weights():
 
 
 def test_scratch_every_epoch_repeats_the_first_epoch_for_ever():
-    learner = small.learner(noisy=True)
+    learner = small.learner(dropout=True)
     member = small.a_member(learner, DATA, policy=SCRATCH, when=rules.every(1, EPOCHS))
     _, log = finish(learner, member)
     assert len(set(np.asarray(log.val).tolist())) == 1

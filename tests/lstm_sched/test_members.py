@@ -7,7 +7,7 @@ import pytest
 from helpers import small
 
 from lstm_sched import monitor, rules
-from lstm_sched.members import Carrying, Hyper, member, originate, start
+from lstm_sched.members import Carrying, Hyper, make_origin, member, start
 from lstm_sched.nn.interop import from_keras
 from lstm_sched.nn.network import lstm
 from lstm_sched.optimizers import keras_adam
@@ -18,19 +18,19 @@ VALUES = {
     "watch": monitor.watch(3),
     "average": 0.9,
     "carry": Carrying(reset=False, through=True),
-    "jitter": small.JITTER,
+    "noise": small.NOISE,
 }
 USING = {
     "watch": small.learner(watched=True),
     "average": small.learner(averaged=True),
     "carry": small.learner(stateful=True),
-    "jitter": small.learner(jitter=True),
+    "noise": small.learner(noise=True),
 }
 
 
 def made(learner, **values):
     hp = Hyper(jnp.ones(9))._replace(**values)
-    return member(learner, hp, CONTINUE, rules.never(3), originate(learner, 0))
+    return member(learner, hp, CONTINUE, rules.never(3), make_origin(learner, 0))
 
 
 @pytest.mark.parametrize("name", VALUES)
@@ -45,7 +45,7 @@ def test_hyper_parameters_are_those_that_the_learner_uses(name):
 def test_all_members_of_a_learner_are_checked_by_one_trace():
     traced, plain = [], small.learner()
     learner = plain._replace(init=lambda key: traced.append(key) or plain.init(key))
-    origins = [originate(learner, seed) for seed in range(4)]
+    origins = [make_origin(learner, seed) for seed in range(4)]
     before = len(traced)
     made = [member(learner, Hyper(jnp.ones(9)), CONTINUE, rules.never(3), origin) for origin in origins]
     assert len(traced) <= before + 1
@@ -67,7 +67,7 @@ def test_weights_that_a_boundary_could_not_draw_anew_are_refused_by_name_and_siz
     shapes = [(2, 12), (3, 12), (12,), (3, 16), (4, 16), (16,), (4, 1), (1,)]
     unequal = from_keras([np.ones(shape, np.float32) for shape in shapes])
     learner, rates = lstm(keras_adam, features=2, hidden=3, layers=2), Hyper(jnp.ones(9))
-    origin = originate(learner, 0)
+    origin = make_origin(learner, 0)
     message = r"params\['head'\]\['kernel'\]: shape \(4, 1\); allowed: \(3, 1\), as the learner has it"
     with pytest.raises(ValueError, match=message):
         member(learner, rates, CONTINUE, rules.never(3), origin._replace(params=unequal))
@@ -85,7 +85,7 @@ def test_the_policy_is_spread_over_the_leaves_of_the_learners_state():
 
 def test_a_run_begins_with_the_state_of_its_origin_and_nothing_logged():
     learner = small.everything()
-    origin = originate(learner, 4)
+    origin = make_origin(learner, 4)
     progress = start(learner, origin)
     assert small.bits(progress.state) == small.bits(begin(learner, origin.key, origin.params))
     assert small.bits(progress.selected.params) == small.bits(origin.params)

@@ -1,4 +1,4 @@
-"""Noise: what a draw is, when it changes, and that none is none to the last bit."""
+"""Gaussian: what a draw is, when it changes, and that none is none to the last bit."""
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,12 @@ from lstm_sched.presets import WEIGHTS_ONLY
 KEY = jax.random.key(4)
 EPOCHS = 6
 DATA = small.data(8)
-LEARNER = small.learner(batch=4, noisy=True, jitter=True)
+LEARNER = small.learner(batch=4, dropout=True, noise=True)
 run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
 
 
 def finish(inputs, grads, learner=LEARNER, seed=0):
-    member = small.a_member(learner, DATA, seed=seed, jitter=noise.Jitter(inputs, grads))
+    member = small.a_member(learner, DATA, seed=seed, noise=noise.Noise(inputs, grads))
     return run_jit(learner, member, DATA, start(learner, member.origin), EPOCHS)
 
 
@@ -47,12 +47,12 @@ def test_noise_on_gradients_is_gaussian_and_another_for_every_weight():
 
 @pytest.mark.parametrize("drawn", noise.DRAWN)
 def test_a_draw_changes_as_often_as_it_is_said_to(drawn):
-    jitter = noise.Jitter(noise.gaussian_noise(1.0, drawn), noise.gaussian_noise(1.0, "once"))
-    streams, draws = noise.begin(KEY, dropout=False, jitter=True), []
+    both = noise.Noise(noise.gaussian_noise(1.0, drawn), noise.gaussian_noise(1.0, "once"))
+    streams, draws = noise.begin(KEY, dropout=False, noise=True), []
     for _ in range(3):
-        streams = noise.turn(jitter, streams, "epoch")
+        streams = noise.turn(both, streams, "epoch")
         for _ in range(2):
-            streams = noise.turn(jitter, streams, "step")
+            streams = noise.turn(both, streams, "step")
             draws.append(small.bits(streams.inputs))
             assert small.bits(streams.grads) == small.bits(noise.begin(KEY, False, True).grads)
     assert len(set(draws)) == {"once": 1, "epoch": 3, "step": 6}[drawn]
@@ -73,11 +73,11 @@ def test_no_noise_is_none_to_the_last_bit_however_often_it_is_drawn(one, other, 
 def test_each_noise_has_a_stream_of_its_own():
     silent = noise.gaussian_noise()
     plain, _ = finish(silent, silent)
-    for jitter in ((noise.gaussian_noise(0.1), silent), (silent, noise.gaussian_noise(0.1))):
-        noisy, _ = finish(*jitter)
-        assert small.bits(noisy.state.params) != small.bits(plain.state.params)
-        assert small.bits(noisy.state.noise.dropout) == small.bits(plain.state.noise.dropout)
-        assert small.bits(noisy.state.order) == small.bits(plain.state.order)
+    for both in ((noise.gaussian_noise(0.1), silent), (silent, noise.gaussian_noise(0.1))):
+        dropout, _ = finish(*both)
+        assert small.bits(dropout.state.params) != small.bits(plain.state.params)
+        assert small.bits(dropout.state.noise.dropout) == small.bits(plain.state.noise.dropout)
+        assert small.bits(dropout.state.order) == small.bits(plain.state.order)
 
 
 def test_one_compilation_serves_all_noise():
@@ -91,29 +91,29 @@ def test_one_compilation_serves_all_noise():
     ends = set()
     for scale in (0.0, 0.1):
         for drawn in noise.DRAWN:
-            for jitter in (
-                noise.Jitter(noise.gaussian_noise(scale, drawn), noise.gaussian_noise()),
-                noise.Jitter(noise.gaussian_noise(), noise.gaussian_noise(scale, drawn)),
+            for both in (
+                noise.Noise(noise.gaussian_noise(scale, drawn), noise.gaussian_noise()),
+                noise.Noise(noise.gaussian_noise(), noise.gaussian_noise(scale, drawn)),
             ):
-                member = small.a_member(LEARNER, DATA, jitter=jitter)
+                member = small.a_member(LEARNER, DATA, noise=both)
                 ends.add(small.bits(whole(member, start(LEARNER, member.origin))[0].state.params))
     assert len(traced) == 1
     assert len(ends) == 1 + 2 * len(noise.DRAWN)
 
 
 def test_streams_that_a_boundary_drops_begin_again():
-    learner = small.learner(batch=8, jitter=True)
+    learner = small.learner(batch=8, noise=True)
     member = small.a_member(
         learner,
         DATA,
         policy=WEIGHTS_ONLY,
         when=rules.every(1, EPOCHS),
-        jitter=noise.Jitter(noise.gaussian_noise(0.3, "epoch"), noise.gaussian_noise(0.1, "step")),
+        noise=noise.Noise(noise.gaussian_noise(0.3, "epoch"), noise.gaussian_noise(0.1, "step")),
     )
     progress, _ = run_jit(learner, member, DATA, start(learner, member.origin), EPOCHS)
     first = noise.turn(
-        member.hp.jitter,
-        noise.turn(member.hp.jitter, start(learner, member.origin).state.noise, "epoch"),
+        member.hp.noise,
+        noise.turn(member.hp.noise, start(learner, member.origin).state.noise, "epoch"),
         "step",
     )
     assert small.bits(progress.state.noise) == small.bits(first)

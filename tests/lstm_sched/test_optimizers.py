@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from lstm_sched.nn import network
-from lstm_sched.nn.gates import from_joint, to_joint, variable_of
+from lstm_sched.nn.gates import pack, unpack, variable_of
 from lstm_sched.optimizers import (
     DECAYING,
     OPTIMIZERS,
@@ -187,7 +187,7 @@ def gradients(scale=1.0):
     rng = np.random.default_rng(1)
     shapes = {"lstm_0": ((2, 12), (3, 12), (12,)), "lstm_1": ((3, 12), (3, 12), (12,))}
     grads = {
-        layer: from_joint(*(jnp.asarray(scale * rng.uniform(0.01, 2) * rng.normal(size=s)) for s in three))
+        layer: unpack(*(jnp.asarray(scale * rng.uniform(0.01, 2) * rng.normal(size=s)) for s in three))
         for layer, three in shapes.items()
     }
     return grads | {"head": {"kernel": jnp.asarray(scale * rng.normal(size=(3, 1))), "bias": jnp.zeros(1)}}
@@ -195,7 +195,7 @@ def gradients(scale=1.0):
 
 def joined(tree):
     """As Keras' list of variables."""
-    cells = [np.asarray(a) for n in range(2) for a in to_joint(tree[f"lstm_{n}"])]
+    cells = [np.asarray(a) for n in range(2) for a in pack(tree[f"lstm_{n}"])]
     return [*cells, np.asarray(tree["head"]["kernel"]), np.asarray(tree["head"]["bias"])]
 
 

@@ -15,7 +15,7 @@ from lstm_sched.loop import epoch, run
 from lstm_sched.members import Carrying, start
 from lstm_sched.nn import network
 from lstm_sched.nn.network import lstm
-from lstm_sched.noise import DRAWN, Jitter, gaussian_noise
+from lstm_sched.noise import DRAWN, Noise, gaussian_noise
 from lstm_sched.optimizers import OPTIMIZERS, keras_adam
 from lstm_sched.orders import FIXED, REPLACED, SEQUENTIAL, SHUFFLED, composed
 from lstm_sched.presets import CONTINUE, KERAS_LOOP, KERAS_RECOMPILE, KERAS_RESEED, KERAS_RESET_STATES
@@ -52,9 +52,9 @@ def test_training_is_a_plain_loop_over_optax(name, x64):
 
 
 # a mask drawn for a filled-up batch has another shape than one for a partial batch: no noise there
-@pytest.mark.parametrize(("drop_last", "noisy"), [(False, False), (True, False), (True, True)])
-def test_partial_batches_weigh_what_they_hold(drop_last, noisy, x64):
-    learner, data = small.learner(batch=4, drop_last=drop_last, noisy=noisy), small.data(10)
+@pytest.mark.parametrize(("drop_last", "dropout"), [(False, False), (True, False), (True, True)])
+def test_partial_batches_weigh_what_they_hold(drop_last, dropout, x64):
+    learner, data = small.learner(batch=4, drop_last=drop_last, dropout=dropout), small.data(10)
     progress, _ = agree(learner, small.a_member(learner, data), data)
     assert int(progress.state.step) == EPOCHS * (2 if drop_last else 3)
 
@@ -110,9 +110,9 @@ def test_weights_multiply_the_losses_of_training_and_of_validation(x64):
 @pytest.mark.parametrize("inputs", DRAWN)
 @pytest.mark.parametrize("grads", DRAWN)
 def test_noise_is_added_by_hand(inputs, grads, x64):
-    learner, data = small.learner(jitter=True), small.data(8)
+    learner, data = small.learner(noise=True), small.data(8)
     member = small.a_member(
-        learner, data, jitter=Jitter(gaussian_noise(0.3, inputs), gaussian_noise(0.2, grads))
+        learner, data, noise=Noise(gaussian_noise(0.3, inputs), gaussian_noise(0.2, grads))
     )
     agree(learner, member, data)
 

@@ -84,7 +84,7 @@ def test_the_innermost_optax_name_decides_whatever_the_weights_are_called():
 
 EXPECTED = {
     "keras_adam": {"mu", "nu", "count"},
-    "keras_adam_primed": {"mu", "nu", "count", "other"},
+    "keras_adam_reinit_v": {"mu", "nu", "count", "other"},
     "keras_adamw": {"mu", "nu", "count"},
     "keras_lion": {"mu", "count"},
     "keras_momentum": {"mu"},

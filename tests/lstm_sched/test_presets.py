@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from lstm_sched import rules
 from lstm_sched.loop import run
-from lstm_sched.members import Hyper, member, originate, start
+from lstm_sched.members import Hyper, make_origin, member, start
 from lstm_sched.monitor import stopping, watch
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.presets import DIALECTS, POLICIES, REDRAWN
@@ -28,14 +28,14 @@ run_jit = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=s
 
 
 def learner_of(name):
-    optimizer = "keras_adam_primed" if name == "v_from_gradient" else "adam"
-    return small.learner(optimizer, batch=3, noisy=True, averaged=True, watched=True)
+    optimizer = "keras_adam_reinit_v" if name == "v_from_gradient" else "adam"
+    return small.learner(optimizer, batch=3, dropout=True, averaged=True, watched=True)
 
 
 def member_of(learner, name):
     watching = watch(EPOCHS, stopping=stopping(patience=2))
     hp = Hyper(rates(name, "linear", LR, TOTAL, FIT * STEPS), watching, jnp.asarray(0.8))
-    origin = originate(learner, 1)._replace(redraw=np.bool_(True) if name in REDRAWN else ())
+    origin = make_origin(learner, 1)._replace(redraw=np.bool_(True) if name in REDRAWN else ())
     return member(learner, hp, POLICIES[name], rules.every(FIT, EPOCHS), origin)
 
 
@@ -199,20 +199,20 @@ def test_a_table_has_a_finite_rate_for_every_step_and_never_exceeds_the_peak(nam
 
 def test_v_begins_with_the_square_of_the_first_gradient_after_it_was_dropped():
     plain: Any = OPTIMIZERS["keras_adam"](0.1)
-    primed: Any = OPTIMIZERS["keras_adam_primed"](0.1)
+    reinit_v_from_gradient: Any = OPTIMIZERS["keras_adam_reinit_v"](0.1)
     w, grads = (
         {"a": jnp.ones(3)},
         [{"a": jnp.asarray(g, float)} for g in np.random.default_rng(0).normal(size=(4, 3))],
     )
-    one, other = plain.init(w), primed.init(w)
+    one, other = plain.init(w), reinit_v_from_gradient.init(w)
     for g in grads[:2]:
         want, one = plain.update(g, one, w)
-        got, other = primed.update(g, other, w)
+        got, other = reinit_v_from_gradient.update(g, other, w)
         np.testing.assert_array_equal(got["a"], want["a"])  # at the beginning there is nothing to change
     other = other._replace(inner=other.inner._replace(nu={"a": jnp.zeros(3)}), fresh=jnp.ones((), bool))
     one = one._replace(nu={"a": grads[2]["a"] ** 2})
     for g in grads[2:]:
         want, one = plain.update(g, one, w)
-        got, other = primed.update(g, other, w)
+        got, other = reinit_v_from_gradient.update(g, other, w)
         np.testing.assert_allclose(got["a"], want["a"], rtol=1e-6)
         assert not other.fresh

@@ -109,7 +109,7 @@ def origin_of(learner, redraw=False, reseed=False):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_restart_is_every_named_policy_on_a_real_state(optimizer):
-    learner = small.learner(optimizer, noisy=True)
+    learner = small.learner(optimizer, dropout=True)
     origin = origin_of(learner)
     old = trained(learner, origin.params)
     for name, named in POLICIES.items():
@@ -136,7 +136,7 @@ def test_fresh_moments_are_built_around_the_weights_that_survive():
 @pytest.mark.parametrize("redraw", [False, True])
 @pytest.mark.parametrize("reseed", [False, True])
 def test_fresh_weights_and_streams_return_or_are_drawn_anew_as_the_arm_says(redraw, reseed):
-    learner = small.learner(noisy=True)
+    learner = small.learner(dropout=True)
     origin = origin_of(learner, redraw, reseed)
     old = trained(learner, origin.params)
     policy = spread(SCRATCH, old)

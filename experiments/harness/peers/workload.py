@@ -12,7 +12,7 @@ import numpy as np
 
 from lstm_sched.data.windows import Data, Samples
 from lstm_sched.learner import Learner, Params
-from lstm_sched.members import originate
+from lstm_sched.members import make_origin
 from lstm_sched.nn.interop import from_keras, to_keras
 from lstm_sched.nn.network import lstm
 from lstm_sched.optimizers import keras_adam
@@ -50,7 +50,7 @@ def arrays(shape: Shape, members: int = 1) -> dict[str, np.ndarray]:
     x_NTF = rng.normal(size=(shape.windows, shape.window, shape.features)).astype(np.float32)
     y_NO = np.tanh(x_NTF[:, -5:].sum(axis=(1, 2)))[:, None].astype(np.float32)
     own = learner(shape)
-    each = [to_keras(originate(own, seed).params) for seed in range(members)]
+    each = [to_keras(make_origin(own, seed).params) for seed in range(members)]
     weights = {f"weights_{n}": np.stack([member[n] for member in each]) for n in range(ARRAYS)}
     return {"X": x_NTF, "y": y_NO} | weights
 

@@ -10,7 +10,7 @@ from typing import Any
 from experiments.harness import arms
 from experiments.harness.setting import WHERE, Built, Setting, check
 from experiments.sweep.task.halving import Cell, configuration
-from lstm_sched.members import Member, alike, originate
+from lstm_sched.members import Member, alike, make_origin
 
 FIELDS = ("number", "lr", "schedule", "policy", "every", "seed")
 APART = (*WHERE, "seeds")  # fields that no result of a cell depends on
@@ -18,7 +18,7 @@ APART = (*WHERE, "seeds")  # fields that no result of a cell depends on
 
 def members(cells: Sequence[Cell], config: Setting, built: Built) -> tuple[list[Member], list[str]]:
     """A member for each cell that can be run, in their order, and of each cell why it cannot be; "" where it can."""
-    origins = {seed: originate(built.learner, seed) for seed in sorted({cell["seed"] for cell in cells})}
+    origins = {seed: make_origin(built.learner, seed) for seed in sorted({cell["seed"] for cell in cells})}
     places: dict[tuple[Any, ...], list[int]] = {}
     for m, cell in enumerate(cells):
         places.setdefault(configuration(cell), []).append(m)

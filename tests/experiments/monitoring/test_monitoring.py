@@ -64,7 +64,7 @@ def test_the_folder_holds_the_picture_the_table_and_the_page(done):
 
 def test_fits_of_several_epochs_are_measured_since_a_rule_can_act_inside_one(tmp_path):
     (plan,) = prepare(dataclasses.replace(SMALL, every=3, out=str(tmp_path / "run")))
-    assert {arm.equals for arm in plan.arms if arm.name.endswith("reset")} == {None}
+    assert {arm.must_equal for arm in plan.arms if arm.name.endswith("reset")} == {None}
     assert outcome.family(plan.arms) == 2 * 2 * (2 + 2 * 2)
 
 

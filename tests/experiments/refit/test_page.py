@@ -81,7 +81,7 @@ def made(
 ):
     """The page of a run that never was, parsed, and what it was made of."""
     source = open_source(setting, setting.data[0]) if source is None else source
-    arms, twins = arms_of(names, source, setting)
+    arms, aliases = arms_of(names, source, setting)
     results = made_up(
         arms, {"keras_recompile": 0.3, "drop_m@2": -0.3, "rate_x2": 0.5} if shift is None else shift
     )
@@ -89,11 +89,11 @@ def made(
         (folder / name).write_text("<svg/>")
     config = dataclasses.asdict(setting)
     stored = {"experiment": "refit", "command": command, "config": config, "hash": "12ab"}
-    stored |= {"data": {"digest": "34cd", "understood": source.understood}, "twins": twins}
+    stored |= {"data": {"digest": "34cd", "understood": source.understood}, "aliases": aliases}
     stored |= {"alpha": 0.05, "margin": stats.DELTA, "family": 4, "arms": {"one_fit": {"seeds": 6}}}
     found = beside(arms, results, source.period)
     stored = json.loads(json.dumps(stored))
-    sections = pa.sections(folder, setting, source, arms, twins, results, found, stored, ENVIRONMENT)
+    sections = pa.sections(folder, setting, source, arms, aliases, results, found, stored, ENVIRONMENT)
     page.write(folder, sections)
     return Parsed((folder / "report.html").read_text(encoding="utf-8")), sections, arms, results
 

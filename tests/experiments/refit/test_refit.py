@@ -348,21 +348,21 @@ def test_an_arm_is_proved_identical_where_it_drops_nothing_that_is_read(change, 
 def test_two_arms_that_drop_the_same_are_one_arm_with_two_names():
     built = built_from(SMALL)
     names = ("one_fit", "drop_count", "adam_rel", "drop_m")
-    arms, twins = ar.parse(names, SMALL, built)
+    arms, aliases = ar.parse(names, SMALL, built)
     assert [arm.name for arm in arms] == ["one_fit", "drop_count", "drop_m"]
-    assert twins == {"adam_rel": "drop_count"}
+    assert aliases == {"adam_rel": "drop_count"}
 
 
 def test_all_arms_are_every_policy_and_control_but_those_that_cannot_be_told_apart():
     built = built_from(SMALL)
-    arms, twins = ar.parse(("all",), SMALL, built)
+    arms, aliases = ar.parse(("all",), SMALL, built)
     names = [arm.name for arm in arms]
     assert names[0] == "one_fit"
     assert {"keras_loop", "aa", "ulp", *ar.RULER} <= set(names)
-    assert set(names) | set(twins) == {*POLICIES, *ALIASES, *ar.CONTROLS}
+    assert set(names) | set(aliases) == {*POLICIES, *ALIASES, *ar.CONTROLS}
     nothing = ("keras_initial_epoch", "keras_reload", "keras_reset_states", "skorch_partial_fit")
     optimizer = ("keras_reload_weights", "lightning_new_trainer", "optimizer_in_train")
-    assert twins == {
+    assert aliases == {
         **dict.fromkeys((*nothing, "composer_fit", "composer_reset_time"), "one_fit"),
         **dict.fromkeys(optimizer, "keras_recompile"),
         **dict.fromkeys(("hugging_face_train", "lightning_ckpt_path", "sklearn_partial_fit"), "keras_reseed"),
@@ -373,10 +373,10 @@ def test_all_arms_are_every_policy_and_control_but_those_that_cannot_be_told_apa
     }
     assert {arm.name: arm.seeds for arm in arms}["keras_loop"] == 2
     plain = dataclasses.replace(SMALL, optimizer="keras_sgd")
-    arms, twins = ar.parse(("all",), plain, built_from(plain))
+    arms, aliases = ar.parse(("all",), plain, built_from(plain))
     same = {*nothing, *optimizer, "keras_recompile", "keras_reload_h5", "adam_rel", "v_from_gradient"}
     same |= {name for name in POLICIES if name.startswith(("drop_", "composer_"))}
-    assert {name for name, twin in twins.items() if twin == "one_fit"} == same
+    assert {name for name, twin in aliases.items() if twin == "one_fit"} == same
     with pytest.raises(ValueError, match="all stands alone"):
         ar.parse(("one_fit", "all"), SMALL, built)
 

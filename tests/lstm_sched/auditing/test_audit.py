@@ -12,7 +12,7 @@ from lstm_sched.auditing.audit import audit, describe, differences, seen
 from lstm_sched.auditing.components import components
 from lstm_sched.auditing.leaves import leaves
 from lstm_sched.loop import run
-from lstm_sched.members import Hyper, member, originate, start
+from lstm_sched.members import Hyper, make_origin, member, start
 from lstm_sched.monitor import plateau, stopping, watch
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.policy import FATE_OF_MOMENT, fates, keep, moment_of, spread
@@ -21,14 +21,14 @@ from lstm_sched.schedules import tabulate
 from lstm_sched.state import Moments, begin, restart
 
 DATA = small.data(10)
-LEARNER = small.learner("amsgrad", noisy=True)._replace(averaged=True, watched=True, steps=2, accumulate=2)
+LEARNER = small.learner("amsgrad", dropout=True)._replace(averaged=True, watched=True, steps=2, accumulate=2)
 PARAMS = {"w": jnp.arange(1.0, 5.0), "b": jnp.ones(2)}
 
 
 @pytest.fixture(scope="module")
 def middle():
     """The progress of a run in which every component that a configuration can use (but the carry) has moved."""
-    origin = originate(LEARNER, 0)
+    origin = make_origin(LEARNER, 0)
     hp = Hyper(
         tabulate(0.01, 12),
         watch(3, stopping=stopping(patience=5), plateau=plateau(patience=5)),

@@ -28,7 +28,7 @@ from lstm_sched.state import TrainState, restart
 
 EPOCHS = 6
 DATA = small.data(10)
-LEARNER = small.learner(noisy=True)
+LEARNER = small.learner(dropout=True)
 run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
 
 
@@ -165,7 +165,7 @@ def test_bytes_of_any_component_that_are_not_those_saved_are_refused_by_name(tmp
 def test_only_what_is_kept_is_read(tmp_path):
     member = a_member(WEIGHTS_ONLY)
     save(tmp_path, until(member, 3), {})
-    moments = small.learner("lion", noisy=True)  # other moments on disk are not looked at
+    moments = small.learner("lion", dropout=True)  # other moments on disk are not looked at
     other = small.a_member(moments, DATA, policy=WEIGHTS_ONLY)
     progress = resume(tmp_path, moments, other)
     assert small.bits(progress.state.params) == small.bits(until(member, 3).state.params)
@@ -371,7 +371,7 @@ def test_another_version_of_jax_is_one_warning(tmp_path, recwarn):
 @pytest.mark.fault
 def test_another_configuration_is_refused_and_no_older_step_is_tried(tmp_path, recwarn):
     saved_twice(tmp_path)
-    other = start(small.learner("lion", noisy=True), a_member().origin)
+    other = start(small.learner("lion", dropout=True), a_member().origin)
     with pytest.raises(ValueError, match=r"moments holds .*; this configuration has") as refused:
         restore(tmp_path, other)
     assert not isinstance(refused.value, Damaged)

@@ -16,7 +16,7 @@ from jax.sharding import AxisType, PartitionSpec
 from jax.test_util import check_grads
 
 from lstm_sched.nn import lstm as lstm_layers
-from lstm_sched.nn.gates import from_joint, to_joint
+from lstm_sched.nn.gates import pack, unpack
 
 lstm, scan_lstm = jax.jit(lstm_layers.lstm_layer), jax.jit(lstm_layers.scan_lstm)
 recomputed = jax.jit(functools.partial(lstm_layers.lstm_layer, recompute=True))
@@ -38,7 +38,7 @@ def problem(dtype, batch=3, time=7, features=2, hidden=5, scale=0.3, seed=0):
     def normal(*shape):
         return jnp.asarray(scale * rng.normal(size=shape), dtype)
 
-    cell_params = from_joint(
+    cell_params = unpack(
         normal(features, 4 * hidden), normal(hidden, 4 * hidden) / hidden**0.5, normal(4 * hidden)
     )
     return cell_params, normal(batch, time, features), (normal(batch, hidden), normal(batch, hidden))
@@ -53,7 +53,7 @@ def assert_close(tree, reference, tolerance):
 
 
 def numpy_lstm(cell_params, x_BTF, carry, mask_BT=None):
-    kernel, recurrent, bias = (np.asarray(a) for a in to_joint(cell_params))
+    kernel, recurrent, bias = (np.asarray(a) for a in pack(cell_params))
     (c, h), outputs = (np.asarray(a) for a in carry), []
     live_BT = np.ones(x_BTF.shape[:2], bool) if mask_BT is None else np.asarray(mask_BT)
     for t in range(x_BTF.shape[1]):

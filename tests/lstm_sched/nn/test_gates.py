@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from lstm_sched.nn import network
-from lstm_sched.nn.gates import from_joint, to_joint, variable_of
+from lstm_sched.nn.gates import pack, unpack, variable_of
 
 
 def test_joint_arrays_and_parameters_are_inverses_in_keras_gate_order():
@@ -14,14 +14,14 @@ def test_joint_arrays_and_parameters_are_inverses_in_keras_gate_order():
         jnp.arange(36.0).reshape(3, 12),
         jnp.arange(12.0),
     )
-    params = from_joint(kernel, recurrent, bias)
+    params = unpack(kernel, recurrent, bias)
     for gate, columns in zip("ifgo", np.arange(12).reshape(4, 3), strict=True):
         np.testing.assert_array_equal(params["i" + gate]["kernel"], kernel[:, columns])
         np.testing.assert_array_equal(params["h" + gate]["kernel"], recurrent[:, columns])
         np.testing.assert_array_equal(params["h" + gate]["bias"], bias[columns])
-    for a, b in zip(to_joint(params), (kernel, recurrent, bias), strict=True):
+    for a, b in zip(pack(params), (kernel, recurrent, bias), strict=True):
         np.testing.assert_array_equal(a, b)
-    on_host = from_joint(*map(np.asarray, (kernel, recurrent, bias)))
+    on_host = unpack(*map(np.asarray, (kernel, recurrent, bias)))
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(on_host))
     jax.tree.map(np.testing.assert_array_equal, on_host, params)
 

@@ -46,7 +46,7 @@ def trained(learner, y_NO, x_NTF, epochs=30, rate=0.02):
     """Losses on the training part before and after."""
     data = ls.samples(x_NTF, y_NO).data
     rates_S = ls.tabulate(rate, epochs * ls.steps_per_epoch(learner, data.train.size))
-    origin = ls.originate(learner, 0)
+    origin = ls.make_origin(learner, 0)
     one = ls.member(learner, ls.Hyper(rates_S), ls.CONTINUE, ls.never(epochs), origin)
     run = jax.jit(ls.run, static_argnames=("learner", "epochs"))
     progress, _ = run(learner, one, data, ls.start(learner, origin), epochs)
@@ -95,13 +95,13 @@ def test_a_users_own_flax_network_with_dropout_goes_through_the_same_loops():
         init=lambda key: model.init(key, jnp.zeros((1, 5, 1)), training=False),
         loss=loss,
         optimizer=ls.keras_adam,
-        noisy=True,
+        dropout=True,
     )
     y_N1 = X_NTF.sum(axis=1)
     (before, after), params, data = trained(learner, y_N1, X_NTF)
     assert after < before / 10
     rates_S = ls.tabulate(0.02, 30 * ls.steps_per_epoch(learner, data.train.size))
-    origin = ls.originate(learner, 0)
+    origin = ls.make_origin(learner, 0)
     loop = ls.member(learner, ls.Hyper(rates_S), ls.POLICIES["keras_loop"], ls.every(1, 30), origin)
     run = jax.jit(ls.run, static_argnames=("learner", "epochs"))
     looped, _ = run(learner, loop, data, ls.start(learner, origin), 30)

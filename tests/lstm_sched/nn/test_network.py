@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 
 from lstm_sched.nn import lstm as lstm_layers
 from lstm_sched.nn import network as ne
-from lstm_sched.nn.gates import to_joint
+from lstm_sched.nn.gates import pack
 from lstm_sched.nn.losses import POINT
 
 KEY = jax.random.key(8)
@@ -47,7 +47,7 @@ def test_parameters_have_the_names_shapes_and_dtype_of_flax(x64, scheme):
 
 def test_keras_weights_follow_keras_formulas_over_the_joint_arrays():
     params = ne.init_params(KEY, features=30, hidden=50, outputs=40)
-    kernel, recurrent, bias = to_joint(params["lstm_0"])
+    kernel, recurrent, bias = pack(params["lstm_0"])
     for array, limit in (
         (kernel, (6 / (30 + 200)) ** 0.5),
         (params["head"]["kernel"], (6 / (50 + 40)) ** 0.5),
@@ -61,7 +61,7 @@ def test_keras_weights_follow_keras_formulas_over_the_joint_arrays():
 
 def test_flax_weights_are_lecun_normal_and_orthogonal_gate_by_gate():
     params = ne.init_params(KEY, features=30, hidden=50, outputs=40, scheme="flax")
-    kernel, _, bias = to_joint(params["lstm_0"])
+    kernel, _, bias = pack(params["lstm_0"])
     assert np.std(kernel) == pytest.approx(30**-0.5, rel=0.03)
     assert np.std(params["head"]["kernel"]) == pytest.approx(50**-0.5, rel=0.05)
     for gate in "ifgo":
@@ -259,7 +259,7 @@ def test_keras_predictions_and_losses_are_reproduced_from_its_weights(dtype, pre
             return jnp.asarray(KERAS[name], dtype)
 
         params = {
-            "lstm_0": ne.from_joint(recorded("w_kernel"), recorded("w_recurrent"), recorded("w_bias")),
+            "lstm_0": ne.unpack(recorded("w_kernel"), recorded("w_recurrent"), recorded("w_bias")),
             "head": {"kernel": recorded("w_dense"), "bias": recorded("w_dense_bias")},
         }
         x_BTF, y_BO = recorded("Xv"), recorded("yv")
