@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -14,9 +15,11 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# What was compiled once is read back, by the processes of tests too: a quarter of the time. Each worker has a folder.
-PROGRAMS = tempfile.TemporaryDirectory(prefix="programs")
-os.environ[compile_cache.SWITCH] = PROGRAMS.name
+# What was compiled once is read back, by the processes of tests too. Each worker has a folder of its own;
+# LSTM_SCHED_TEST_CACHE names one that outlives the run, for who runs a few tests again and again.
+TEMPORARY = tempfile.TemporaryDirectory(prefix="programs")
+PROGRAMS = Path(os.environ.get("LSTM_SCHED_TEST_CACHE", TEMPORARY.name))
+os.environ[compile_cache.SWITCH] = str(PROGRAMS / os.environ.get("PYTEST_XDIST_WORKER", "alone"))
 compile_cache.use()
 
 hypothesis.settings.register_profile("compiling", deadline=None)  # a first example may compile for seconds
