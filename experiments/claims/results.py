@@ -14,7 +14,7 @@ from experiments.harness import run_folder
 from experiments.harness.setting import WHERE, Setting
 from lstm_sched import stats
 
-RECORDED = Path(__file__).parents[2] / "docs"  # results that are published with the code
+RECORDED = Path(__file__).resolve().parents[2] / "docs"  # results that are published with the code
 FREE = {  # fields in which a run may differ from the question's setting
     *("data", "target", "time", "features", "group", "missing", "period"),
     *("seeds", *WHERE),

@@ -16,7 +16,7 @@ from experiments.harness import arms, compile_cache, run_folder
 from experiments.harness.exits import EXIT
 from lstm_sched import checkpoint
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 PAUSE = 0.01  # seconds between looks at a process
 PATIENCE = 300  # seconds until a process is given up
 KILLS = 5  # of one run, at most
