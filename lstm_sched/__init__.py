@@ -31,7 +31,17 @@ from lstm_sched.orders import FIXED, REPLACED, SEQUENTIAL, SHUFFLED, Order, comp
 from lstm_sched.policy import keep, spread
 from lstm_sched.population.run import Layout, layout, row, stack, train
 from lstm_sched.presets import CONTINUE, POLICIES, REDRAWN, fate_table
-from lstm_sched.rules import against_momentum, at, ends, every, every_steps, never, no_steps, on_plateau, when
+from lstm_sched.rules import (
+    against_momentum,
+    at_epochs,
+    custom_rule,
+    ends,
+    every,
+    every_steps,
+    never,
+    no_steps,
+    on_plateau,
+)
 from lstm_sched.schedules import SCHEDULES, TABLES, rates, sgdr, tabulate
 from lstm_sched.state import Moments, Origin, TrainState, begin, restart
 from lstm_sched.stats.baselines import linear_ar, mean, persistence
@@ -68,12 +78,13 @@ __all__ = [
     "against_momentum",
     "as_samples",
     "assert_resumable",
-    "at",
+    "at_epochs",
     "audit",
     "begin",
     "clipped",
     "composed",
     "compounding",
+    "custom_rule",
     "ends",
     "epoch",
     "evaluate",
@@ -133,5 +144,4 @@ __all__ = [
     "train",
     "variable_of",
     "watch",
-    "when",
 ]

@@ -28,7 +28,7 @@ def divide(learner: Learner, devices: int) -> Learner:
     return learner._replace(divided=True)
 
 
-def share_of(learner: Learner, batch: Batch) -> Batch:
+def shard(learner: Learner, batch: Batch) -> Batch:
     """This device's part of a batch, or of [S, B] batches; the whole where that cannot be shared evenly."""
     size = batch.index_B.shape[-1]
     if not learner.divided or size % lax.axis_size(AXIS):
@@ -39,19 +39,19 @@ def share_of(learner: Learner, batch: Batch) -> Batch:
     )
 
 
-def joined(loss_SB: Array, size: int) -> Array:
+def all_gather(loss_SB: Array, size: int) -> Array:
     """The losses of whole batches of that size, from those of this device's part."""
     if loss_SB.shape[-1] == size:
         return loss_SB
     return lax.all_gather(loss_SB, AXIS, axis=1, tiled=True)
 
 
-def own(learner: Learner, key: Array) -> Array:
+def fold_in(learner: Learner, key: Array) -> Array:
     """A key for the noise of this device's samples."""
     return jax.random.fold_in(key, lax.axis_index(AXIS)) if learner.divided else key
 
 
-def total(learner: Learner, tree: Any) -> Any:
+def psum(learner: Learner, tree: Any) -> Any:
     """The sum over devices, as one array: on a CPU each sum takes about 80 µs, however small."""
     if not learner.divided:
         return tree

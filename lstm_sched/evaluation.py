@@ -14,7 +14,7 @@ from lstm_sched.data.windows import Part
 from lstm_sched.learner import Learner, Params, batches_per_pass
 
 
-def mean(loss_N: Array, weight_N: Array, all_N: Array | None = None) -> Array:
+def weighted_mean(loss_N: Array, weight_N: Array, all_N: Array | None = None) -> Array:
     """The weighted mean, kept apart: fused with its surroundings, XLA may round it otherwise in another program.
 
     Of a part of the samples its share of the mean, where all weights are given too.
@@ -29,12 +29,12 @@ def losses(learner: Learner, params: Params, part: Part) -> Array:
 
     A state that is carried from batch to batch begins at rest. ValueError where the part then leaves a lane empty.
     """
-    return losses_from(learner, params, part, learner.carry(params, learner.batch) if learner.carry else ())[
-        0
-    ]
+    return losses_and_carry(
+        learner, params, part, learner.carry(params, learner.batch) if learner.carry else ()
+    )[0]
 
 
-def losses_from(learner: Learner, params: Params, part: Part, carry: Any) -> tuple[Array, Any]:
+def losses_and_carry(learner: Learner, params: Params, part: Part, carry: Any) -> tuple[Array, Any]:
     """`losses` of which the first batch begins with `carry`; also the carry after the last."""
     batch = learner.batch if learner.carry else min(learner.batch, part.size)  # as many lanes as in training
     learner = learner._replace(batch=batch, drop_last=False)
@@ -45,11 +45,11 @@ def losses_from(learner: Learner, params: Params, part: Part, carry: Any) -> tup
         return carry, part.weigh(batch.index_B, loss_B)
 
     batches = cut(learner, jnp.arange(part.size), batches_per_pass(learner, part.size))
-    carry, loss_SB = lax.scan(one, carry, data_parallel.share_of(learner, batches))
-    return data_parallel.joined(loss_SB, batch).ravel()[: part.size], carry
+    carry, loss_SB = lax.scan(one, carry, data_parallel.shard(learner, batches))
+    return data_parallel.all_gather(loss_SB, batch).ravel()[: part.size], carry
 
 
 def evaluate(learner: Learner, params: Params, part: Part) -> Array:
     """Mean of `losses`."""
     loss_N = losses(learner, params, part)
-    return mean(loss_N, jnp.ones_like(loss_N))
+    return weighted_mean(loss_N, jnp.ones_like(loss_N))

@@ -12,7 +12,7 @@ from jax.tree_util import Partial
 from lstm_sched import data_parallel, monitor, noise
 from lstm_sched.batches import Batch, upcoming
 from lstm_sched.data.windows import Data, Part
-from lstm_sched.evaluation import losses_from, mean
+from lstm_sched.evaluation import losses_and_carry, weighted_mean
 from lstm_sched.learner import Learner, Params, batches_per_pass, steps_per_epoch, transform
 from lstm_sched.members import Hyper, Instant, Log, Member, Progress, Selected
 from lstm_sched.state import TrainState, restart
@@ -34,23 +34,23 @@ def update(
     learner: Learner, hp: Hyper, data: Data, state: TrainState, batch: Batch
 ) -> tuple[TrainState, Array, Params, Params]:
     """`step`; also the gradient, and what was added to the weights."""
-    mine = data_parallel.share_of(learner, batch)
+    mine = data_parallel.shard(learner, batch)
     x_BTF, y_BO = data.train.take(mine.index_B)
     streams, key = state.noise, None
     if learner.dropout:
         dropout, key = jax.random.split(streams.dropout)
-        streams, key = streams._replace(dropout=dropout), data_parallel.own(learner, key)
+        streams, key = streams._replace(dropout=dropout), data_parallel.fold_in(learner, key)
     if learner.noise:
-        streams = noise.turn(hp.noise, streams, "step")
+        streams = noise.advance(hp.noise, streams, "step")
         x_BTF = noise.on_inputs(hp.noise.inputs, streams.inputs, mine.index_B, x_BTF)
 
     def mean_loss(params):
         loss_B, carry = learner.loss(params, state.carry, x_BTF, y_BO, key)
         loss_B = data.train.weigh(mine.index_B, loss_B)
-        return mean(loss_B, mine.weight_B, batch.weight_B if learner.divided else None), carry
+        return weighted_mean(loss_B, mine.weight_B, batch.weight_B if learner.divided else None), carry
 
     (loss, carry), grads = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
-    loss, grads = data_parallel.total(learner, (loss, grads))
+    loss, grads = data_parallel.psum(learner, (loss, grads))
     if learner.noise:
         grads = noise.on_grads(hp.noise.grads, streams.grads, grads)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes dtypes
@@ -86,30 +86,30 @@ def _rate(hp: Hyper, state: TrainState) -> Array:
 
 def epoch(learner: Learner, hp: Hyper, data: Data, state: TrainState) -> tuple[TrainState, Log]:
     """`learner.steps` steps, or one pass over the training part, then validation."""
-    state, batches = opened(learner, hp, data, state)
+    state, batches = open_epoch(learner, hp, data, state)
     state, loss_S = lax.scan(partial(_step_if_any, learner, hp, data), state, batches)
-    return closed(learner, hp, data, state, batches, loss_S)
+    return close_epoch(learner, hp, data, state, batches, loss_S)
 
 
-def opened(learner: Learner, hp: Hyper, data: Data, state: TrainState) -> tuple[TrainState, Batch]:
+def open_epoch(learner: Learner, hp: Hyper, data: Data, state: TrainState) -> tuple[TrainState, Batch]:
     """The state before the first step of an epoch, and its batches, stacked."""
     if learner.watched:
         state = state._replace(rate=hp.watch.rate(state.epoch, state.rate))
     if learner.carry:
         state = state._replace(carry=_rest_if(learner, hp.carry.reset, state))
     if learner.noise:
-        state = state._replace(noise=noise.turn(hp.noise, state.noise, "epoch"))
+        state = state._replace(noise=noise.advance(hp.noise, state.noise, "epoch"))
     return upcoming(learner, data.train.size, state)
 
 
-def closed(
+def close_epoch(
     learner: Learner, hp: Hyper, data: Data, state: TrainState, batches: Batch, loss_S: Array
 ) -> tuple[TrainState, Log]:
     """After the last step of an epoch: validation, the log, what per-epoch rules make of it."""
     val_N, state = _validate(learner, hp, data.val, state)
     log = Log(
-        loss=mean(loss_S, jnp.sum(batches.weight_B, axis=1)),
-        val=mean(val_N, jnp.ones_like(val_N)),
+        loss=weighted_mean(loss_S, jnp.sum(batches.weight_B, axis=1)),
+        val=weighted_mean(val_N, jnp.ones_like(val_N)),
         rate=_rate(hp, state._replace(step=state.step - 1)),
         boundary=jnp.zeros((), jnp.int32),
         due=jnp.zeros((), bool),
@@ -128,11 +128,11 @@ def _rest_if(learner: Learner, rests: Any, state: TrainState) -> Any:
 
 def _validate(learner: Learner, hp: Hyper, part: Part, state: TrainState) -> tuple[Array, TrainState]:
     if not learner.carry:
-        return losses_from(learner, state.params, part, ())[0], state
+        return losses_and_carry(learner, state.params, part, ())[0], state
     rests = jnp.logical_not(hp.carry.through)
     if learner.watched:
         rests = rests | ~monitor.validated(hp.watch, state.epoch)
-    val_N, carry = losses_from(learner, state.params, part, _rest_if(learner, rests, state))
+    val_N, carry = losses_and_carry(learner, state.params, part, _rest_if(learner, rests, state))
     return val_N, state._replace(carry=jax.tree.map(partial(jnp.where, rests), state.carry, carry))
 
 
@@ -204,10 +204,10 @@ def _epoch_with_boundaries(
         return (state, asks, fallen + due.astype(jnp.int32), clock + 1), loss
 
     clock = progress.clock * steps_per_epoch(learner, data.train.size)
-    state, batches = opened(learner, member.hp, data, progress.state)
+    state, batches = open_epoch(learner, member.hp, data, progress.state)
     first = (state, jnp.zeros((), bool), jnp.zeros((), jnp.int32), clock)
     (state, due, fallen, _), loss_S = lax.scan(turn, first, batches)
-    state, log = closed(learner, member.hp, data, state, batches, loss_S)
+    state, log = close_epoch(learner, member.hp, data, state, batches, loss_S)
     return state, log._replace(boundary=fallen, due=due)
 
 

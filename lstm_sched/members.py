@@ -14,7 +14,7 @@ from jax.tree_util import Partial
 
 from lstm_sched.learner import Learner, Params
 from lstm_sched.policy import spread
-from lstm_sched.state import Origin, TrainState, begin, draw
+from lstm_sched.state import Origin, TrainState, begin, init_params
 
 
 class Carrying(NamedTuple):
@@ -90,11 +90,11 @@ class Progress(NamedTuple):
 def make_origin(learner: Learner, seed: Any) -> Origin:
     """The origin of the run with this seed: weights drawn, no choice to draw or seed anew at a boundary."""
     key = jax.random.key(seed)
-    return Origin(key, draw(learner, key))
+    return Origin(key, init_params(learner, key))
 
 
 # traced once for all members of a learner, not once a member
-_begin, _draw = (jax.jit(f, static_argnames="learner") for f in (begin, draw))
+_begin, _draw = (jax.jit(f, static_argnames="learner") for f in (begin, init_params))
 
 
 def member(
@@ -142,7 +142,7 @@ def _check_weights(learner: Learner, origin: Origin) -> None:
             raise ValueError(f"origin.params{name}: shape {has}; allowed: {allowed}, as the learner has it")
 
 
-def alike(members: list[Member]) -> list[Member]:
+def align_redraw(members: list[Member]) -> list[Member]:
     """Members of one structure: where some draw weights anew, the others say that they do not."""
     never = [isinstance(one.origin.redraw, tuple) for one in members]
     if all(never):

@@ -58,7 +58,7 @@ def begin(key: Array, dropout: bool, noise: bool) -> Any:
     return NoiseKeys(keys[0] if dropout else (), *((keys[1], keys[2]) if noise else ((), ())))
 
 
-def turn(noise: Noise, streams: NoiseKeys, drawn: str) -> NoiseKeys:
+def advance(noise: Noise, streams: NoiseKeys, drawn: str) -> NoiseKeys:
     """The streams as an epoch, or a step, begins: the draw in use changes if it is drawn that often."""
 
     def one(noise: Gaussian, key: Array) -> Array:

@@ -207,7 +207,7 @@ DECAYING = ("keras_adamw", "adamw", "lamb", "lion")  # those whose weight decay 
 
 
 @functools.cache  # as above
-def chosen(name: str, weight_decay: float | None = None) -> Factory:
+def by_name(name: str, weight_decay: float | None = None) -> Factory:
     """The optimizer of that name, with a weight decay of one's own. ValueError where it is negative, not finite, or
     the optimizer has none."""
     if weight_decay is None:

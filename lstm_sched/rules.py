@@ -22,7 +22,7 @@ def _before_epoch(chosen_E, patience, progress) -> Any:
     return jnp.asarray(chosen_E)[progress.clock] | ((flat > 0) & (flat % patience == 0))
 
 
-def at(epochs_before: Iterable[int], epochs: int) -> Partial:
+def at_epochs(epochs_before: Iterable[int], epochs: int) -> Partial:
     """A boundary before each listed epoch (0 < e < epochs, counted from 0) of a run of `epochs` epochs."""
     return Partial(_before_epoch, _before(epochs_before, epochs), np.int32(NEVER))
 
@@ -34,7 +34,7 @@ def every(n: int, epochs: int) -> Partial:
 
 def never(epochs: int) -> Partial:
     """One fit. As an end rule: nothing happens when a fit ends."""
-    return at((), epochs)
+    return at_epochs((), epochs)
 
 
 def on_plateau(patience: int, epochs: int) -> Partial:
@@ -44,7 +44,7 @@ def on_plateau(patience: int, epochs: int) -> Partial:
     return Partial(_before_epoch, _before((), epochs), np.int32(patience))
 
 
-def when(rule: Callable[..., Any], *data: Any) -> Partial:
+def custom_rule(rule: Callable[..., Any], *data: Any) -> Partial:
     """A rule of your own: `rule(*data, progress or instant) -> bool`, pure; `data` are traced, it is static."""
     return Partial(rule, *data)
 

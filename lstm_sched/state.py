@@ -64,7 +64,7 @@ class Origin(NamedTuple):
     reseed: Any = np.bool_(False)
 
 
-def draw(learner: Learner, key: Array, number: Any = 0) -> Params:
+def init_params(learner: Learner, key: Array, number: Any = 0) -> Params:
     """New weights for boundary `number` of the run that `key` belongs to; 0 is its beginning."""
     weights, _, _ = jax.random.split(key, 3)
     return learner.init(jax.random.fold_in(weights, number))
@@ -118,7 +118,7 @@ def restart(
     """
     fresh_params = origin.params
     if not isinstance(origin.redraw, tuple):
-        anew = partial(draw, learner, origin.key, number)
+        anew = partial(init_params, learner, origin.key, number)
         fresh_params = jax.lax.cond(origin.redraw, anew, lambda: origin.params)
     params = mix(policy.params, state.params, fresh_params)
     fresh = begin(learner, origin.key, params, jnp.where(origin.reseed, number, 0))

@@ -28,7 +28,7 @@ from lstm_sched.presets import (
     SKORCH_FIT,
     SKORCH_PARTIAL_FIT,
 )
-from lstm_sched.state import TrainState, draw
+from lstm_sched.state import TrainState, init_params
 
 SAMPLES, INPUTS = len(rows.ARRAYS["X"]), rows.ARRAYS["X"][0].size
 SHAPES = [(INPUTS, HIDDEN), (HIDDEN,), (HIDDEN, 1), (1,)]
@@ -85,7 +85,7 @@ def orders(fit: int) -> np.ndarray:
 
 def arrays() -> dict[str, np.ndarray]:
     """What skorch's module draws: its first weights, then those before each fit, as `restart` draws them here."""
-    draws = [draw(_torch, jax.random.key(SEED), epoch) for epoch in range(0, EPOCHS, FIT)]
+    draws = [init_params(_torch, jax.random.key(SEED), epoch) for epoch in range(0, EPOCHS, FIT)]
     return {f"draw_{n}_{i}": np.asarray(w) for n, draw in enumerate(draws) for i, w in enumerate(draw)}
 
 

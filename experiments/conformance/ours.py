@@ -19,7 +19,7 @@ from lstm_sched.members import Hyper, member, start
 from lstm_sched.nn.interop import from_keras, from_torch, to_keras
 from lstm_sched.presets import SKORCH_FIT
 from lstm_sched.schedules import tabulate
-from lstm_sched.state import Origin, draw
+from lstm_sched.state import Origin, init_params
 
 _run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
 
@@ -36,7 +36,7 @@ def _train(row: Row) -> tuple[np.ndarray, np.ndarray]:
     train, val = Samples(arrays["X"], arrays["y"]), Samples(arrays["Xv"], arrays["yv"])
     key = jax.random.key(SEED)
     if dense(row):
-        params = draw(row.learner, key)
+        params = init_params(row.learner, key)
     else:
         params = from_keras([arrays[name] for name in sorted(arrays) if name.startswith("weights_")])
     origin = Origin(key, params, redraw=np.bool_(True) if row.policy is SKORCH_FIT else ())

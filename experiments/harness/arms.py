@@ -11,7 +11,7 @@ from lstm_sched import rules
 from lstm_sched._names import check_name
 from lstm_sched.auditing.fate import differing as differs
 from lstm_sched.auditing.leaves import leaves
-from lstm_sched.members import Hyper, Member, alike, make_origin, member
+from lstm_sched.members import Hyper, Member, align_redraw, make_origin, member
 from lstm_sched.nn import network
 from lstm_sched.policy import FATE_OF_MOMENT, fates, moment_of, spread
 from lstm_sched.presets import ALIASES, CONTINUE, POLICIES, REDRAWN
@@ -172,11 +172,11 @@ def members(arms: Sequence[Arm], setting: se.Setting, built: se.Built) -> list[M
     origins = {seed: make_origin(built.learner, seed) for seed in sorted({seed for _, seed in labels(arms)})}
     own = [[origins[seed] for _, seed in labels([arm])] for arm in arms]
     made = [members_of(arm, setting, built, mine) for arm, mine in zip(arms, own, strict=True)]
-    return alike([one for several in made for one in several])
+    return align_redraw([one for several in made for one in several])
 
 
 def members_of(arm: Arm, setting: se.Setting, built: se.Built, origins: Sequence[Origin]) -> list[Member]:
-    """One arm from each origin; `alike` makes several arms one population."""
+    """One arm from each origin; `align_redraw` makes several arms one population."""
     rates_S = se.rates(setting, built.steps, arm.rate, arm.rescheduled or REFERENCE, arm.every)
     hp = Hyper(rates_S, watch=arm.watch)
     when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)

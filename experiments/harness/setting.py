@@ -15,7 +15,7 @@ from lstm_sched.learner import Learner, steps_per_epoch
 from lstm_sched.nn import network
 from lstm_sched.nn.losses import POINT
 from lstm_sched.nn.network import lstm
-from lstm_sched.optimizers import OPTIMIZERS, chosen
+from lstm_sched.optimizers import OPTIMIZERS, by_name
 from lstm_sched.population.run import Layout
 from lstm_sched.schedules import SCHEDULES
 
@@ -115,7 +115,7 @@ def check(setting: Setting) -> None:
     check_name("init", setting.init, network.INITS)
     check_name("loss", setting.loss, POINT)
     check_name("optimizer", setting.optimizer, OPTIMIZERS)
-    chosen(setting.optimizer, setting.weight_decay)  # raises where the optimizer has none
+    by_name(setting.optimizer, setting.weight_decay)  # raises where the optimizer has none
     check_name("schedule", setting.schedule, SCHEDULES)
     check_name("layout", setting.layout, LAYOUTS)
     for field in ("window", "horizon", "hidden", "layers", "batch", "epochs", "seeds", "every"):
@@ -153,7 +153,7 @@ def build(setting: Setting, split: Split, watched: bool = False) -> Built:
     compile_cache.use()
     features = split.scale.mean_F.size
     learner = lstm(
-        chosen(setting.optimizer, setting.weight_decay),
+        by_name(setting.optimizer, setting.weight_decay),
         features=features,
         hidden=setting.hidden,
         layers=setting.layers,

@@ -139,7 +139,7 @@ def a_member(
 
 def of_every_policy(learner, data, epochs):
     """Members that differ in policy, rule, seed and rate."""
-    whens = [rules.never(epochs), rules.every(1, epochs), rules.at([3], epochs)]
+    whens = [rules.never(epochs), rules.every(1, epochs), rules.at_epochs([3], epochs)]
     return [
         a_member(learner, data, epochs, seed=i, rate=0.003 * (i + 1), policy=policy, when=whens[i % 3])
         for i, policy in enumerate(POLICIES.values())

@@ -60,7 +60,7 @@ def test_all_that_a_learner_may_have_beside_dropout_and_a_carried_state_is_as_on
     data = small.data(12, val=4)
     watching = monitor.watch(EPOCHS, plateau=monitor.plateau(0, 0.5))
     one = partial(
-        small.a_member, learner, data, EPOCHS, when=rules.at([3], EPOCHS), ends=rules.ends(4, EPOCHS)
+        small.a_member, learner, data, EPOCHS, when=rules.at_epochs([3], EPOCHS), ends=rules.ends(4, EPOCHS)
     )
     agree(learner, [one(watching=watching), one(seed=1, policy=KERAS_RECOMPILE, watching=watching)], data)
 

@@ -7,7 +7,7 @@ import pytest
 from helpers import small
 
 from lstm_sched.data.windows import Samples, as_samples, lanes
-from lstm_sched.evaluation import evaluate, losses, losses_from
+from lstm_sched.evaluation import evaluate, losses, losses_and_carry
 from lstm_sched.nn import lstm as lstm_layers
 from lstm_sched.nn import network
 from lstm_sched.nn.network import lstm
@@ -39,7 +39,7 @@ def test_a_weighted_evaluation_is_the_sum_of_weight_times_loss_over_the_number_o
 LANES, WINDOW = 3, 4
 ROWS = np.random.default_rng(2).normal(size=(LANES * WINDOW * 5 + 1, 2))
 STATEFUL = lstm(keras_adam, features=2, hidden=3, layers=2, batch=LANES, order=SEQUENTIAL, stateful=True)
-losses_jit = jax.jit(losses_from, static_argnames="learner")
+losses_jit = jax.jit(losses_and_carry, static_argnames="learner")
 
 
 def weights():

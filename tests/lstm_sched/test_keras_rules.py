@@ -149,7 +149,7 @@ WATCHED = small.learner("momentum", watched=True)
 def watched(policy=CONTINUE, fits=(), ends=None, **rules_of_keras):
     """Progress and log of a run whose validation loss falls and rises."""
     watching = monitor.watch(FEW, **rules_of_keras)
-    when, ends = rules.at(fits, FEW), rules.never(FEW) if ends is None else ends
+    when, ends = rules.at_epochs(fits, FEW), rules.never(FEW) if ends is None else ends
     member = small.a_member(
         WATCHED, PASS, FEW, rate=0.1, policy=policy, when=when, ends=ends, watching=watching
     )

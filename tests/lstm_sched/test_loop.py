@@ -182,7 +182,7 @@ def test_continue_is_one_run_bitwise_with_every_component_in_use(
         )
 
     whole = in_chunks(learner, made(rules.never(EPOCHS)), [EPOCHS])
-    parted = in_chunks(learner, made(rules.at(fits, EPOCHS)), [*sizes, EPOCHS])
+    parted = in_chunks(learner, made(rules.at_epochs(fits, EPOCHS)), [*sizes, EPOCHS])
     (progress, log), (want, want_log) = parted, whole
     assert log.boundary.tolist() == [e in fits for e in range(EPOCHS)]
     assert small.bits(log._replace(boundary=())) == small.bits(want_log._replace(boundary=()))
@@ -289,7 +289,9 @@ def test_a_rule_may_read_the_log_and_the_state():
     def plateau(threshold, progress):
         return progress.log.val > threshold
 
-    member = small.a_member(learner, DATA, policy=CONTINUE, when=rules.when(plateau, jnp.asarray(-1.0)))
+    member = small.a_member(
+        learner, DATA, policy=CONTINUE, when=rules.custom_rule(plateau, jnp.asarray(-1.0))
+    )
     _, log = finish(learner, member)
     assert log.boundary.tolist() == [False] + [True] * (EPOCHS - 1)
 

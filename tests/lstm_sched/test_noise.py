@@ -50,9 +50,9 @@ def test_a_draw_changes_as_often_as_it_is_said_to(drawn):
     both = noise.Noise(noise.gaussian_noise(1.0, drawn), noise.gaussian_noise(1.0, "once"))
     streams, draws = noise.begin(KEY, dropout=False, noise=True), []
     for _ in range(3):
-        streams = noise.turn(both, streams, "epoch")
+        streams = noise.advance(both, streams, "epoch")
         for _ in range(2):
-            streams = noise.turn(both, streams, "step")
+            streams = noise.advance(both, streams, "step")
             draws.append(small.bits(streams.inputs))
             assert small.bits(streams.grads) == small.bits(noise.begin(KEY, False, True).grads)
     assert len(set(draws)) == {"once": 1, "epoch": 3, "step": 6}[drawn]
@@ -111,9 +111,9 @@ def test_streams_that_a_boundary_drops_begin_again():
         noise=noise.Noise(noise.gaussian_noise(0.3, "epoch"), noise.gaussian_noise(0.1, "step")),
     )
     progress, _ = run_jit(learner, member, DATA, start(learner, member.origin), EPOCHS)
-    first = noise.turn(
+    first = noise.advance(
         member.hp.noise,
-        noise.turn(member.hp.noise, start(learner, member.origin).state.noise, "epoch"),
+        noise.advance(member.hp.noise, start(learner, member.origin).state.noise, "epoch"),
         "step",
     )
     assert small.bits(progress.state.noise) == small.bits(first)

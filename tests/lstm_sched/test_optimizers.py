@@ -14,7 +14,7 @@ from lstm_sched.nn.gates import pack, unpack, variable_of
 from lstm_sched.optimizers import (
     DECAYING,
     OPTIMIZERS,
-    chosen,
+    by_name,
     clipped,
     keras_adam,
     keras_adamw,
@@ -344,14 +344,14 @@ def test_dropping_only_the_count_is_continuous_adam_under_another_rate(x64):
 @pytest.mark.parametrize("name", ["keras_adamw", "adamw", "lion"])
 def test_a_chosen_weight_decay_is_subtracted_at_the_rate_of_the_step(name, x64):
     p, rate, decay = jnp.asarray([1.0, -2.0, 0.5, 3.0, 0.0]), 0.1, 0.3
-    without, _ = descend(chosen(name, 0.0), [rate], GRADS[:1], params=p)
-    got, _ = descend(chosen(name, decay), [rate], GRADS[:1], params=p)
+    without, _ = descend(by_name(name, 0.0), [rate], GRADS[:1], params=p)
+    got, _ = descend(by_name(name, decay), [rate], GRADS[:1], params=p)
     np.testing.assert_allclose(got[0] - without[0], -rate * decay * p, rtol=1e-6, atol=1e-12)
 
 
 def test_without_a_choice_the_decay_is_the_optimizers_own_and_a_choice_is_one_factory():
-    assert all(chosen(name) is OPTIMIZERS[name] for name in OPTIMIZERS)
-    assert chosen("adamw", 0.1) is chosen("adamw", 0.1)
+    assert all(by_name(name) is OPTIMIZERS[name] for name in OPTIMIZERS)
+    assert by_name("adamw", 0.1) is by_name("adamw", 0.1)
 
 
 def test_the_optimizers_with_a_decay_are_those_whose_factory_takes_one():
@@ -372,4 +372,4 @@ def test_the_optimizers_with_a_decay_are_those_whose_factory_takes_one():
 )
 def test_a_decay_that_cannot_be_is_refused(name, decay, message):
     with pytest.raises(ValueError, match=message):
-        chosen(name, decay)
+        by_name(name, decay)

@@ -61,7 +61,7 @@ def test_partial_batches_weigh_what_they_hold(drop_last, dropout, x64):
 
 def test_a_boundary_in_the_run_is_the_reset_done_by_hand(x64):
     learner, data = small.learner("adam"), small.data(10)
-    member = small.a_member(learner, data, policy=KERAS_RECOMPILE, when=rules.at([2, 5], EPOCHS))
+    member = small.a_member(learner, data, policy=KERAS_RECOMPILE, when=rules.at_epochs([2, 5], EPOCHS))
 
     def boundary(e, now):
         if e in (2, 5):
@@ -85,7 +85,7 @@ def test_updates_of_mean_gradients_and_the_average_that_a_fits_end_puts_in_place
 
 def test_an_epoch_of_some_steps_goes_on_in_its_pass_until_a_fit_begins_anew(x64):
     learner, data = small.learner(batch=4, steps=2), small.data(10)
-    member = small.a_member(learner, data, policy=KERAS_LOOP, when=rules.at([1, 4], EPOCHS))
+    member = small.a_member(learner, data, policy=KERAS_LOOP, when=rules.at_epochs([1, 4], EPOCHS))
 
     def boundary(e, now):
         if e in (1, 4):
@@ -150,7 +150,7 @@ def of_lanes():
 def test_a_carried_state_is_carried_by_hand(policy, reset, through, x64):
     data = of_lanes()
     member = small.a_member(
-        STATEFUL, data, policy=policy, when=rules.at([3], EPOCHS), carry=Carrying(reset, through)
+        STATEFUL, data, policy=policy, when=rules.at_epochs([3], EPOCHS), carry=Carrying(reset, through)
     )
 
     def boundary(e, now):
@@ -190,7 +190,7 @@ def test_an_epoch_that_is_not_compiled_carries_its_state_the_same_way(through):
 def test_all_of_it_at_once_is_one_loop_by_hand(steps, x64):
     learner, data = small.everything(steps), small.data(12, val=4)
     member = small.a_member(
-        learner, data, policy=KERAS_LOOP, when=rules.at([3], EPOCHS), ends=rules.ends(4, EPOCHS)
+        learner, data, policy=KERAS_LOOP, when=rules.at_epochs([3], EPOCHS), ends=rules.ends(4, EPOCHS)
     )
 
     def boundary(e, now):

@@ -20,7 +20,7 @@ from lstm_sched.monitor import stopping, watch
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.presets import DIALECTS, POLICIES, REDRAWN
 from lstm_sched.schedules import TABLES, rates
-from lstm_sched.state import draw
+from lstm_sched.state import init_params
 
 EPOCHS, FIT, STEPS, LR = 8, 2, 3, 0.02  # of data(9) in batches of 3
 TOTAL = EPOCHS * STEPS
@@ -67,11 +67,11 @@ def seed_noise(learner, member, now, e):
 
 
 def new_weights(learner, member, now, e):
-    now.params = draw(learner, member.origin.key, e)
+    now.params = init_params(learner, member.origin.key, e)
 
 
 def shrink(learner, member, now, e):
-    fresh = draw(learner, member.origin.key, e)
+    fresh = init_params(learner, member.origin.key, e)
     now.params = jax.tree.map(lambda old, new: 0.6 * old + 0.4 * new, now.params, fresh)
 
 

@@ -27,7 +27,7 @@ def test_every_n_epochs_a_fit_begins(n, epochs):
 @settings(max_examples=25)
 def test_listed_boundaries_are_the_list(epochs, data):
     listed = data.draw(st.sets(st.integers(1, epochs - 1)))
-    assert falls(rules.at(listed, epochs), epochs) == sorted(listed)
+    assert falls(rules.at_epochs(listed, epochs), epochs) == sorted(listed)
 
 
 def test_one_fit_has_none():
@@ -37,7 +37,7 @@ def test_one_fit_has_none():
 @pytest.mark.parametrize("e", [-1, 0, 10, 11])
 def test_a_boundary_outside_the_run_is_refused(e):
     with pytest.raises(ValueError, match=f"epoch {e}; allowed: 1 to 9"):
-        rules.at([3, e], 10)
+        rules.at_epochs([3, e], 10)
 
 
 @pytest.mark.parametrize("n", [0, -3])

@@ -104,7 +104,7 @@ def trained(learner, params):
 
 def origin_of(learner, redraw=False, reseed=False):
     key = jax.random.key(3)
-    return sta.Origin(key, sta.draw(learner, key), jnp.asarray(redraw), jnp.asarray(reseed))
+    return sta.Origin(key, sta.init_params(learner, key), jnp.asarray(redraw), jnp.asarray(reseed))
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -165,7 +165,7 @@ def test_restart_is_law_2_over_every_component_of_a_real_state(policy, redraw, r
     origin = origin_of(EVERYTHING, redraw, reseed)
     fractions, old = spread(policy, OF_EVERYTHING), OF_EVERYTHING
     new = again(fractions, origin, old, number)
-    anew = sta.draw(EVERYTHING, origin.key, number) if redraw else origin.params
+    anew = sta.init_params(EVERYTHING, origin.key, number) if redraw else origin.params
     fresh = begun(EVERYTHING, origin.key, new.params, number if reseed else 0)._replace(params=anew)
     for name in TrainState._fields:
         parts = (getattr(tree, name) for tree in (fractions, old, fresh, new))

@@ -133,7 +133,12 @@ def test_a_plateau_of_the_validation_loss_is_a_boundary_by_hand(x64):
 def test_rules_share_one_compilation_and_rules_of_ones_own_are_taken():
     one = partial(small.a_member, MOMENTUM, DATA, policy=DROP_MOMENTS)
     found = [rules.no_steps(), rules.every_steps(2), rules.against_momentum()]
-    whens = [rules.never(EPOCHS), rules.every(2, EPOCHS), rules.on_plateau(1, EPOCHS), rules.at([1], EPOCHS)]
+    whens = [
+        rules.never(EPOCHS),
+        rules.every(2, EPOCHS),
+        rules.on_plateau(1, EPOCHS),
+        rules.at_epochs([1], EPOCHS),
+    ]
     traced = []
 
     @jax.jit
@@ -150,9 +155,9 @@ def test_rules_share_one_compilation_and_rules_of_ones_own_are_taken():
     def large(limit, instant):
         return jnp.abs(instant.grads["bias"][0]) > limit
 
-    some, log = finish(MOMENTUM, one(within=rules.when(large, 0.1)))
+    some, log = finish(MOMENTUM, one(within=rules.custom_rule(large, 0.1)))
     assert 0 < int(log.boundary.sum()) < EPOCHS * STEPS
-    none, log = finish(MOMENTUM, one(within=rules.when(large, 1e6)))
+    none, log = finish(MOMENTUM, one(within=rules.custom_rule(large, 1e6)))
     assert int(log.boundary.sum()) == 0
     assert without_log(some) != without_log(none)
 

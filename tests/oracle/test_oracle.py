@@ -74,7 +74,7 @@ ARMS = {
     "adam/recompile": Arm(keras_adam, 0.001, KERAS_RECOMPILE),
     "adam/reset_m": Arm(keras_adam, 0.001, DROP_M),
     "adam/reset_v": Arm(keras_adam, 0.001, DROP_V, epochs=2),
-    "adam/reset_v_at10": Arm(keras_adam, 0.001, DROP_V, rules.at([10], EPOCHS), atol=1e-4),
+    "adam/reset_v_at10": Arm(keras_adam, 0.001, DROP_V, rules.at_epochs([10], EPOCHS), atol=1e-4),
     "adamw/continuous": Arm(ADAMW, 0.001),
     "adamw/loop": Arm(ADAMW, 0.001, KERAS_LOOP),
     "clip/global_clipnorm": Arm(clipped(keras_adam, global_clipnorm=0.05), 0.001),

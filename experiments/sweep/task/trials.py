@@ -10,7 +10,7 @@ from typing import Any
 from experiments.harness import arms
 from experiments.harness.setting import WHERE, Built, Setting, check
 from experiments.sweep.task.halving import Cell, configuration
-from lstm_sched.members import Member, alike, make_origin
+from lstm_sched.members import Member, align_redraw, make_origin
 
 FIELDS = ("number", "lr", "schedule", "policy", "every", "seed")
 APART = (*WHERE, "seeds")  # fields that no result of a cell depends on
@@ -33,7 +33,7 @@ def members(cells: Sequence[Cell], config: Setting, built: Built) -> tuple[list[
                 why[m] = str(e)
         else:
             made |= zip(same, found, strict=True)
-    return alike([made[m] for m in sorted(made)]), why
+    return align_redraw([made[m] for m in sorted(made)]), why
 
 
 def _arm(cell: Cell, config: Setting, built: Built) -> tuple[Setting, arms.Arm]:

@@ -11,7 +11,7 @@ from experiments.conformance import dense_rows, ours
 from experiments.conformance import run as conformance
 from experiments.conformance.rows import ARRAYS, EPOCHS, HIDDEN
 from lstm_sched.presets import SKLEARN_PARTIAL_FIT, SKORCH_FIT
-from lstm_sched.state import draw
+from lstm_sched.state import init_params
 
 SAME = {  # rows that are the same training, to the last bit
     "MLP partial_fit": "MLP fit",
@@ -101,7 +101,7 @@ def test_the_module_is_handed_what_the_preset_draws(x64):
     learner = row.learner
     assert learner is not None
     assert row.policy is SKORCH_FIT
-    drawn = jax.jit(lambda epoch: draw(learner, jax.random.key(dense_rows.SEED), epoch))
+    drawn = jax.jit(lambda epoch: init_params(learner, jax.random.key(dense_rows.SEED), epoch))
     for n, epoch in enumerate(range(0, EPOCHS, row.every)):
         for i, weight in enumerate(drawn(epoch)):
             assert weight.dtype == np.float64

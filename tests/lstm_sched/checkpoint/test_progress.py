@@ -33,7 +33,7 @@ run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
 
 
 def a_member(policy=CONTINUE):
-    return small.a_member(LEARNER, DATA, policy=policy, when=rules.at([4], EPOCHS))
+    return small.a_member(LEARNER, DATA, policy=policy, when=rules.at_epochs([4], EPOCHS))
 
 
 def until(member, end, progress=None):
@@ -112,7 +112,7 @@ def with_every_component(policy=CONTINUE):
         FULL,
         FULL_DATA,
         policy=policy,
-        when=rules.at([4], EPOCHS),
+        when=rules.at_epochs([4], EPOCHS),
         ends=rules.ends(2, EPOCHS),
         watching=watching,
     )

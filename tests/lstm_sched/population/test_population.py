@@ -9,7 +9,7 @@ from helpers import small
 from lstm_sched import monitor, population, rules
 from lstm_sched.evaluation import evaluate
 from lstm_sched.loop import run
-from lstm_sched.members import Carrying, alike, start
+from lstm_sched.members import Carrying, align_redraw, start
 from lstm_sched.population.run import Layout, fetch, layout, losses, memory, pad, row, stack, together, train
 from lstm_sched.presets import POLICIES, REDRAWN
 
@@ -39,7 +39,7 @@ def last(chunks):
 def test_a_mapped_row_is_its_single_run_bitwise(lay, batch):
     learner = small.learner(batch=batch)
     members = drawing(everything(learner))
-    progress_M = last(train(learner, lay, stack(alike(members)), DATA, EPOCHS))
+    progress_M = last(train(learner, lay, stack(align_redraw(members)), DATA, EPOCHS))
     for i, member in enumerate(members):
         single, _ = run_jit(learner, member, DATA, start(learner, member.origin), EPOCHS)
         assert small.bits(row(progress_M, i)) == small.bits(single)
@@ -82,7 +82,7 @@ RULES = [
 
 def using_everything(learner):
     """Members that differ in all that they may, every component of the state in use."""
-    whens = [rules.never(EPOCHS), rules.every(1, EPOCHS), rules.at([3], EPOCHS)]
+    whens = [rules.never(EPOCHS), rules.every(1, EPOCHS), rules.at_epochs([3], EPOCHS)]
     ends = [rules.ends(1, EPOCHS), rules.never(EPOCHS)]
     return [
         small.a_member(
@@ -104,7 +104,7 @@ def using_everything(learner):
 
 def test_one_compilation_serves_every_component_and_each_mapped_row_is_its_single_run_bitwise(caplog):
     learner = small.everything()
-    members = alike(drawing(using_everything(learner)))
+    members = align_redraw(drawing(using_everything(learner)))
     with jax.log_compiles():
         for chosen in (members[::-1], members):
             progress_M, log_M = list(train(learner, Layout(2, True), stack(chosen), FULL, EPOCHS))[-1]
