@@ -4,4 +4,4 @@ from experiments.audit import run
 from experiments.audit.run import Config, execute, prepare
 from experiments.harness import cli
 
-cli.run("audit", Config, prepare, execute, run.__doc__ or "")
+cli.run_plan("audit", Config, prepare, execute, run.__doc__ or "")

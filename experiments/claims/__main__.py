@@ -5,4 +5,4 @@ from experiments.claims.config import EXPERIMENT, Config, prepare
 from experiments.claims.run import execute
 from experiments.harness import cli
 
-cli.run(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", resumable=False)
+cli.run_plan(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", resumable=False)

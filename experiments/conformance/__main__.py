@@ -4,4 +4,4 @@ from experiments.conformance import run
 from experiments.conformance.run import EXPERIMENT, Config, execute, held, prepare
 from experiments.harness import cli
 
-cli.run(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", held, resumable=False)
+cli.run_plan(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", held, resumable=False)

@@ -64,4 +64,4 @@ def begin(plan: Plan) -> Progress:
 
 
 if __name__ == "__main__":
-    cli.run(RUN.name, Config, prepare, execute, __doc__ or "")
+    cli.run_plan(RUN.name, Config, prepare, execute, __doc__ or "")

@@ -6,14 +6,62 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import tyro
-
-from experiments.harness import exits, lock, run_folder
+from experiments.harness import exits, experiment, lock, run_folder
 from experiments.harness.exits import EXIT, Interrupted, Stopped, raise_stopped
+from experiments.harness.experiment import Experiment
 
 
-def run(
-    experiment: str,
+def run(question: Experiment[Any, Any], description: str) -> None:
+    """Parse the flags and carry the experiment out.
+
+    Exit codes: 0; 1 where a result is not as expected; 2 for what the user must mend, in one sentence; 74 where nothing
+    more can be written; 130 for Ctrl-C and 75 for another signal that stops a run, which --resume then goes on with.
+    """
+    import tyro
+
+    name = question.name
+    config = tyro.cli(question.config, prog=f"python -m experiments.{name}", description=description)
+    try:
+        with raise_stopped():
+            try:
+                if question.rehearse(config, experiment.document.console()):
+                    return
+                job = experiment.prepare(question, config)
+            except (ValueError, TypeError, OSError) as e:
+                raise exits.Refused(str(e)) from e
+            results = experiment.finish(question, job)
+    except exits.Refused as e:
+        print(f"{name}: {e}", file=sys.stderr)
+        sys.exit(e.code)
+    except lock.InUse as e:
+        print(f"{name}: {e}", file=sys.stderr)
+        sys.exit(2)
+    except OSError as e:
+        if e.errno not in exits.FULL:
+            raise
+        print(
+            f"{name}: {e}; what was measured is saved, and --resume with the folder goes on", file=sys.stderr
+        )
+        sys.exit(exits.IO_ERROR)
+    except Interrupted as e:
+        signum = signal.Signals(e.signum)
+        print(
+            f"stopped by {signum.name}; what was measured is saved. To go on: "
+            f"python -m experiments.{name} --resume {e.folder}",
+            file=sys.stderr,
+        )
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(EXIT[signum])  # the interpreter would take a second more to end
+    except KeyboardInterrupt as e:  # before there is a folder
+        print("stopped before anything was measured", file=sys.stderr)
+        sys.exit(EXIT[signal.Signals(e.signum) if isinstance(e, Stopped) else signal.SIGINT])
+    if not all(map(question.expected, results)):
+        sys.exit(1)
+
+
+def run_plan(
+    name: str,
     config: type,
     prepare: Callable[[Any], Any],
     execute: Callable[[Any], Any],
@@ -25,7 +73,9 @@ def run(
 
     `held`: whether what `execute` found is as expected; exit code 1 where not.
     """
-    asked = tyro.cli(config, prog=f"python -m experiments.{experiment}", description=description)
+    import tyro
+
+    asked = tyro.cli(config, prog=f"python -m experiments.{name}", description=description)
     plan = None
     try:
         with raise_stopped():
@@ -35,18 +85,18 @@ def run(
                 raise exits.Refused(str(e)) from e
             found = execute(plan)
     except (exits.Refused, lock.InUse) as e:
-        print(f"{experiment}: {e}", file=sys.stderr)
+        print(f"{name}: {e}", file=sys.stderr)
         sys.exit(e.code if isinstance(e, exits.Refused) else 2)
     except OSError as e:
         if e.errno not in exits.FULL:
             raise
         print(
-            f"{experiment}: {e}; what was trained is saved, and --resume with the folder goes on",
+            f"{name}: {e}; what was trained is saved, and --resume with the folder goes on",
             file=sys.stderr,
         )
         sys.exit(exits.IO_ERROR)
     except Interrupted as e:
-        resume = f"python -m experiments.{experiment} --resume {e.folder}"
+        resume = f"python -m experiments.{name} --resume {e.folder}"
         print(
             f"stopped by {signal.Signals(e.signum).name}; all is saved. To go on: {resume}", file=sys.stderr
         )

@@ -35,6 +35,18 @@ def save(folder: Path, fig: Figure, caption: str, command: str) -> None:
     plt.close(fig)
 
 
+def write(folder: Path, name: str, fig: Figure, caption: str, command: str) -> None:
+    """NAME.svg and NAME.png, each whole or not at all, with the caption and the command that made them at the foot."""
+    lines = [*textwrap.wrap(caption, 160), *textwrap.wrap(command, 160)]
+    with plt.rc_context(STYLE):
+        fig.supxlabel("\n".join(lines), fontsize=7.5, color="0.3")
+        for kind, how in {"png": {"dpi": 150}, "svg": {"metadata": {"Date": None}}}.items():
+            part = folder / f"{name}.{kind}.part"
+            fig.savefig(part, format=kind, **how)
+            part.replace(folder / f"{name}.{kind}")
+    plt.close(fig)
+
+
 def level(results: Results) -> str:
     """Of the intervals: corrected for all comparisons that are decided together."""
     m = next(round(stats.ALPHA / (1 - e.level)) for e in results.effects[ar.REFERENCE].values())

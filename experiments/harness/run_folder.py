@@ -3,6 +3,7 @@
 config.json    the whole configuration, what was decided before the first step, and the command
 env.json       versions, devices, flags, state of the source
 status.json    running, interrupted, failed or finished; seconds spent on what
+measured.jsonl what was measured so far, a line for each measurement, where nothing is trained in one program
 metrics.jsonl  a row for each epoch of each training: the raw curves
 results.csv    a row for each training: what is compared
 effects.csv    a row for each arm and metric: what is concluded
@@ -26,13 +27,12 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments.harness import compile_cache
@@ -68,11 +68,16 @@ def safe_names(names: Sequence[str]) -> list[str]:
     return safe
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_text(path: Path, text: str) -> None:
     """Whole or not at all."""
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    part.write_text(text, encoding="utf-8", newline="\n")
     part.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -91,6 +96,8 @@ def command(experiment: str) -> str:
 
 def environment() -> dict[str, Any]:
     """Versions, devices, flags and the state of the source."""
+    import jax  # --help must not wait for it
+
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
@@ -125,9 +132,49 @@ def _git(*words: str) -> str | None:
 
 def decide(folder: Path, experiment: str, config: Any, facts: dict[str, Any]) -> None:
     """config.json and env.json: the command, the configuration (a dataclass), and what else is decided."""
-    asked = {"experiment": experiment, "command": command(experiment), "config": dataclasses.asdict(config)}
-    write_json(folder / "config.json", asked | facts)
+    write_decisions(folder, experiment, config, command(experiment), facts)
     write_json(folder / "env.json", environment())
+
+
+def write_decisions(folder: Path, experiment: str, config: Any, command: str, facts: dict[str, Any]) -> None:
+    """config.json: the experiment, the command, the configuration (a dataclass), and what else is decided."""
+    asked = {"experiment": experiment, "command": command, "config": dataclasses.asdict(config)}
+    write_json(folder / "config.json", asked | facts)
+
+
+def config_of(config: type, fields: dict[str, Any]) -> Any:
+    """A configuration from its JSON; lists are tuples. ValueError where another version wrote it."""
+    known = {f.name for f in dataclasses.fields(config)}
+    if set(fields) != known:
+        raise ValueError(
+            f"config: fields {sorted(set(fields) ^ known)} differ; this version has {sorted(known)}"
+        )
+    return config(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+
+def append_line(path: Path, line: str) -> None:
+    """One line more, on disk before anything else happens; a line that was cut short before it is dropped."""
+    if path.exists() and not path.read_bytes().endswith(b"\n"):
+        whole = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[:-1]
+        write_text(path, "".join(whole))
+    with path.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_lines(path: Path) -> list[Any]:
+    """The JSON of every whole line; none where the file is not there."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """What status.json says; nothing where there is none."""
+    path = folder / "status.json"
+    return read_json(path) if path.exists() else {}
 
 
 def write_status(folder: Path, state: str, **facts: Any) -> None:
@@ -188,7 +235,7 @@ def read_curves(
     return curves
 
 
-def write_csv(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Whole or not at all; columns are those of the first row, and no rows are an empty file."""
     rows = list(rows)
     part = path.with_suffix(".part")

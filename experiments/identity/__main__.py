@@ -5,4 +5,4 @@ from experiments.identity import run
 from experiments.identity.design import EXPERIMENT, Config, prepare
 from experiments.identity.run import execute, held
 
-cli.run(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", held, resumable=False)
+cli.run_plan(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", held, resumable=False)

@@ -5,4 +5,4 @@ from experiments.monitoring import run
 from experiments.monitoring.config import MONITORING, Config, prepare
 from experiments.monitoring.run import execute
 
-cli.run(MONITORING.name, Config, prepare, execute, run.__doc__ or "")
+cli.run_plan(MONITORING.name, Config, prepare, execute, run.__doc__ or "")

@@ -5,4 +5,4 @@ from experiments.refit import run
 from experiments.refit.config import REFIT, Config, prepare
 from experiments.refit.run import execute
 
-cli.run(REFIT.name, Config, prepare, execute, run.__doc__ or "")
+cli.run_plan(REFIT.name, Config, prepare, execute, run.__doc__ or "")

@@ -5,4 +5,4 @@ from experiments.sweep import run
 from experiments.sweep.config import Config
 from experiments.sweep.run import EXPERIMENT, execute, held, prepare
 
-cli.run(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", held)
+cli.run_plan(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", held)

@@ -5,4 +5,4 @@ from experiments.throughput import run
 from experiments.throughput.jobs import EXPERIMENT, Config, prepare
 from experiments.throughput.run import execute
 
-cli.run(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", resumable=False)
+cli.run_plan(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", resumable=False)

@@ -251,4 +251,4 @@ if __name__ == "__main__":
     jax.config.update(
         "jax_platforms", "cpu"
     )  # this process only asks, and leaves the card's memory to the others
-    cli.run(EXPERIMENT, Config, prepare, execute, __doc__ or "", resumable=False)
+    cli.run_plan(EXPERIMENT, Config, prepare, execute, __doc__ or "", resumable=False)

@@ -31,7 +31,7 @@ def command(monkeypatch, execute, tmp_path, arguments=(), **how):
         return Plan(tmp_path)
 
     try:
-        cli.run("nothing", Config, prepare, execute, "Nothing.", **how)
+        cli.run_plan("nothing", Config, prepare, execute, "Nothing.", **how)
     except SystemExit as e:
         return e.code
     return 0

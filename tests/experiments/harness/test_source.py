@@ -165,7 +165,7 @@ def test_a_bad_file_is_refused_with_exit_code_2_and_writes_nothing(
     path, out = broken(frame, tmp_path, kind), tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["refit", "--data", str(path), *flags, "--out", str(out)])
     with pytest.raises(SystemExit) as exit_:
-        cli.run("refit", Config, refit.prepare, refit.execute, "")
+        cli.run_plan("refit", Config, refit.prepare, refit.execute, "")
     assert exit_.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not out.exists()

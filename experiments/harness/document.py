@@ -1,0 +1,201 @@
+"""What an experiment reports: sections of text, tables, figures and commands, and who writes them where.
+
+A table or a sentence is described once; the terminal, table.md and report.html show the same description. A plain
+string is a paragraph. A section says where it appears; report.html (the page) shows every section.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Column
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from experiments.harness import run_folder
+
+NARROWEST = 120  # columns of a table that is not shown on a terminal
+EVERYWHERE = frozenset({"terminal", "markdown", "page"})
+PAGE = frozenset({"page"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lead:
+    """The paragraph that is read first, set off from the others."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows under named columns; the first column heads its row."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[object]]
+    numeric: frozenset[str] = frozenset()  # columns that a terminal aligns to the right
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """A picture: `draw` returns a matplotlib figure, or the text of an SVG where `name` is empty.
+
+    With a name it is saved as NAME.svg and NAME.png in the run's folder; without one it stands in the page alone.
+    """
+
+    draw: Callable[[], Any]
+    shows: str  # for who cannot see the picture
+    caption: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """Lines to be typed into a shell."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """Words and what they mean."""
+
+    pairs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Links to files that stand next to the page, and what each holds."""
+
+    names: tuple[tuple[str, str], ...]
+
+
+Block = str | Lead | Table | Figure | Code | Terms | Files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Blocks under a heading, shown in the named places."""
+
+    title: str
+    blocks: Sequence[Block]
+    places: frozenset[str] = PAGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """All that a finished run reports, and the raw tables that it rests on.
+
+    The first section's title is the question. `tables` are CSV files by name, each a sequence of rows; `files` says
+    what a file of the folder holds, where the harness does not know it. A run that is `void` is written all the same,
+    and its command then fails with this sentence.
+    """
+
+    sections: Sequence[Section]
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+    folder: str = ""  # below the run's own, for a second document of one run
+    void: str = ""
+
+
+def console() -> Console:
+    """The terminal; elsewhere plain lines of a width that does not depend on where they go."""
+    here = Console(highlight=False)
+    return here if here.is_terminal else Console(highlight=False, width=NARROWEST)
+
+
+def blocks(document: Document, place: str) -> Iterable[Block]:
+    """The blocks that one place shows, in order."""
+    return (block for section in document.sections if place in section.places for block in section.blocks)
+
+
+def figures(document: Document) -> dict[str, Figure]:
+    """The figures that are saved as files, by name."""
+    every_block = (block for section in document.sections for block in section.blocks)
+    return {block.name: block for block in every_block if isinstance(block, Figure) and block.name}
+
+
+def show(out: Console, document: Document) -> None:
+    """Print what the terminal shows. No text is read as markup."""
+    for block in blocks(document, "terminal"):
+        match block:
+            case str():
+                out.print(Text(block))
+            case Lead():
+                out.print(Text(block.text, style="bold"))
+            case Table():
+                out.print(rich_table(block))
+            case Code():
+                out.print(Text("\n".join(f"    {line}" for line in block.lines)), soft_wrap=True)
+            case Terms():
+                for term, meaning in block.pairs:
+                    out.print(Text(f"{term}: {meaning}"))
+            case Figure() | Files():
+                pass  # the page has them
+
+
+def rich_table(table: Table) -> RichTable:
+    """A table for a terminal: what is too long for its column is folded and never cut."""
+    heads = [
+        Column(Text(name), overflow="fold", justify="right" if name in table.numeric else "left")
+        for name in table.columns
+    ]
+    made = RichTable(*heads, title=Text(table.title), box=box.SIMPLE)
+    for row in table.rows:
+        made.add_row(*(Text(str(cell)) for cell in row))
+    return made
+
+
+def markdown(document: Document) -> str:
+    """What table.md holds; empty where no section asks for it."""
+    return "\n\n".join(
+        _in_markdown(block) for block in blocks(document, "markdown") if not isinstance(block, Figure)
+    )
+
+
+def _in_markdown(block: Block) -> str:
+    match block:
+        case str():
+            return block
+        case Lead():
+            return block.text
+        case Code():
+            return "\n".join(f"    {line}" for line in block.lines)
+        case Terms():
+            return "\n".join(f"- **{term}**: {meaning}" for term, meaning in block.pairs)
+        case Table():
+            return f"{block.title}:\n\n" * bool(block.title) + markdown_table(block.columns, block.rows)
+        case Figure():
+            return f"![{block.shows}]({block.name}.svg)"
+        case Files():
+            return "\n".join(f"- [{name}]({name}): {meaning}" for name, meaning in block.names)
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table in Markdown."""
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    return "\n".join(lines + [f"| {' | '.join(map(str, row))} |" for row in rows]) + "\n"
+
+
+def write(folder: Path, document: Document, whole: Path) -> None:
+    """All files of a document: raw tables, figures, table.md and report.html, each whole or not at all.
+
+    Args:
+        folder: of the document; it has config.json and env.json.
+        document: what is written.
+        whole: the folder that --resume takes, which is another one where a run has several parts.
+    """
+    from experiments.harness import figures as pictures  # no measurement waits for matplotlib
+    from experiments.harness import html_page
+
+    for name, rows in document.tables.items():
+        run_folder.write_csv(folder / name, rows)
+    command = run_folder.read_json(folder / "config.json")["command"]
+    for name, figure in figures(document).items():
+        pictures.write(folder, name, figure.draw(), figure.caption, command)
+    if text := markdown(document):
+        run_folder.write_text(folder / "table.md", text.rstrip() + "\n")
+    html_page.write(folder, document, whole)

@@ -1,0 +1,297 @@
+"""One protocol for every experiment: decide, measure, conclude.
+
+    decide    configuration -> decisions      every check; what config.json will say
+    measure   decisions -> results            trains or measures; prints nothing but progress
+    conclude  decisions, results -> Document  pure: what is reported, and the raw tables
+
+`carry_out` does the rest once for all of them: the folder and its lock, config.json and env.json, status.json,
+signals, going on with --resume, timing, and the three writers.
+"""
+
+import contextlib
+import dataclasses
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from rich.console import Console
+
+from experiments.harness import document, lock, run_folder
+from experiments.harness.document import Document
+from experiments.harness.exits import Interrupted, Stopped
+
+MEASURED = "measured.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What is decided before the first step; an experiment adds what it needs in a subclass.
+
+    `facts` go into config.json beside the configuration, as JSON; a run that goes on must arrive at the same ones.
+    `digest` is the hash of all that results depend on. `part` is the name of a sub-folder where a run has several
+    parts (one per series). `command` is what the user typed; the harness fills it in.
+    """
+
+    config: Any
+    facts: Mapping[str, Any]
+    digest: str = ""
+    part: str = ""
+    command: str = ""
+
+
+D = TypeVar("D", bound=Decisions)
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workplace:
+    """Where a measurement works: its folder, the terminal, and what was measured before it was stopped."""
+
+    folder: Path
+    console: Console
+    measured: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, key: str, measure: Callable[[], Any]) -> Any:
+        """A value of plain JSON, measured once: it is written as soon as it is known, and read when a run goes on.
+
+        Args:
+            key: what tells this measurement from the others of the run.
+            measure: called where the run has no value under this key yet.
+
+        Returns:
+            The value as JSON gives it back, whether it was measured now or earlier.
+        """
+        if key not in self.measured:
+            line = json.dumps({"key": key, "value": measure()}, ensure_ascii=False)
+            run_folder.append_line(self.folder / MEASURED, line)
+            self.measured[key] = json.loads(line)["value"]
+        return self.measured[key]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment(Generic[D, R]):
+    """A question, as the harness carries it out.
+
+    name      of the package in experiments/
+    config    the dataclass of its flags, with the fields `out` and `resume`
+    decide    configuration, and the facts of config.json where a stopped run goes on (otherwise empty), to the
+              decisions of each part in turn; ValueError, TypeError or OSError for what the user must mend
+    measure   decisions and workplace to results; may be stopped at any moment
+    conclude  decisions and results to a document, or to several with folders of their own
+    together  all decisions and results of several parts to a document of the whole, where that says more
+    expected  whether results are as they must be; otherwise the command ends with exit code 1
+    again     fields that may be given together with --resume
+    rehearse  says what would be done and returns True, where the configuration asks for no more than that
+    """
+
+    name: str
+    config: type
+    decide: Callable[[Any, Mapping[str, Any]], Sequence[D]]
+    measure: Callable[[D, Workplace], R]
+    conclude: Callable[[D, R], Document | Sequence[Document]]
+    together: Callable[[Sequence[D], Sequence[R]], Document | None] = lambda decisions, results: None
+    expected: Callable[[R], bool] = lambda results: True
+    again: tuple[str, ...] = ()
+    rehearse: Callable[[Any, Console], bool] = lambda config, out: False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(Generic[D]):
+    """A command that is ready to be carried out: `folder` is what --resume takes, and each part has its own."""
+
+    folder: Path
+    parts: Sequence[tuple[D, Path]]
+
+
+def prepare(experiment: Experiment[D, R], config: Any) -> Job[D]:
+    """Check everything, then make the folder (or open that of --resume) and write what was decided.
+
+    Raises:
+        ValueError, TypeError, OSError: before anything is made, with the field, its value and what is allowed.
+    """
+    stored: Mapping[str, Any] = {}
+    asked = config
+    if config.resume is not None:
+        stored, asked = _stored(experiment, config)
+    decided = list(experiment.decide(asked, stored))
+    command = stored.get("command") or run_folder.command(experiment.name)
+    decided = [dataclasses.replace(part, command=command) for part in decided]
+    if config.resume is None:
+        folder = run_folder.new_folder(config.out, experiment.name)
+    else:
+        folder = Path(config.resume)
+    several = len(decided) > 1
+    parts = [(part, folder / part.part if several else folder) for part in decided]
+    if several and not (folder / "config.json").exists():
+        facts = {"runs": [part.part for part in decided]}
+        run_folder.write_decisions(folder, experiment.name, asked, command, facts)
+    for part, place in parts:
+        if (place / "config.json").exists():
+            _compare(place, part)
+        else:
+            place.mkdir(exist_ok=True)
+            run_folder.write_decisions(place, experiment.name, part.config, command, facts_of(part))
+        if not (place / "env.json").exists():
+            run_folder.write_json(place / "env.json", run_folder.environment())
+    return Job(folder=folder, parts=parts)
+
+
+def facts_of(part: Decisions) -> dict[str, Any]:
+    """What config.json says beside experiment, command and configuration."""
+    return {**part.facts, "hash": part.digest} if part.digest else dict(part.facts)
+
+
+def carry_out(experiment: Experiment[D, R], config: Any) -> list[R]:
+    """The whole of an experiment, as its command does it.
+
+    Args:
+        experiment: the question.
+        config: an instance of `experiment.config`.
+
+    Returns:
+        What `measure` returned for each part, in order; nothing for a rehearsal.
+
+    Raises:
+        ValueError, TypeError, OSError: before anything is measured, for what the user must mend.
+        lock.InUse: another process works in the folder.
+        Interrupted: a signal arrived; what was measured is saved.
+        RuntimeError: the run is void; it is written all the same.
+    """
+    if experiment.rehearse(config, document.console()):
+        return []
+    return finish(experiment, prepare(experiment, config))
+
+
+def finish(experiment: Experiment[D, R], job: Job[D]) -> list[R]:
+    """Measure, conclude and write every part of a job that was prepared; raises as `carry_out`."""
+    out = document.console()
+    results: list[R] = []
+    void: list[str] = []
+    with _held(job), _stopped_at(job.folder):
+        for part, place in job.parts:
+            result, failures = _carry_out(experiment, part, place, job.folder, out)
+            results.append(result)
+            void += failures
+        whole = experiment.together([part for part, _ in job.parts], results) if len(job.parts) > 1 else None
+        if whole is not None:
+            document.write(job.folder, whole, job.folder)
+            document.show(out, whole)
+    if void:
+        raise RuntimeError("; ".join(void))
+    return results
+
+
+def _carry_out(
+    experiment: Experiment[D, R], part: D, place: Path, whole: Path, out: Console
+) -> tuple[R, list[str]]:
+    began = time.monotonic()
+    workplace = Workplace(folder=place, console=out, measured=read_measured(place / MEASURED))
+    with _status(place):
+        result = experiment.measure(part, workplace)
+        spent = time.monotonic() - began
+        concluded = experiment.conclude(part, result)
+        documents = [concluded] if isinstance(concluded, Document) else list(concluded)
+        for report in documents:
+            document.write(place / report.folder, report, whole)
+            document.show(out, report)
+    total = time.monotonic() - began
+    last = run_folder.read_status(place)
+    kept = {name: last[name] for name in last if name not in ("state", "updated")}
+    run_folder.write_status(
+        place, "finished", **kept | {"seconds_measuring": round(spent, 1), "seconds": round(total, 1)}
+    )
+    page = place / "report.html"
+    out.print(
+        f"{total:.0f} s. Report: {page}. Raw numbers and figures: {place}", markup=False, soft_wrap=True
+    )
+    return result, [report.void for report in documents if report.void]
+
+
+def read_measured(path: Path) -> dict[str, Any]:
+    """What a run has measured so far; a last line that was cut short is measured again."""
+    return {row["key"]: row["value"] for row in run_folder.read_lines(path)}
+
+
+@contextlib.contextmanager
+def _held(job: Job[Any]) -> Iterator[None]:
+    """Keep other processes out of every folder of the job."""
+    with contextlib.ExitStack() as held:
+        for place in dict.fromkeys([job.folder, *(place for _, place in job.parts)]):
+            if taken_over := held.enter_context(lock.hold(place)):
+                print(taken_over, file=sys.stderr)
+        yield
+
+
+@contextlib.contextmanager
+def _status(place: Path) -> Iterator[None]:
+    """status.json says whether the part runs, was stopped or failed; what else it says stays."""
+    _note(place, "running")
+    try:
+        yield
+    except (KeyboardInterrupt, Interrupted):
+        _note(place, "interrupted")
+        raise
+    except BaseException:
+        _note(place, "failed")
+        raise
+
+
+def _note(place: Path, state: str) -> None:
+    facts = run_folder.read_status(place)
+    known = {name: value for name, value in facts.items() if name not in ("state", "updated")}
+    run_folder.write_status(place, state, **known)
+
+
+@contextlib.contextmanager
+def _stopped_at(folder: Path) -> Iterator[None]:
+    """A signal, wherever it arrives, names the folder that --resume takes."""
+    try:
+        yield
+    except Interrupted as e:
+        raise Interrupted(e.signum, folder) from e
+    except Stopped as e:
+        raise Interrupted(e.signum, folder) from e
+    except KeyboardInterrupt as e:
+        raise Interrupted(signal.SIGINT, folder) from e
+
+
+def _stored(experiment: Experiment[Any, Any], config: Any) -> tuple[dict[str, Any], Any]:
+    """config.json of the run that goes on, and its configuration with the fields that may be given again."""
+    folder = Path(config.resume)
+    given = {f.name for f in dataclasses.fields(config) if getattr(config, f.name) != _default(f)}
+    if others := sorted(given - {"resume", *experiment.again}):
+        raise ValueError(f"resume: the configuration is read from {folder}; leave out {', '.join(others)}")
+    stored = run_folder.read_json(folder / "config.json")
+    if stored.get("experiment") != experiment.name:
+        raise ValueError(
+            f"resume: {folder} is a run of {stored.get('experiment')}; allowed: one of {experiment.name}"
+        )
+    known = run_folder.config_of(experiment.config, stored["config"])
+    again = {name: getattr(config, name) for name in experiment.again if name in given}
+    return stored, dataclasses.replace(known, **again)
+
+
+def _default(of: dataclasses.Field[Any]) -> Any:
+    return of.default_factory() if of.default_factory is not dataclasses.MISSING else of.default
+
+
+def _compare(place: Path, part: Decisions) -> None:
+    """ValueError where a run that goes on would now decide something else than it did."""
+    stored = run_folder.read_json(place / "config.json")
+    now = json.loads(json.dumps(facts_of(part)))
+    for name, value in now.items():
+        if stored.get(name) != value:
+            raise ValueError(
+                f"resume: {place} was begun with another {name}: {_short(stored.get(name))}, now {_short(value)}; "
+                "allowed: the same data and the same decisions"
+            )
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}…"
