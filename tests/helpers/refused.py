@@ -13,7 +13,7 @@ def before_any_compilation(module, name, flags, message, out, request):
     monkeypatch, capsys, caplog = map(request.getfixturevalue, ("monkeypatch", "capsys", "caplog"))
     monkeypatch.setattr(sys, "argv", [name, *flags, "--out", str(out)])
     with pytest.raises(SystemExit) as exit_, jax.log_compiles():
-        cli.run(name, module.Config, module.prepare, module.execute, "")
+        cli.run_plan(name, module.Config, module.prepare, module.execute, "")
     assert exit_.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not out.exists()

@@ -36,7 +36,7 @@ def states(tmp_path):
 
 def typed(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["audit", *map(str, words)])
-    cli.run("audit", audit.Config, audit.prepare, audit.execute, "")
+    cli.run_plan("audit", audit.Config, audit.prepare, audit.execute, "")
 
 
 def test_it_prints_what_became_of_each_component_and_its_name(monkeypatch, capsys, states):

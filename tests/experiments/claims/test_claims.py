@@ -282,7 +282,7 @@ def test_bad_flags_are_refused_before_anything_is_made(message, monkeypatch, cap
     out = tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["claims", *BAD[message], "--out", str(out)])
     with pytest.raises(SystemExit) as exit_:
-        cli.run("claims", Config, claims.prepare, claims.execute, "")
+        cli.run_plan("claims", Config, claims.prepare, claims.execute, "")
     assert exit_.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not out.exists()

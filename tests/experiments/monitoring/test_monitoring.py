@@ -80,7 +80,7 @@ def test_fits_of_several_epochs_are_measured_since_a_rule_can_act_inside_one(tmp
 def test_bad_input_is_one_sentence_and_exit_code_2(flags, said, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["monitoring", *flags])
     with pytest.raises(SystemExit) as stopped:
-        cli.run("monitoring", Config, prepare, monitoring.execute, "")
+        cli.run_plan("monitoring", Config, prepare, monitoring.execute, "")
     assert stopped.value.code == 2
     assert said in capsys.readouterr().err
 

@@ -111,7 +111,7 @@ def test_where_nothing_succeeds_all_is_recorded_and_the_exit_code_is_1(tmp_path,
     flags = ["--data", "sines", "--grid.lr", "0.1", "0.2", "--seeds", "2", "--no-estimate", "--workers", "1"]
     monkeypatch.setattr(sys, "argv", ["sweep", *flags, "--out", str(tmp_path / "out")])
     with pytest.raises(SystemExit) as exit_:
-        cli.run("sweep", Config, sweep.prepare, sweep.execute, "", sweep.held)
+        cli.run_plan("sweep", Config, sweep.prepare, sweep.execute, "", sweep.held)
     assert exit_.value.code == 1
     assert "task 0000 failed: died" in capsys.readouterr().out
     rows = pl.read_parquet(tmp_path / "out" / "results.parquet")
