@@ -1,19 +1,26 @@
 """Where numbers come from: any name, value and path is shown, and none changes the page."""
 
 import json
+from pathlib import Path
 
 from helpers.pages import SETTING, TEXTS, Parsed, named, shown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from experiments.harness import page
+from experiments.harness import html_page
+from experiments.harness.data_section import data_section
+from experiments.harness.document import Document
+
+
+def in_html(blocks):
+    return "".join(html_page.in_html(block, Path()) for block in blocks)
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(TEXTS, min_size=1, max_size=3, unique=True))
 def test_any_column_names_leave_the_tags_as_they_are(columns):
     parsed, plain = (
-        Parsed(page.data(SETTING, named(tuple(names))))
+        Parsed(in_html(data_section(SETTING, named(tuple(names))).blocks))
         for names in (columns, ["x" * len(name) + str(i) for i, name in enumerate(columns)])
     )
     assert [tag for tag, _ in parsed.tags] == [tag for tag, _ in plain.tags]
@@ -26,14 +33,14 @@ def test_any_column_names_leave_the_tags_as_they_are(columns):
 )
 def test_any_configuration_is_shown(values):
     stored = {"config": values, "hash": "1"}
-    parsed = Parsed(page.configuration(stored, values))
-    expected = [shown(cell) for row in page.flat(values) for cell in row]
+    parsed = Parsed(in_html(html_page.configuration(stored, values)))
+    expected = [shown(cell) for row in html_page.flat(values) for cell in row]
     found = [text for tag, text in parsed.text if tag in ("th", "td")]
     assert found == ["name", "value", *expected, "name", "value", "hash", "1", "name", "value", *expected]
 
 
 def test_values_inside_a_mapping_have_its_name_before_theirs():
-    assert page.flat({"a": 1, "b": {"c": [2], "d": "e"}, "f": {}, "g": None}) == [
+    assert html_page.flat({"a": 1, "b": {"c": [2], "d": "e"}, "f": {}, "g": None}) == [
         ("a", "1"),
         ("b.c", "[2]"),
         ("b.d", "e"),
@@ -45,9 +52,9 @@ def test_values_inside_a_mapping_have_its_name_before_theirs():
 def test_files_are_listed_with_what_they_hold_and_unknown_ones_by_name(tmp_path):
     for name in ("results.csv", "<b>.csv", "report.html", "report.part"):
         (tmp_path / name).touch()
-    parsed = Parsed(page.raw_files(tmp_path))
-    assert parsed.all("a") == ["<b>.csv", "results.csv"]
-    assert ": a row a training: what is compared" in page.raw_files(tmp_path)
+    text = in_html([html_page.raw_files(tmp_path, Document(sections=[], files={"<b>.csv": "bold"}))])
+    assert Parsed(text).all("a") == ["<b>.csv", "results.csv"]
+    assert ": bold" in text and f": {html_page.FILES['results.csv']}" in text
 
 
 def test_the_source_is_named_as_far_as_it_is_known(tmp_path):
@@ -56,4 +63,4 @@ def test_the_source_is_named_as_far_as_it_is_known(tmp_path):
         ({"commit": "abc", "changed": False}, "(commit abc)"),
         ({"commit": None, "changed": True}, "(no commit is known)"),
     ):
-        assert words in page.again(tmp_path, stored, {"git": git})
+        assert words in in_html(html_page.again(tmp_path, stored, {"git": git}))
