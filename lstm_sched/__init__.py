@@ -29,7 +29,7 @@ from lstm_sched.optimizers import (
 )
 from lstm_sched.orders import FIXED, REPLACED, SEQUENTIAL, SHUFFLED, Order, composed, given
 from lstm_sched.policy import keep, spread
-from lstm_sched.population.run import Layout, layout, row, stack, train
+from lstm_sched.population import Layout, choose_layout, stack, train
 from lstm_sched.presets import CONTINUE, POLICIES, REDRAWN, fate_table
 from lstm_sched.rules import (
     against_momentum,
@@ -81,6 +81,7 @@ __all__ = [
     "at_epochs",
     "audit",
     "begin",
+    "choose_layout",
     "clipped",
     "composed",
     "compounding",
@@ -104,7 +105,6 @@ __all__ = [
     "keras_rmsprop",
     "keras_sgd",
     "lanes",
-    "layout",
     "linear_ar",
     "load",
     "losses",
@@ -124,7 +124,6 @@ __all__ = [
     "restart",
     "restore",
     "resume",
-    "row",
     "run",
     "sample_losses",
     "samples",

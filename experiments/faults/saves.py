@@ -29,10 +29,13 @@ def resumes(base: Path, plan: Plan, every: bool, epochs: int = 11) -> list[Row]:
         *_, (last, _) = population.train(*args)
         return last
 
-    whole = until(epochs, None, population.SCAN)
-    lengths = range(1, population.SCAN + 1)
+    whole = until(epochs, None, population.MAX_CHUNK)
+    lengths = range(1, population.MAX_CHUNK + 1)
     cuts = [
-        (cut, n) for cut in range(1, epochs) for n in lengths if every or n == 1 + 7 * cut % population.SCAN
+        (cut, n)
+        for cut in range(1, epochs)
+        for n in lengths
+        if every or n == 1 + 7 * cut % population.MAX_CHUNK
     ]
     bits = 0
     for cut, chunk in cuts:
@@ -56,7 +59,7 @@ def cost(base: Path, members: int = 62, saves: int = 5) -> list[Row]:
     """Seconds in which a save of the default run's population keeps it from training; it saves every SAVE_EVERY."""
     learner = lstm(OPTIMIZERS["keras_adam"], features=1, hidden=50)
     origin_M = population.stack([make_origin(learner, seed) for seed in range(members)])
-    state_M = population.fetch(population.begin_all(learner, origin_M))
+    state_M = population.to_host(population.start_all(learner, origin_M))
     seconds = []
     for clock in range(1, saves + 1):
         now_M = state_M._replace(clock=np.full_like(state_M.clock, clock))

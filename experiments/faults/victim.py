@@ -60,7 +60,7 @@ def execute_one(plan: Plan) -> None:
 def begin(plan: Plan) -> Progress:
     """The population before its first epoch."""
     member_M = population.stack(ar.members(plan.arms, plan.config, plan.built))
-    return population.fetch(population.begin_all(plan.built.learner, member_M.origin))
+    return population.to_host(population.start_all(plan.built.learner, member_M.origin))
 
 
 if __name__ == "__main__":

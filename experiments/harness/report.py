@@ -18,7 +18,7 @@ from experiments.harness.source import Source
 from experiments.harness.wording import answer, change, drops, forecast, verdict
 from lstm_sched import stats
 from lstm_sched.policy import fates
-from lstm_sched.population.run import Layout
+from lstm_sched.population.layout import Layout
 
 NARROWEST = 120  # columns of a table that is not on a terminal
 

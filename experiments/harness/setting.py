@@ -16,7 +16,7 @@ from lstm_sched.nn import network
 from lstm_sched.nn.losses import POINT
 from lstm_sched.nn.network import lstm
 from lstm_sched.optimizers import OPTIMIZERS, by_name
-from lstm_sched.population.run import Layout
+from lstm_sched.population.layout import Layout
 from lstm_sched.schedules import SCHEDULES
 
 FIRST_SEED = 8  # 0–7 were spent on exploration
@@ -170,7 +170,7 @@ def build(setting: Setting, split: Split, watched: bool = False) -> Built:
         None if setting.layout == "auto" else setting.layout != "vmap",
         setting.layout == "divide",
     )
-    layout = population.layout(setting.devices, mapped, setting.members_per_chunk, divided)
+    layout = population.choose_layout(setting.devices, mapped, setting.members_per_chunk, divided)
     if divided:
         divide(learner, layout.devices)  # raises where batches cannot be shared
     return Built(split, learner, layout, steps)

@@ -28,7 +28,7 @@ from lstm_sched.data.windows import Data
 from lstm_sched.learner import Learner
 from lstm_sched.members import Log, Member
 from lstm_sched.members import Progress as State
-from lstm_sched.population.run import Layout
+from lstm_sched.population.layout import Layout
 
 # How far a training is, and the time that it has left.
 
@@ -61,21 +61,21 @@ CHUNK_SECONDS = 3.0  # between signs of life, and so until a signal is obeyed
 def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tuple[float, float]:
     """Seconds to compile the program, and seconds for an epoch of all members, from one epoch of a few of them."""
     began, total = time.perf_counter(), member_M.hp.rates_S.shape[0]
-    at_once = population.together(learner, layout, member_M, data)  # compiles, unless the layout says it
+    at_once = population.members_at_once(learner, layout, member_M, data)  # may compile
     looked = time.perf_counter() - began
-    layout, member_M = layout._replace(together=None), population.row(member_M, np.s_[:at_once])
-    members = population.pad(member_M, layout)
-    shared = population.share(data, layout)
+    layout, member_M = layout._replace(at_once=None), population.take(member_M, np.s_[:at_once])
+    members = population.shard(member_M, layout)
+    shared = population.replicate(data, layout)
     size = jax.tree.leaves(members)[0].shape[0]
-    per_device = size // layout.shares
+    per_device = size // layout.shards
     one = np.arange(size) % per_device == 0 if layout.mapped else np.ones(size, bool)
     one &= np.arange(size) < member_M.hp.rates_S.shape[0]  # what fills up the devices costs no epoch
 
     def seconds(end_M: np.ndarray) -> float:
-        fresh = population.pad(population.begin_all(learner, member_M.origin), layout)
+        fresh = population.shard(population.start_all(learner, member_M.origin), layout)
         jax.block_until_ready((fresh, shared, members))
         began = time.perf_counter()
-        jax.block_until_ready(population.advance(learner, layout, members, shared, fresh, end_M))
+        jax.block_until_ready(population.run_all(learner, layout, members, shared, fresh, end_M))
         return time.perf_counter() - began
 
     compiled = looked + seconds(np.zeros(size, np.int32))
@@ -87,7 +87,7 @@ def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tup
 
 def chunk_of(epoch_seconds: float, epochs: int) -> int:
     """Epochs that take about CHUNK_SECONDS."""
-    return int(np.clip(CHUNK_SECONDS / max(epoch_seconds, 1e-6), 1, min(epochs, population.SCAN)))
+    return int(np.clip(CHUNK_SECONDS / max(epoch_seconds, 1e-6), 1, min(epochs, population.MAX_CHUNK)))
 
 
 def train(
@@ -163,11 +163,11 @@ def _resumed(folder: Path, learner: Learner, member_M: Member, console: Console)
     store = folder / "checkpoint"
     if checkpoint.latest(store) is None:
         return None
-    like = population.fetch(population.begin_all(learner, member_M.origin))
+    like = population.to_host(population.start_all(learner, member_M.origin))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", checkpoint.CheckpointWarning)
         try:
-            state_M = population.fetch(checkpoint.restore(store, like)[0])
+            state_M = population.to_host(checkpoint.restore(store, like)[0])
         except ValueError as e:
             raise Refused(str(e)) from e
     told = [str(warning.message) for warning in caught]

@@ -59,7 +59,7 @@ def everything(progress: Progress) -> dict[str, Any]:
 
 def trained(one: Training, progress: Progress) -> dict[str, Any]:
     """The state of the first member, which every lowering trains."""
-    return (population.row(progress, 0) if one.lowering in LAYOUTS else progress).state._asdict()
+    return (population.take(progress, 0) if one.lowering in LAYOUTS else progress).state._asdict()
 
 
 def difference(one: dict[str, Any], other: dict[str, Any]) -> Difference:

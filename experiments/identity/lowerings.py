@@ -19,7 +19,7 @@ from lstm_sched.learner import Learner, steps_per_epoch
 from lstm_sched.loop import epoch, run, step
 from lstm_sched.members import Hyper, Member, Progress, make_origin, member, start
 from lstm_sched.optimizers import OPTIMIZERS
-from lstm_sched.population.run import Layout
+from lstm_sched.population.layout import Layout
 from lstm_sched.presets import CONTINUE
 from lstm_sched.state import TrainState, restart
 
@@ -77,12 +77,12 @@ def in_fits(one: Training, every: int) -> Training:
 def begin(one: Training) -> Progress:
     """Before the first epoch, on the host."""
     if one.lowering in LAYOUTS:
-        return population.fetch(population.begin_all(one.learner, one.member_M.origin))
-    return population.fetch(start(one.learner, _single(one).origin), ...)
+        return population.to_host(population.start_all(one.learner, one.member_M.origin))
+    return population.to_host(start(one.learner, _single(one).origin), ...)
 
 
 def _single(one: Training) -> Member:
-    return population.row(one.member_M, 0)
+    return population.take(one.member_M, 0)
 
 
 def advance(one: Training, progress: Progress, end: int) -> Progress:
@@ -94,7 +94,7 @@ def advance(one: Training, progress: Progress, end: int) -> Progress:
     learner, data, own = one.learner, one.data, _single(one)
     if one.lowering == RUN:
         progress, _ = run_jit(learner, own, data, progress, one.epochs, end)
-        return population.fetch(progress, ...)
+        return population.to_host(progress, ...)
     while int(progress.clock) < end:
         if int(progress.clock) and bool(own.when(progress)):
             kept = restart_jit(learner, own.policy, own.origin, progress.state, progress.clock)
@@ -105,11 +105,11 @@ def advance(one: Training, progress: Progress, end: int) -> Progress:
         else:
             now = _steps(learner, own.hp, data, progress.state)
         progress = progress._replace(state=now, clock=progress.clock + 1)
-    return population.fetch(progress, ...)
+    return population.to_host(progress, ...)
 
 
 def _steps(learner: Learner, hp: Hyper, data: Data, now: TrainState) -> TrainState:
     now, batch_S = upcoming_jit(learner, data.train.size, now)
     for s in range(steps_per_epoch(learner, data.train.size)):
-        now, _ = step_jit(learner, hp, data, now, population.row(batch_S, s))
+        now, _ = step_jit(learner, hp, data, now, population.take(batch_S, s))
     return now._replace(epoch=now.epoch + 1)

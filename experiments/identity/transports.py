@@ -46,7 +46,7 @@ def saved(one: Training, folder: Path) -> Progress:
 
 
 def _read(one: Training, folder: Path) -> Progress:
-    return population.fetch(checkpoint.restore(folder, begin(one))[0], ...)
+    return population.to_host(checkpoint.restore(folder, begin(one))[0], ...)
 
 
 def by_file(

@@ -63,8 +63,8 @@ def measure(fields: dict[str, Any], cells: list[Cell]) -> Measured:
     member_M, together = population.stack(made), len(made)
     start = time.perf_counter() - began
     compiled, epoch = training.probe(learner, layout, member_M, data)
-    needs = population.memory(learner, layout, member_M, data)  # of the program just probed
-    fixed, each = float(needs.fixed * layout.devices), float(needs.each)
+    needs = population.memory_needed(learner, layout, member_M, data)  # of the program just probed
+    fixed, each = float(needs.fixed * layout.devices), float(needs.per_member)
     if jax.default_backend() == "cpu":  # the process itself, and a copy of each training on the host
         fixed, each = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 2 * each
     return Measured(start, compiled, epoch, together, fixed, each)

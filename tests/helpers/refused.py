@@ -17,4 +17,4 @@ def before_any_compilation(module, name, flags, message, out, request):
     assert exit_.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not out.exists()
-    assert not [m for m in caplog.messages if "compilation of jit(advance)" in m]
+    assert not [m for m in caplog.messages if "compilation of jit(run_all)" in m]

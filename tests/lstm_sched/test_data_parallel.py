@@ -15,12 +15,12 @@ from lstm_sched.data_parallel import divide
 from lstm_sched.loop import run
 from lstm_sched.members import start
 from lstm_sched.optimizers import OPTIMIZERS
-from lstm_sched.population.run import layout, row, stack, train
+from lstm_sched.population import choose_layout, stack, take, train
 from lstm_sched.presets import DROP_MOMENTS, KERAS_RECOMPILE
 
 EPOCHS = 5
 DATA = small.data(10)
-TWO = layout(2, divided=True)
+TWO = choose_layout(2, divided=True)
 run_jit = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=small.SOON)
 
 
@@ -36,10 +36,10 @@ def agree(learner, members, data=DATA, tolerance=1e-11):
     close = partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance)
     for i, member in enumerate(members):
         single, log = run_jit(learner, member, data, start(learner, member.origin), EPOCHS)
-        got = row(progress_M, i)
+        got = take(progress_M, i)
         jax.tree.map(close, got.state.params, single.state.params)
         jax.tree.map(close, got.selected.params, single.selected.params)
-        jax.tree.map(close, row(log_M, i), log)
+        jax.tree.map(close, take(log_M, i), log)
 
 
 @pytest.mark.parametrize("batch", [4, 10], ids=["ragged", "one step an epoch"])
@@ -79,8 +79,8 @@ def test_devices_have_masks_of_their_own_and_a_training_is_repeatable():
     first, again = (ends(learner, [member])[0] for _ in range(2))
     assert small.bits(first) == small.bits(again)
     single, _ = run_jit(learner, member, DATA, start(learner, member.origin), EPOCHS)
-    assert small.bits(row(first, 0).state.noise) == small.bits(single.state.noise)
-    assert small.bits(row(first, 0).state.params) != small.bits(single.state.params)
+    assert small.bits(take(first, 0).state.noise) == small.bits(single.state.noise)
+    assert small.bits(take(first, 0).state.params) != small.bits(single.state.params)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 50])
@@ -94,7 +94,7 @@ def test_the_chunk_changes_no_bit(chunk):
 def test_members_in_turns_are_the_population_bitwise():
     learner = small.learner()
     members = small.of_every_policy(learner, DATA, EPOCHS)[:3]
-    assert small.bits(ends(learner, members, lay=TWO._replace(together=2))) == small.bits(
+    assert small.bits(ends(learner, members, lay=TWO._replace(at_once=2))) == small.bits(
         ends(learner, members)
     )
 
@@ -116,7 +116,7 @@ def test_what_cannot_be_divided_is_refused_before_any_compilation(learner, said)
 
 def test_batches_are_divided_among_devices_that_map_their_members():
     with pytest.raises(ValueError, match="mapped: False; allowed where batches are divided: True"):
-        layout(2, mapped=False, divided=True)
+        choose_layout(2, mapped=False, divided=True)
 
 
 def test_a_divided_comparison_is_the_mapped_one_and_what_drops_nothing_is_identical(tmp_path, capsys):

@@ -14,7 +14,7 @@ from lstm_sched.loop import run
 from lstm_sched.members import Hyper, member, start
 from lstm_sched.monitor import absolute, compounding, plateau, stopping, watch
 from lstm_sched.orders import SEQUENTIAL
-from lstm_sched.population.run import row, stack
+from lstm_sched.population import stack, take
 from lstm_sched.presets import KERAS_INITIAL_EPOCH, KERAS_LOOP
 from lstm_sched.schedules import tabulate
 from lstm_sched.state import Origin
@@ -53,14 +53,14 @@ def member_of(case):
 
 
 def test_callbacks_do_what_keras_own_did_to_random_losses_in_every_way_to_cut_a_run_into_fits():
-    member_N = stack([member_of(row(dict(ORACLE), n)) for n in range(CASES)])
+    member_N = stack([member_of(take(dict(ORACLE), n)) for n in range(CASES)])
 
     def weights_and_log(member, loss_T):
         samples = Samples(loss_T[None, :, None], jnp.zeros((1, 1)))
         data, progress, logs, weights = Data(samples, samples, samples), start(LEARNER, member.origin), [], []
         for _ in range(EPOCHS):
             progress, log = run(LEARNER, member, data, progress, 1)
-            logs.append(row(log, 0))
+            logs.append(take(log, 0))
             weights.append(progress.state.params)
         return jnp.stack(weights), stack(logs)
 

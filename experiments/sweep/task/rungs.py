@@ -21,7 +21,7 @@ from experiments.sweep.task import halving as ha
 from experiments.sweep.task import trials
 from lstm_sched import population
 from lstm_sched.members import Member, Progress
-from lstm_sched.population import devices
+from lstm_sched.population import stacking
 
 OUTCOME = ("test_end", "test_selected", "val_end", "val_selected", "train_end", "best_epoch", "diverged")
 
@@ -97,7 +97,7 @@ def climb(
         lost_M = outcome.who_diverged(mean, {name: curve[in_M, : rung.end] for name, curve in curves.items()})
         score_M = np.where(lost_M, np.inf, np.log(state_M.selected.val))
         stay = ha.best([ready[m] for m in in_M], score_M, rung.keep)
-        in_M, state_M = in_M[stay], population.fetch(state_M, stay)
+        in_M, state_M = in_M[stay], population.to_host(state_M, stay)
     rows = iter([] if ends_M is None else _rows(task, mean, ran_M, curves, *ends_M))
     own = [
         trials.columns(cell, config) | (failed(reason) if reason else next(rows))
@@ -133,7 +133,7 @@ def _train(
             spent["seconds_epoch"] = seconds / at.size  # of one cell
         chunk = training.chunk_of(spent["seconds_epoch"] * at.size, task.config.epochs)
         labels = [(str(cell["number"]), cell["seed"]) for cell in cells]
-        begun = None if begin_M is None else population.fetch(begin_M, at)
+        begun = None if begin_M is None else population.to_host(begin_M, at)
         began = time.monotonic()
         states.append(
             training.train(
@@ -159,7 +159,7 @@ def _train(
 
 def _joined(trees: list[Any]) -> Any:
     """Trees on the host as one."""
-    return trees[0] if len(trees) == 1 else jax.tree.map(devices.join, *trees)
+    return trees[0] if len(trees) == 1 else jax.tree.map(stacking.concatenate, *trees)
 
 
 def _rows(
@@ -168,7 +168,7 @@ def _rows(
     """The end of the row of each cell. The test part is read here, twice a cell, and nowhere else."""
     several = []
     for at in _slices(ran_M.size, task.parts):
-        params = population.fetch((end_M, selected_M.params), at)
+        params = population.to_host((end_M, selected_M.params), at)
         several.append({metric: x.mean(1) for metric, x in outcome.on_test(task.built, *params).items()})
     rows = []
     for m, ran in enumerate(ran_M):

@@ -65,7 +65,7 @@ def done(tmp_path_factory):
     with jax.log_compiles(), printed.open("w") as out, contextlib.redirect_stdout(out):
         results = main(SMALL, folder)
     logger.removeHandler(handler)
-    compiled = sum(m.startswith("Finished XLA compilation of jit(advance)") for m in messages)
+    compiled = sum(m.startswith("Finished XLA compilation of jit(run_all)") for m in messages)
     return folder, results, printed.read_text(), compiled
 
 

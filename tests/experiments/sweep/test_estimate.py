@@ -83,7 +83,7 @@ def test_a_group_is_measured_by_one_training_a_device_of_the_program_that_it_run
     [task] = plan.tasks(SMALL, groups)
     with jax.log_compiles():
         found = estimate.measure(dataclasses.asdict(task.group.setting), task.cells)
-    compiled = [m for m in caplog.messages if m.startswith("Finished XLA compilation of jit(advance)")]
+    compiled = [m for m in caplog.messages if m.startswith("Finished XLA compilation of jit(run_all)")]
     assert len(compiled) == 1  # its memory is that of the program whose time was taken
     assert found.together == jax.device_count() == 2
     assert min(found.start, found.compiled, found.epoch, found.each) > 0

@@ -20,7 +20,7 @@ from experiments.throughput import jobs as jo
 from experiments.throughput import measure, report
 from experiments.throughput import run as throughput
 from lstm_sched import population
-from lstm_sched.population.run import Layout
+from lstm_sched.population.layout import Layout
 
 SHAPE = workload.Shape(hidden=3, batch=2, window=4, features=2, windows=4)
 FLAX, NNX = ((module.weights, module.loss_of) for module in (flax_peer, nnx_peer))
@@ -46,7 +46,7 @@ def here(monkeypatch):
     monkeypatch.setattr(pr, "opened", opened)
     monkeypatch.setattr(pr, "ask", lambda process, name, errors, told: TRAINERS[name](told))
     monkeypatch.setattr(ours_peer, "SIZE", 8)
-    monkeypatch.setattr(population, "layout", lambda divided=False: Layout(2, True, divided=divided))
+    monkeypatch.setattr(population, "choose_layout", lambda divided=False: Layout(2, True, divided=divided))
     monkeypatch.setitem(workload.SHAPES, "question", SHAPE)
 
 

@@ -22,7 +22,7 @@ from lstm_sched.checkpoint.progress import digest, latest, read, restore, resume
 from lstm_sched.checkpoint.steps import CheckpointWarning, Damaged
 from lstm_sched.loop import run
 from lstm_sched.members import start
-from lstm_sched.population.run import layout, stack, train
+from lstm_sched.population import choose_layout, stack, train
 from lstm_sched.presets import CONTINUE, DROP_M, KERAS_LOOP, KERAS_RECOMPILE, SCRATCH, WEIGHTS_ONLY
 from lstm_sched.state import TrainState, restart
 
@@ -80,10 +80,10 @@ def test_a_new_process_continues_to_the_same_bits(tmp_path):
 
 def test_a_population_comes_back_bitwise(tmp_path):
     members = stack([small.a_member(LEARNER, DATA, seed=s) for s in range(3)])
-    chunks = list(train(LEARNER, layout(), members, DATA, EPOCHS, chunk=2))
+    chunks = list(train(LEARNER, choose_layout(), members, DATA, EPOCHS, chunk=2))
     save(tmp_path, chunks[0][0], {})
     progress, _ = restore(tmp_path, chunks[0][0])
-    *_, (last, _) = train(LEARNER, layout(), members, DATA, EPOCHS, progress)
+    *_, (last, _) = train(LEARNER, choose_layout(), members, DATA, EPOCHS, progress)
     assert small.bits(last) == small.bits(chunks[-1][0])
 
 
@@ -390,7 +390,7 @@ def test_a_resume_at_any_epoch_and_any_chunks_differ_by_no_bit(cut, first, secon
     assert small.bits(last) == small.bits(whole())
 
 
-LAYOUT = layout()
+LAYOUT = choose_layout()
 MEMBERS = stack([small.a_member(LEARNER, DATA, seed=s, policy=KERAS_RECOMPILE) for s in range(2)])
 
 

@@ -21,7 +21,8 @@ from lstm_sched import population, rules
 from lstm_sched.data.windows import Data
 from lstm_sched.loop import run
 from lstm_sched.members import Hyper, Member, member, start
-from lstm_sched.population.devices import analysed, even
+from lstm_sched.population.layout import padded_size
+from lstm_sched.population.memory import memory_of
 from lstm_sched.presets import CONTINUE
 from lstm_sched.schedules import tabulate
 
@@ -53,14 +54,14 @@ def train(told: dict[str, Any], divided: bool = False) -> dict[str, Any]:
     if len(members) == 1 and not divided:
         asked = own, members[0], data, start(own, members[0].origin), epochs
         if told["arm"] == "memory":
-            return {"bytes": sum(analysed(_run.lower(*asked).compile(), 0, 1, mapped=True))}
+            return {"bytes": sum(memory_of(_run.lower(*asked).compile(), 0, 1, mapped=True))}
         began = time.perf_counter()
         _, log = jax.block_until_ready(_run(*asked))
         return {"seconds": time.perf_counter() - began, "loss": [float(log.loss[-1])]}
-    layout, member_M = population.layout(divided=divided), population.stack(members)
+    layout, member_M = population.choose_layout(divided=divided), population.stack(members)
     if told["arm"] == "memory":
-        needs = population.memory(own, layout, member_M, data)
-        return {"bytes": layout.devices * needs.fixed + even(len(members), layout) * needs.each}
+        needs = population.memory_needed(own, layout, member_M, data)
+        return {"bytes": layout.devices * needs.fixed + padded_size(len(members), layout) * needs.per_member}
     began = time.perf_counter()
     chunks = population.train(own, layout, member_M, data, epochs)
     _, log_M = deque(chunks, maxlen=1).pop()

@@ -27,7 +27,7 @@ def test_cells_are_the_members_that_the_main_job_makes_of_the_same_arms(built):
     mine, why = trials.members(several, config, built)
     assert why == [""] * 4
     theirs = ar.members(arms, config, built)
-    one, other = (population.fetch(population.stack(members)) for members in (mine, theirs))
+    one, other = (population.to_host(population.stack(members)) for members in (mine, theirs))
     assert jax.tree.structure(one) == jax.tree.structure(other)
     assert all(map(np.array_equal, map(plain, jax.tree.leaves(one)), map(plain, jax.tree.leaves(other))))
 

@@ -6,11 +6,24 @@ import numpy as np
 import pytest
 from helpers import small
 
-from lstm_sched import monitor, population, rules
+from lstm_sched import monitor, rules
 from lstm_sched.evaluation import evaluate
 from lstm_sched.loop import run
 from lstm_sched.members import Carrying, align_redraw, start
-from lstm_sched.population.run import Layout, fetch, layout, losses, memory, pad, row, stack, together, train
+from lstm_sched.population import (
+    Layout,
+    choose_layout,
+    losses,
+    members_at_once,
+    memory,
+    memory_needed,
+    shard,
+    stack,
+    take,
+    to_host,
+    train,
+)
+from lstm_sched.population import run as population_run
 from lstm_sched.presets import POLICIES, REDRAWN
 
 EPOCHS = 5
@@ -42,7 +55,7 @@ def test_a_mapped_row_is_its_single_run_bitwise(lay, batch):
     progress_M = last(train(learner, lay, stack(align_redraw(members)), DATA, EPOCHS))
     for i, member in enumerate(members):
         single, _ = run_jit(learner, member, DATA, start(learner, member.origin), EPOCHS)
-        assert small.bits(row(progress_M, i)) == small.bits(single)
+        assert small.bits(take(progress_M, i)) == small.bits(single)
 
 
 def test_a_vmapped_row_is_its_single_run_to_tolerance():
@@ -52,7 +65,7 @@ def test_a_vmapped_row_is_its_single_run_to_tolerance():
     for i, member in enumerate(members):
         single, _ = run_jit(learner, member, DATA, start(learner, member.origin), EPOCHS)
         for got, want in zip(
-            jax.tree.leaves(row(progress_M, i).state.params),
+            jax.tree.leaves(take(progress_M, i).state.params),
             jax.tree.leaves(single.state.params),
             strict=True,
         ):
@@ -65,7 +78,7 @@ def test_one_compilation_serves_all_policies_rates_seeds_and_rules(caplog):
     with jax.log_compiles():
         for chosen in (members, members[::-1]):
             last(train(learner, Layout(2, True), stack(chosen), DATA, EPOCHS, chunk=2))
-    compiled = [m for m in caplog.messages if m.startswith("Finished XLA compilation of jit(advance)")]
+    compiled = [m for m in caplog.messages if m.startswith("Finished XLA compilation of jit(run_all)")]
     assert len(compiled) == 1
 
 
@@ -113,8 +126,8 @@ def test_one_compilation_serves_every_component_and_each_mapped_row_is_its_singl
         compiled = [m for m in caplog.messages if m.startswith(f"Finished XLA compilation of jit({name})")]
         assert len(compiled) == 1, name
     for i, (single, log) in enumerate(singles):
-        assert small.bits(row(progress_M, i)) == small.bits(single)
-        assert small.bits(row(log_M, i)) == small.bits(log)
+        assert small.bits(take(progress_M, i)) == small.bits(single)
+        assert small.bits(take(log_M, i)) == small.bits(log)
     assert {tuple(log.trained.tolist()) for _, log in singles} > {(True,) * EPOCHS}
 
 
@@ -144,7 +157,7 @@ def test_a_population_continued_from_the_host_is_the_uninterrupted_one():
 def pieces(lay, at_once, learner, chunk=2):
     """What a population of everything yields, so many members at a time."""
     members = stack(everything(learner))
-    return list(train(learner, lay._replace(together=at_once), members, DATA, EPOCHS, chunk=chunk))
+    return list(train(learner, lay._replace(at_once=at_once), members, DATA, EPOCHS, chunk=chunk))
 
 
 @pytest.mark.parametrize("at_once", [1, 5, 8])
@@ -176,7 +189,7 @@ def test_members_vmapped_in_turns_are_the_population_to_tolerance():
 def test_members_in_turns_are_one_program(caplog):
     with jax.log_compiles():
         pieces(Layout(2, True), 4, small.learner(batch=6))
-    compiled = [m for m in caplog.messages if m.startswith("Finished XLA compilation of jit(advance)")]
+    compiled = [m for m in caplog.messages if m.startswith("Finished XLA compilation of jit(run_all)")]
     assert len(compiled) == 1
 
 
@@ -185,25 +198,25 @@ def test_as_many_are_trained_at_a_time_as_the_memory_holds(monkeypatch):
     members = stack(everything(learner))
     size = members.hp.rates_S.shape[0]
     asked = learner, Layout(2, False), members, DATA
-    needs = memory(*asked)
-    for room, fits in ((1e12, size), (needs.fixed + 3.5 * needs.each, 6), (0, 2)):
-        monkeypatch.setattr(population, "room", lambda room=room: room / 0.9)
-        assert together(*asked) == fits
-    assert together(learner, Layout(2, False, 5), members, DATA) == 5
-    assert together(learner, Layout(2, False, size + 1), members, DATA) == size
+    needs = memory_needed(*asked)
+    for room, fits in ((1e12, size), (needs.fixed + 3.5 * needs.per_member, 6), (0, 2)):
+        monkeypatch.setattr(memory, "free_bytes", lambda room=room: room / 0.9)
+        assert members_at_once(*asked) == fits
+    assert members_at_once(learner, Layout(2, False, 5), members, DATA) == 5
+    assert members_at_once(learner, Layout(2, False, size + 1), members, DATA) == size
 
 
 @pytest.mark.parametrize("mapped", [True, False])
 def test_the_memory_of_a_population_is_foreseen_from_a_smaller_one(mapped):
     learner = small.learner()
     members = everything(learner)[:2] * 16
-    few, many = (memory(learner, Layout(1, mapped), stack(members[:n]), DATA) for n in (8, 32))
-    foreseen, taken = (needs.fixed + 32 * needs.each for needs in (few, many))
+    few, many = (memory_needed(learner, Layout(1, mapped), stack(members[:n]), DATA) for n in (8, 32))
+    foreseen, taken = (needs.fixed + 32 * needs.per_member for needs in (few, many))
     assert taken <= foreseen <= 1.5 * taken
     of_data = sum(leaf.nbytes for leaf in jax.tree.leaves(DATA))
     of_member = sum(leaf.nbytes for leaf in jax.tree.leaves(stack(members))) / len(members)
     assert many.fixed >= of_data
-    assert many.each > of_member
+    assert many.per_member > of_member
 
 
 def test_what_was_yielded_is_not_reused():
@@ -221,9 +234,9 @@ def test_a_diverging_member_leaves_the_others_alone():
     bad = members[1]._replace(hp=members[1].hp._replace(rates_S=members[1].hp.rates_S * 0 + 1e6))
     good = last(train(learner, Layout(2, True), stack(members), DATA, EPOCHS))
     mixed = last(train(learner, Layout(2, True), stack([members[0], bad, *members[2:]]), DATA, EPOCHS))
-    assert not np.isfinite(row(mixed, 1).log.loss)
+    assert not np.isfinite(take(mixed, 1).log.loss)
     for i in (0, 2, 3):
-        assert small.bits(row(mixed, i)) == small.bits(row(good, i))
+        assert small.bits(take(mixed, i)) == small.bits(take(good, i))
 
 
 @pytest.mark.parametrize("lay", [*MAPPED, Layout(2, False), Layout(2, True, 2), Layout(1, False, 3)], ids=str)
@@ -239,32 +252,32 @@ def test_as_many_are_evaluated_at_a_time_as_the_memory_holds(monkeypatch):
     params = stack([learner.init(jax.random.key(s)) for s in range(7)])
     whole = losses(learner, lay, params, DATA.test)
 
-    def noted(tree_M, layout, least=1):
-        sizes.append(least)
-        return pad(tree_M, layout, least)
+    def noted(tree_M, layout, at_least=1):
+        sizes.append(at_least)
+        return shard(tree_M, layout, at_least)
 
-    monkeypatch.setattr(population, "pad", noted)
-    monkeypatch.setattr(population, "room", lambda: 0)  # one member a device
+    monkeypatch.setattr(population_run, "shard", noted)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 0)  # one member a device
     np.testing.assert_allclose(losses(learner, lay, params, DATA.test), whole, rtol=1e-6)
     assert sizes == [1, *[2] * 4], "all of them to look what they take, then two at a time"
 
 
 def test_padding_repeats_the_last_member():
-    padded = pad({"a": jnp.arange(5)}, Layout(2, True))
-    assert fetch(padded)["a"].tolist() == [0, 1, 2, 3, 4, 4]
+    padded = shard({"a": jnp.arange(5)}, Layout(2, True))
+    assert to_host(padded)["a"].tolist() == [0, 1, 2, 3, 4, 4]
 
 
 @pytest.mark.parametrize("devices", [0, 3])
 def test_more_devices_than_there_are_is_refused(devices):
     with pytest.raises(ValueError, match=f"devices: {devices}; allowed: 1 to 2"):
-        layout(devices)
+        choose_layout(devices)
 
 
 def test_a_short_table_is_refused_before_any_compilation():
     learner = small.learner()
     members = stack(everything(learner))
     with pytest.raises(ValueError, match="rates_S: 15 steps; allowed: 18 or more"):
-        next(train(learner, layout(), members, DATA, EPOCHS + 1))
+        next(train(learner, choose_layout(), members, DATA, EPOCHS + 1))
 
 
 def test_a_rate_rule_shorter_than_the_run_is_refused_before_any_compilation():
@@ -272,16 +285,16 @@ def test_a_rate_rule_shorter_than_the_run_is_refused_before_any_compilation():
     rules_of = [monitor.watch(n, monitor.compounding([0.5] * n)) for n in (EPOCHS, EPOCHS)]
     members = [small.a_member(learner, DATA, EPOCHS + 1, watching=rule) for rule in rules_of]
     with pytest.raises(ValueError, match=r"hp\.watch\.rate: a table of 5 epochs; allowed: 6 or more"):
-        next(train(learner, layout(), stack(members), DATA, EPOCHS + 1))
-    assert len(list(train(learner, layout(), stack(members), DATA, EPOCHS))) == 1
+        next(train(learner, choose_layout(), stack(members), DATA, EPOCHS + 1))
+    assert len(list(train(learner, choose_layout(), stack(members), DATA, EPOCHS))) == 1
 
 
 def test_at_least_one_member_is_trained_at_a_time():
-    with pytest.raises(ValueError, match="together: 0; allowed: 1 or more members"):
-        layout(1, together=0)
+    with pytest.raises(ValueError, match="at_once: 0; allowed: 1 or more members"):
+        choose_layout(1, at_once=0)
 
 
 def test_a_chunk_is_at_least_one_epoch():
     learner = small.learner()
     with pytest.raises(ValueError, match="chunk: 0"):
-        next(train(learner, layout(), stack(everything(learner)), DATA, EPOCHS, chunk=0))
+        next(train(learner, choose_layout(), stack(everything(learner)), DATA, EPOCHS, chunk=0))
