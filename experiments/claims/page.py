@@ -87,7 +87,7 @@ def _effects(refits: Sequence[Refit]) -> str:
         for arm, (end, selected) in refit.effects.items()
         if arm != "one_fit"
     ]
-    header = ("arm", "series", "n", stats.END, stats.SELECTED, "verdict", "read from")
+    header = ("arm", "series", "n", stats.Metric.END, stats.Metric.SELECTED, "verdict", "read from")
     return page.table(header, rows, "% change of test loss against one_fit, with the interval that decides.")
 
 

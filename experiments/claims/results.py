@@ -120,7 +120,7 @@ def refits(runs: Path) -> list[Refit]:
 
 def _refit(table: Table) -> Refit:
     by = {(row["arm"], row["metric"]): _effect(row) for row in table.rows if row["control"] == "False"}
-    effects = {arm: (by[arm, stats.END], by[arm, stats.SELECTED]) for arm, _ in by}
+    effects = {arm: (by[arm, stats.Metric.END], by[arm, stats.Metric.SELECTED]) for arm, _ in by}
     return Refit(table, effects, _early(table.file.parent / "metrics.jsonl"))
 
 

@@ -68,9 +68,8 @@ def superior(refits: Sequence[Refit]) -> Finding:
     evidence = (
         f"as written: {', '.join(dict.fromkeys(stats.combine(*effects)[1] for effects in as_written))}. "
     )
-    evidence += (
-        f"With state dropped, test loss {stats.END} / {stats.SELECTED}: {'; '.join(map(_series, refits))}"
-    )
+    metrics = " / ".join(stats.Metric)
+    evidence += f"With state dropped, test loss {metrics}: {'; '.join(map(_series, refits))}"
     verdicts = [stats.combine(*effects)[0] for effects in as_written]
     dropping = [e for refit in refits for effects in refit.effects.values() for e in effects]
     if all(v == "identical" for v in verdicts):
@@ -146,7 +145,7 @@ def _series(refit: Refit) -> str:
 
 def _of(rules: Sequence[Rule], *memories: str) -> list[Rule]:
     """Those with such a memory, after the last epoch."""
-    return [r for r in rules if r.memory in memories and r.metric == stats.END]
+    return [r for r in rules if r.memory in memories and r.metric == stats.Metric.END]
 
 
 def _stops_well(r: Rule) -> bool:
@@ -160,7 +159,7 @@ def _listed(rules: Sequence[Rule]) -> str:
         for r in _of(rules, *ONCE)
     ]
     loops = _of(rules, *LOST)
-    text = f"{rules[0].rule} in one fit of {rules[0].table.config['epochs']} epochs, test loss {stats.END}: "
+    text = f"{rules[0].rule} in one fit of {rules[0].table.config['epochs']} epochs, test loss {stats.Metric.END}: "
     text += "; ".join(once)
     if loops:
         epochs = sorted({f"{r.epochs_median:g}" for r in loops}, key=float)

@@ -57,7 +57,7 @@ def _control(arm: ar.Arm, results: Results) -> str:
             "changes in single runs is the chaos floor; it says nothing about means."
         )
     if arm.rate == SOUGHT:
-        if results.effects[arm.name][stats.END].verdict == "worse":
+        if results.effects[arm.name][stats.Metric.END].verdict == "worse":
             return f"{arm.name}: worse after the last epoch, as expected: this run can see a change of that kind."
         return f"{arm.name}: not found worse after the last epoch, as expected of it: this run may be insensitive."
     if arm.rate != 1:
@@ -77,7 +77,7 @@ def checked(treatments: Sequence[ar.Arm], found: Mapping[tuple[str, str], Beside
                 continue
             b = found[arm.name, metric]
             c, rate = b.checks, _number(b.equal_rate) if b.equal_rate else b.why_not
-            rate = rate if metric == stats.END else "–"  # the ruler measures the last epoch alone
+            rate = rate if metric == stats.Metric.END else "–"  # the ruler measures the last epoch alone
             numbers = (_number(x) for x in (c.wilcoxon, c.superiority, b.floor))
             block, bca = _range(b.block_lo, b.block_hi), _range(c.bca_lo, c.bca_hi)
             rows.append((arm.name, metric, block, bca, *numbers, rate, c.disagrees or "–"))

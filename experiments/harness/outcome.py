@@ -21,7 +21,7 @@ from lstm_sched.nn.losses import POINT
 from lstm_sched.stats import baselines as ba
 from lstm_sched.stats import sensitivity
 
-METRICS = (stats.END, stats.SELECTED)
+METRICS = tuple(stats.Metric)
 
 
 class Results(NamedTuple):
@@ -79,7 +79,7 @@ def on_test(built: Built, end_M: Params, selected_M: Params) -> dict[str, np.nda
         loss_MW = population.losses(built.learner, built.layout, params_M, built.split.data.test)
         return loss_MW.astype(np.float64)
 
-    return {stats.END: one(end_M), stats.SELECTED: one(selected_M)}
+    return {stats.Metric.END: one(end_M), stats.Metric.SELECTED: one(selected_M)}
 
 
 def who_diverged(mean: float, curves: dict[str, np.ndarray], *tests: np.ndarray) -> np.ndarray:
@@ -97,8 +97,8 @@ def columns(
 ) -> dict[str, Any]:
     """What came of member m, for its row in a table."""
     return {
-        "test_end": loss[stats.END][m],
-        "test_selected": loss[stats.SELECTED][m],
+        "test_end": loss[stats.Metric.END][m],
+        "test_selected": loss[stats.Metric.SELECTED][m],
         "val_end": curves["val"][m, -1],
         "val_selected": np.nanmin(curves["val"][m], initial=np.inf),
         "train_end": curves["loss"][m, -1],

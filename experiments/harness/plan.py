@@ -148,7 +148,7 @@ def decisions(plan: Plan) -> dict[str, Any]:
             arm.name: {"seeds": arm.seeds, "every": arm.every, "control": arm.control} for arm in plan.arms
         },
         "aliases": plan.aliases,
-        "metrics": [stats.END, stats.SELECTED],
+        "metrics": [*stats.Metric],
         "margin": stats.DELTA,
         "alpha": stats.ALPHA,
         "family": outcome.family(plan.arms),

@@ -35,14 +35,14 @@ def verdict(arm: ar.Arm, results: Results) -> str:
 
 def _floor(arm: ar.Arm, results: Results) -> str:
     """How far one weight moved by a unit in its last place moves the test loss."""
-    effect = results.effects[arm.name][stats.END]
+    effect = results.effects[arm.name][stats.Metric.END]
     if effect.diverged or effect.diverged_ref:
         return f"diverged: {effect.diverged} of {effect.n} runs, and {effect.diverged_ref} of {ar.REFERENCE}"
     floor = [np.sqrt(np.mean(difference(results, arm, metric) ** 2)) for metric in METRICS]
     if not any(floor):
         return "moves no test loss"
     end, selected = (f"{stats.percent(x):.2g} %".replace("-", "−") for x in floor)
-    return f"chaos floor: rms change {end} {stats.END}, {selected} {stats.SELECTED}"
+    return f"chaos floor: rms change {end} {stats.Metric.END}, {selected} {stats.Metric.SELECTED}"
 
 
 def _parting(arm: ar.Arm, results: Results) -> str:

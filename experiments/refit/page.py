@@ -86,11 +86,11 @@ def asked(arms: Sequence[ar.Arm], stored: Mapping[str, Any]) -> str:
                 f"One pair of trainings to compare; up to {max(arm.seeds for arm in arms)} an arm here.",
             ),
             (
-                f"{stats.END} (END)",
+                f"{stats.Metric.END} (END)",
                 "Test loss of the weights that the last epoch left: the question as it was asked.",
             ),
             (
-                f"{stats.SELECTED} (SELECTED)",
+                f"{stats.Metric.SELECTED} (SELECTED)",
                 "Test loss of the weights at the epoch of lowest validation loss: what one would keep.",
             ),
             (

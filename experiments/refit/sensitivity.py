@@ -48,7 +48,7 @@ def beside(arms: Sequence[ar.Arm], results: Results, period: int) -> dict[tuple[
             d_N = difference(results, arm, metric)
             floor = sensitivity.floor(d_N, ulp[metric]) if ulp else np.nan
             factor, why = None, "no ruler of rates (--full)" if len(ruler) < 2 else "for END alone"
-            if metric == stats.END and len(ruler) > 1:
+            if metric == stats.Metric.END and len(ruler) > 1:
                 effect = results.effects[arm.name][metric]
                 logs = [0.0, *(np.log(mark.rate) for mark in ruler)]
                 marks = [0.0, *(results.effects[mark.name][metric].mean for mark in ruler)]

@@ -3,9 +3,8 @@
 from lstm_sched.stats.paired import (
     ALPHA,
     DELTA,
-    END,
-    SELECTED,
     Effect,
+    Metric,
     combine,
     compare,
     diverged,
@@ -17,9 +16,8 @@ from lstm_sched.stats.paired import (
 __all__ = [
     "ALPHA",
     "DELTA",
-    "END",
-    "SELECTED",
     "Effect",
+    "Metric",
     "combine",
     "compare",
     "diverged",

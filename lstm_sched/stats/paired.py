@@ -1,13 +1,14 @@
 """Paired effects of an arm against a reference: one interval, the verdict read from it, and words for both.
 
 Losses enter as logs, so a difference is the log of a ratio of losses; it is printed as a change in %. The two
-metrics, log test loss after the last epoch (END) and at the epoch of lowest validation loss (SELECTED), are
+metrics, log test loss after the last epoch (Metric.END) and at the epoch of lowest validation loss, are
 decided together.
 
 Shapes: N seeds, X any leading axes.
 """
 
 import math
+from enum import StrEnum
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,8 +20,13 @@ ALPHA = 0.05  # chance of any false claim in a family of comparisons
 MIN_SEEDS = 6
 DIVERGED_RATIO = 10.0  # final train loss over that of predicting the mean
 
-END = "after the last epoch"
-SELECTED = "at its best epoch"
+
+class Metric(StrEnum):
+    """When a run's test loss is taken, in the words of tables and sentences."""
+
+    END = "after the last epoch"
+    SELECTED = "at its best epoch"  # of lowest validation loss
+
 
 Verdict = Literal["identical", "equivalent", "better", "worse", "undecided"]
 
@@ -155,10 +161,10 @@ def sentence(effect: Effect) -> str:
 
 _TOGETHER = {
     ("identical", "identical"): "the same bits",
-    ("better", "better"): f"better both {END} and {SELECTED}",
-    ("worse", "worse"): f"worse both {END} and {SELECTED}",
-    ("better", "worse"): f"better {END}, worse {SELECTED}: it overfits later, not less",
-    ("worse", "better"): f"worse {END}, better {SELECTED}: it overfits more",
+    ("better", "better"): f"better both {Metric.END} and {Metric.SELECTED}",
+    ("worse", "worse"): f"worse both {Metric.END} and {Metric.SELECTED}",
+    ("better", "worse"): f"better {Metric.END}, worse {Metric.SELECTED}: it overfits later, not less",
+    ("worse", "better"): f"worse {Metric.END}, better {Metric.SELECTED}: it overfits more",
 }
 
 
@@ -175,7 +181,7 @@ def combine(end: Effect, selected: Effect) -> tuple[Verdict | Literal["mixed"], 
     if verdicts in _TOGETHER and (all_finite or "identical" in verdicts):
         words = _TOGETHER[verdicts]
     else:
-        words = f"{END} {sentence(end)}; {SELECTED} {sentence(selected)}"
+        words = f"{Metric.END} {sentence(end)}; {Metric.SELECTED} {sentence(selected)}"
     return end.verdict if agree else "mixed", words
 
 

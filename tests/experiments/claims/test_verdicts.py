@@ -82,7 +82,7 @@ def effect(arm, end, selected):
                 *(8, m := mean.get(verdict, 0.0), m - 0.02, m + 0.02, 0.02, 0.95, 0, 0, 0, 0, 0, verdict, "")
             )._asdict(),
         }
-        for metric, verdict in ((stats.END, end), (stats.SELECTED, selected))
+        for metric, verdict in ((stats.Metric.END, end), (stats.Metric.SELECTED, selected))
     ]
 
 
@@ -151,7 +151,7 @@ def test_the_second_half_of_c2_and_c4_is_that_of_refit(tmp_path):
     assert "sunspots (n = 8" in found
 
 
-def rule(name, memory, verdict, epochs_median=30, patience=10, metric=stats.END):
+def rule(name, memory, verdict, epochs_median=30, patience=10, metric=stats.Metric.END):
     mean = {"better": -0.1, "worse": 0.1}.get(verdict, 0.0)
     values = (name, patience, memory, 8, epochs_median, metric, mean, mean - 0.01, mean + 0.01, verdict)
     return dict(zip(results.RULES, values, strict=True))
@@ -168,7 +168,7 @@ LOOP = rule("stopping", "reset", "identical", 100)
         ([rule("stopping", "one fit", "better", 100), LOOP], "does not hold"),
         ([rule("stopping", "one fit", "worse"), LOOP], "does not hold"),
         ([rule("stopping", "one fit", "undecided"), LOOP], "undecided"),
-        ([rule("stopping", "one fit", "better", metric=stats.SELECTED)], "not measured yet"),
+        ([rule("stopping", "one fit", "better", metric=stats.Metric.SELECTED)], "not measured yet"),
         ([rule("stopping", "kept", "better")], "not measured yet"),
         ([rule("plateau", "one fit", "better")], "not measured yet"),
     ],

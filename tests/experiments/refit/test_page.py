@@ -42,7 +42,7 @@ def made_up(arms, shift):
     noise = {seed: g.uniform(0.9, 1.1) for seed, g in rng.items()}
     factor_M = np.array([noise[seed] * np.exp(shift.get(arm, 0.0)) for arm, seed in labels])
     val_ME = factor_M[:, None] * np.array([4.0, 2, 1, 2])[None]
-    loss = {metric: factor_M.copy() for metric in outcome.METRICS}
+    loss: dict[str, np.ndarray] = {metric: factor_M.copy() for metric in outcome.METRICS}
     results = outcome.Results(
         labels=labels,
         loss=loss,
@@ -230,18 +230,20 @@ def test_one_weight_moved_says_how_far_and_when_its_runs_part(shift, apart_E, di
     results = made_up(arms, {"ulp": shift})
     results.curves["val"][results.rows("ulp")] *= np.exp([apart_E])
     effects = results.effects["ulp"]
-    effects[stats.END] = effects[stats.END]._replace(diverged=diverged[0], diverged_ref=diverged[1])
+    effects[stats.Metric.END] = effects[stats.Metric.END]._replace(
+        diverged=diverged[0], diverged_ref=diverged[1]
+    )
     assert wording.verdict(arms[1], results) == f"no verdict; {expected}"
-    found = beside(arms, results, 1)["ulp", stats.END]
+    found = beside(arms, results, 1)["ulp", stats.Metric.END]
     assert evidence._number(found.floor) == floor
 
 
 def test_one_weight_moved_has_no_interval_where_only_its_twin_diverged():
     arms, _ = arms_of(("one_fit", "ulp"), open_source(SETTING, "ar"))
     results = made_up(arms, {"ulp": 1e-8})
-    assert np.isfinite(outcome._effect(results, arms[1], stats.END, 1).mean)
+    assert np.isfinite(outcome._effect(results, arms[1], stats.Metric.END, 1).mean)
     results.diverged_M[results.rows("one_fit")[0]] = True
-    effect = outcome._effect(results, arms[1], stats.END, 1)
+    effect = outcome._effect(results, arms[1], stats.Metric.END, 1)
     assert (effect.diverged, effect.diverged_ref) == (0, 1)
     assert np.isnan([effect.mean, effect.lo, effect.hi]).all()
 

@@ -111,7 +111,7 @@ def test_what_drops_nothing_is_identical_and_what_drops_something_is_not(done):
     same = {arm for arm, count in results.differing.items() if count == 0}
     assert same == {"one_fit", "keras_loop", "aa"}
     for arm in ("keras_loop", "aa"):
-        assert results.effects[arm][stats.END].verdict == "identical"
+        assert results.effects[arm][stats.Metric.END].verdict == "identical"
     assert results.differing_weights["ulp"] > 0
     assert results.differing_weights["keras_recompile"] > results.weights
 
@@ -122,7 +122,7 @@ def test_effects_are_paired_by_seed_and_come_from_results_csv(done):
     row = next(
         r
         for r in rows_of(folder / "effects.csv")
-        if (r["arm"], r["metric"]) == ("keras_recompile", stats.END)
+        if (r["arm"], r["metric"]) == ("keras_recompile", stats.Metric.END)
     )
     d = [np.log(loss["keras_recompile", str(s)]) - np.log(loss["one_fit", str(s)]) for s in range(8, 14)]
     assert float(row["mean"]) == pytest.approx(np.mean(d))
@@ -244,7 +244,7 @@ def test_divergence_is_recorded_and_changes_no_other_member(done, tmp_path, caps
         np.testing.assert_array_equal(bad.loss[metric][others], good.loss[metric][others])
     for curve in ("loss", "val"):
         np.testing.assert_array_equal(bad.curves[curve][others], good.curves[curve][others])
-    effect = bad.effects["rate_x2"][stats.END]
+    effect = bad.effects["rate_x2"][stats.Metric.END]
     assert (effect.diverged, effect.diverged_ref, effect.n) == (6, 0, 6)
 
 
@@ -416,7 +416,7 @@ def test_what_drops_nothing_is_identical_on_every_kind_of_series(data, tmp_path,
     config = Config(window=6, hidden=3, batch=512, epochs=2, seeds=1, arms=("one_fit", "keras_loop"))
     results = main(dataclasses.replace(config, data=(data,)), tmp_path / "r")
     assert results.differing == {"one_fit": 0, "keras_loop": 0}
-    assert results.effects["keras_loop"][stats.SELECTED].verdict == "identical"
+    assert results.effects["keras_loop"][stats.Metric.SELECTED].verdict == "identical"
     assert "the same bits" in capsys.readouterr().out
 
 

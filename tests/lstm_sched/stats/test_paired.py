@@ -12,9 +12,8 @@ from scipy import stats
 
 from lstm_sched.stats.paired import (
     DELTA,
-    END,
-    SELECTED,
     Effect,
+    Metric,
     combine,
     compare,
     diverged,
@@ -265,7 +264,7 @@ def test_metrics_together_claim_only_what_both_say():
     for end, selected in itertools.product(effects, repeat=2):
         word, words = combine(end, selected)
         assert word == (end.verdict if end.verdict == selected.verdict else "mixed")
-        assert 0 <= words.find(END) < words.find(SELECTED)
+        assert 0 <= words.find(Metric.END) < words.find(Metric.SELECTED)
         for e in (end, selected):
             if e.verdict in ("equivalent", "undecided") or e.diverged or e.diverged_ref:
                 assert sentence(e) in words
