@@ -1,1 +1,4 @@
-"""What does a boundary in your own training code drop?"""
+"""What does a boundary in your own training code drop?
+
+Runtime: seconds
+"""
