@@ -24,12 +24,10 @@ def run(question: Experiment[Any, Any], description: str) -> None:
     try:
         with raise_stopped():
             try:
-                if question.rehearse(config, experiment.document.console()):
-                    return
                 job = experiment.prepare(question, config)
             except (ValueError, TypeError, OSError) as e:
                 raise exits.Refused(str(e)) from e
-            results = experiment.finish(question, job)
+            results = [] if job is None else experiment.finish(question, job)
     except exits.Refused as e:
         print(f"{name}: {e}", file=sys.stderr)
         sys.exit(e.code)

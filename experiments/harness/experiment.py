@@ -85,7 +85,7 @@ class Experiment(Generic[D, R]):
     conclude  decisions and results to a document, or to several with folders of their own
     together  all decisions and results of several parts to a document of the whole, where that says more
     expected  whether results are as they must be; otherwise the command ends with exit code 1
-    again     fields that may be given together with --resume
+    again     fields that may be given together with --resume; of fields in a tuple, one that is given replaces all
     rehearse  says what would be done and returns True, where the configuration asks for no more than that
     """
 
@@ -96,8 +96,8 @@ class Experiment(Generic[D, R]):
     conclude: Callable[[D, R], Document | Sequence[Document]]
     together: Callable[[Sequence[D], Sequence[R]], Document | None] = lambda decisions, results: None
     expected: Callable[[R], bool] = lambda results: True
-    again: tuple[str, ...] = ()
-    rehearse: Callable[[Any, Console], bool] = lambda config, out: False
+    again: tuple[str | tuple[str, ...], ...] = ()
+    rehearse: Callable[[Sequence[D], Console], bool] = lambda decisions, out: False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +108,11 @@ class Job(Generic[D]):
     parts: Sequence[tuple[D, Path]]
 
 
-def prepare(experiment: Experiment[D, R], config: Any) -> Job[D]:
+def prepare(experiment: Experiment[D, R], config: Any) -> Job[D] | None:
     """Check everything, then make the folder (or open that of --resume) and write what was decided.
+
+    Returns:
+        The job; None where nothing but a rehearsal was asked for, which has then taken place.
 
     Raises:
         ValueError, TypeError, OSError: before anything is made, with the field, its value and what is allowed.
@@ -121,6 +124,8 @@ def prepare(experiment: Experiment[D, R], config: Any) -> Job[D]:
     decided = list(experiment.decide(asked, stored))
     command = stored.get("command") or run_folder.command(experiment.name)
     decided = [dataclasses.replace(part, command=command) for part in decided]
+    if experiment.rehearse(decided, document.console()):
+        return None
     if config.resume is None:
         folder = run_folder.new_folder(config.out, experiment.name)
     else:
@@ -162,9 +167,8 @@ def carry_out(experiment: Experiment[D, R], config: Any) -> list[R]:
         Interrupted: a signal arrived; what was measured is saved.
         RuntimeError: the run is void; it is written all the same.
     """
-    if experiment.rehearse(config, document.console()):
-        return []
-    return finish(experiment, prepare(experiment, config))
+    job = prepare(experiment, config)
+    return [] if job is None else finish(experiment, job)
 
 
 def finish(experiment: Experiment[D, R], job: Job[D]) -> list[R]:
@@ -264,7 +268,8 @@ def _stored(experiment: Experiment[Any, Any], config: Any) -> tuple[dict[str, An
     """config.json of the run that goes on, and its configuration with the fields that may be given again."""
     folder = Path(config.resume)
     given = {f.name for f in dataclasses.fields(config) if getattr(config, f.name) != _default(f)}
-    if others := sorted(given - {"resume", *experiment.again}):
+    groups = [(names,) if isinstance(names, str) else names for names in experiment.again]
+    if others := sorted(given.difference(["resume"], *groups)):
         raise ValueError(f"resume: the configuration is read from {folder}; leave out {', '.join(others)}")
     stored = run_folder.read_json(folder / "config.json")
     if stored.get("experiment") != experiment.name:
@@ -272,7 +277,7 @@ def _stored(experiment: Experiment[Any, Any], config: Any) -> tuple[dict[str, An
             f"resume: {folder} is a run of {stored.get('experiment')}; allowed: one of {experiment.name}"
         )
     known = run_folder.config_of(experiment.config, stored["config"])
-    again = {name: getattr(config, name) for name in experiment.again if name in given}
+    again = {name: getattr(config, name) for names in groups if given & set(names) for name in names}
     return stored, dataclasses.replace(known, **again)
 
 

@@ -144,12 +144,14 @@ def write_decisions(folder: Path, experiment: str, config: Any, command: str, fa
 
 def config_of(config: type, fields: dict[str, Any]) -> Any:
     """A configuration from its JSON; lists are tuples. ValueError where another version wrote it."""
-    known = {f.name for f in dataclasses.fields(config)}
-    if set(fields) != known:
+    known = {f.name: f.default for f in dataclasses.fields(config)}
+    if set(fields) != set(known):
         raise ValueError(
-            f"config: fields {sorted(set(fields) ^ known)} differ; this version has {sorted(known)}"
+            f"config: fields {sorted(set(fields) ^ set(known))} differ; this version has {sorted(known)}"
         )
-    return config(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+    nested = {name: type(value) for name, value in known.items() if dataclasses.is_dataclass(value)}
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return config(**values | {name: config_of(kind, fields[name]) for name, kind in nested.items()})
 
 
 def append_line(path: Path, line: str) -> None:

@@ -15,9 +15,17 @@ from experiments.harness.experiment import Decisions, Experiment, carry_out
 
 
 @dataclass(frozen=True)
+class Colours:
+    line: str = "black"
+    fill: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Config:
     scale: float = 1.0
     parts: tuple[str, ...] = ("whole",)
+    width: float = 1.0
+    colours: Colours = Colours()
     out: str | None = None
     resume: str | None = None
 
@@ -112,6 +120,34 @@ def test_a_void_run_is_written_and_then_fails(tmp_path):
     assert (tmp_path / "run" / "report.html").exists()
 
 
+def test_fields_that_may_be_given_again_replace_the_stored_ones_together(tmp_path):
+    drawn = dataclasses.replace(squares(), again=(("width", "colours"), "parts"))
+    stored = Config(width=2.0, colours=Colours(fill=("red", "blue")), out=str(tmp_path / "run"))
+    carry_out(drawn, stored)
+
+    def goes_on(**given):
+        job = experiment.prepare(drawn, Config(resume=str(tmp_path / "run"), **given))
+        assert job is not None
+        [(decisions, _)] = job.parts
+        return decisions.config.width, decisions.config.colours
+
+    assert goes_on() == (2.0, Colours(fill=("red", "blue")))
+    assert goes_on(width=3.0) == (3.0, Colours())
+    assert goes_on(colours=Colours("green")) == (1.0, Colours("green"))
+    with pytest.raises(ValueError, match="leave out scale"):
+        goes_on(scale=2.0)
+
+
+def test_a_rehearsal_is_checked_and_makes_nothing(tmp_path):
+    rehearsed = []
+    only = dataclasses.replace(squares(), rehearse=lambda parts, out: not rehearsed.extend(parts))
+    assert carry_out(only, Config(parts=("a", "b"), out=str(tmp_path / "run"))) == []
+    assert [decisions.part for decisions in rehearsed] == ["a", "b"]
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="scale: -1"):
+        carry_out(only, Config(scale=-1.0))
+
+
 @pytest.mark.parametrize(
     ("config", "field"),
     [
@@ -150,6 +186,7 @@ def test_a_run_goes_on_from_whatever_files_are_there(tmp_path):
 def test_a_folder_has_one_holder(tmp_path):
     folder = tmp_path / "run"
     job = experiment.prepare(squares(), Config(out=str(folder)))
+    assert job is not None
     with lock.hold(folder), pytest.raises(lock.InUse):
         experiment.finish(squares(), job)
 
