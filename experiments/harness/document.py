@@ -1,7 +1,7 @@
 """What an experiment reports: sections of text, tables, figures and commands, and who writes them where.
 
 A table or a sentence is described once; the terminal, table.md and report.html show the same description. A plain
-string is a paragraph. A section says where it appears; report.html (the page) shows every section.
+string is a paragraph. A section says where it appears: a terminal may show the answer last, the page shows it first.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

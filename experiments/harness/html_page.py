@@ -43,7 +43,8 @@ FILES = {
 
 def write(folder: Path, document: Document, whole: Path) -> None:
     """report.html in the folder, whole or not at all; the first section's title is the page's."""
-    text = page([*document.sections, *provenance(folder, document, whole)], folder)
+    shown = [section for section in document.sections if "page" in section.places]
+    text = page([*shown, *provenance(folder, document, whole)], folder)
     run_folder.write_text(folder / "report.html", text)
 
 

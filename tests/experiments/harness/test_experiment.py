@@ -42,7 +42,8 @@ def decide(config, stored):
 def conclude(decisions, results):
     table = Table(title="squares", columns=("number", "square"), rows=sorted(results.items()))
     sections = [
-        Section(title="What are the squares?", blocks=[Lead(text="Measured."), table], places=EVERYWHERE)
+        Section(title="What are the squares?", blocks=[Lead(text="Measured."), table], places=EVERYWHERE),
+        Section(title="Last words", blocks=["Only a terminal."], places=frozenset({"terminal"})),
     ]
     rows = [{"number": n, "square": s} for n, s in results.items()]
     return Document(
@@ -84,7 +85,9 @@ def test_every_file_is_written_and_results_are_returned(tmp_path, capsys):
     } <= names
     assert run_folder.read_status(tmp_path / "run")["state"] == "finished"
     assert (tmp_path / "run" / "results.csv").read_text() == "number,square\n1,1.0\n2,4.0\n3,9.0\n"
-    assert "Measured." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.index("Measured.") < printed.index("Only a terminal.")
+    assert "Only a terminal." not in (tmp_path / "run" / "report.html").read_text()
     assert not (tmp_path / "run" / lock.FILE).exists()
 
 
