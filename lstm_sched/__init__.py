@@ -2,6 +2,7 @@
 
 from lstm_sched.auditing.audit import Audit, audit
 from lstm_sched.auditing.resumable import assert_resumable
+from lstm_sched.batches import Batch
 from lstm_sched.checkpoint.progress import restore, resume, save
 from lstm_sched.data.series import Series, load
 from lstm_sched.data.splits import prepare, samples, split
@@ -10,13 +11,24 @@ from lstm_sched.data.windows import Data, Samples, Windows, as_samples, lanes
 from lstm_sched.evaluation import evaluate, losses
 from lstm_sched.learner import Learner, steps_per_epoch
 from lstm_sched.loop import epoch, run, step
-from lstm_sched.members import Hyper, Log, Member, Progress, make_origin, member, start
-from lstm_sched.monitor import absolute, compounding, plateau, stopping, watch
+from lstm_sched.members import (
+    Carrying,
+    Hyper,
+    Instant,
+    Log,
+    Member,
+    Progress,
+    Selected,
+    make_origin,
+    member,
+    start,
+)
+from lstm_sched.monitor import Plateau, Stopping, Watch, absolute, compounding, plateau, stopping, watch
 from lstm_sched.nn.gates import variable_of
 from lstm_sched.nn.interop import from_flax, from_keras, from_torch, to_flax, to_keras, to_torch
 from lstm_sched.nn.losses import LOSSES, sample_losses
 from lstm_sched.nn.network import lstm
-from lstm_sched.noise import Noise, gaussian_noise
+from lstm_sched.noise import Gaussian, Noise, gaussian_noise
 from lstm_sched.optimizers import (
     OPTIMIZERS,
     clipped,
@@ -59,8 +71,12 @@ __all__ = [
     "SHUFFLED",
     "TABLES",
     "Audit",
+    "Batch",
+    "Carrying",
     "Data",
+    "Gaussian",
     "Hyper",
+    "Instant",
     "Layout",
     "Learner",
     "Log",
@@ -69,10 +85,14 @@ __all__ = [
     "Noise",
     "Order",
     "Origin",
+    "Plateau",
     "Progress",
     "Samples",
+    "Selected",
     "Series",
+    "Stopping",
     "TrainState",
+    "Watch",
     "Windows",
     "absolute",
     "against_momentum",

@@ -15,14 +15,14 @@ from lstm_sched.state import Position, TrainState
 
 
 class Batch(NamedTuple):
-    """Which samples, and their weights: 0 for what fills up the last batch of a pass."""
+    """The samples of a batch, and their weights: 0 for what fills up the last batch of a pass."""
 
     index_B: Array
     weight_B: Array
 
 
 def cut(learner: Learner, index_N: Array, steps: int) -> Batch:
-    """Batch of [S, B]: index_N cut into steps; a last, partial batch is filled up with weight 0."""
+    """Cut index_N into a Batch of [S, B]; a last, partial batch is filled up with weight 0."""
     size = min(index_N.shape[0], steps * learner.batch)
     fill = steps * learner.batch - size
     index = jnp.pad(index_N[:size], (0, fill)).reshape(steps, learner.batch)
@@ -31,24 +31,31 @@ def cut(learner: Learner, index_N: Array, steps: int) -> Batch:
 
 
 def upcoming(learner: Learner, size: int, state: TrainState) -> tuple[TrainState, Batch]:
-    """The batches of the next epoch: a pass in the stream's next order, or `steps` more of the pass begun.
+    """Draw the batches of the next epoch: a new pass, or `learner.steps` more steps of the pass that is under way.
 
-    A batch beyond the pass has weight 0: the epoch ends with its pass.
+    Args:
+        learner: its order and its sizes are read.
+        size: the number of training samples.
+        state: its `order`, and its `position` where epochs are shorter than the data.
+
+    Returns:
+        The state with its stream moved on, and a Batch of [S, B]. A batch beyond the pass has weight 0, since an epoch
+        ends with its pass.
     """
     whole = batches_per_pass(learner, size)
     if learner.steps is None:
         order, index_N = learner.order.draw(state.order, size)
         return state._replace(order=order), cut(learner, index_N, whole)
-    place, begun = state.position
-    anew = partial(jnp.where, place == 0)
-    stream = jax.tree.map(anew, state.order, begun)
+    place, order_of_pass = state.position
+    if_new_pass = partial(jnp.where, place == 0)
+    stream = jax.tree.map(if_new_pass, state.order, order_of_pass)
     order, index_N = learner.order.draw(stream, size)
     row_S = place + jnp.arange(steps_per_epoch(learner, size), dtype=jnp.int32)
     batches = jax.tree.map(lambda a: a[jnp.minimum(row_S, whole - 1)], cut(learner, index_N, whole))
     live_S1 = jnp.asarray(row_S < whole, float)[:, None]
     end = row_S[-1] + 1
     state = state._replace(
-        order=jax.tree.map(anew, order, state.order),
+        order=jax.tree.map(if_new_pass, order, state.order),
         position=Position(jnp.where(end < whole, end, 0), stream),
     )
     return state, batches._replace(weight_B=batches.weight_B * live_S1)

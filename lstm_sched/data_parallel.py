@@ -1,7 +1,8 @@
-"""One training on several devices: each has the gradient of its share of a batch, and the sum of them makes the update.
+"""One training on several devices: each computes the gradient of its shard of a batch, and their sum makes the update.
 
-All else is the same on every device, to the last bit. Sums are taken in another order than on one device, so that a
-divided training is another's to rounding alone; its dropout masks are other draws.
+All else is replicated, to the last bit. Sums are taken in another order than on one device, so a divided training
+differs from another by rounding alone; its dropout masks are other draws. The functions are JAX's of the same names for
+a learner that may be divided, and do nothing where it is not.
 Letters: B batch, S batches.
 """
 
@@ -14,11 +15,11 @@ from jax.flatten_util import ravel_pytree
 from lstm_sched.batches import Batch
 from lstm_sched.learner import Learner
 
-AXIS = "device"  # of the mesh, in whose functions alone a learner may be divided
+AXIS = "device"  # of the mesh; only functions that are mapped over it may use a divided learner
 
 
 def divide(learner: Learner, devices: int) -> Learner:
-    """The learner as each of so many devices has it. ValueError where they cannot share its batches evenly."""
+    """The learner as each of several devices has it. Raises ValueError where they cannot share its batches evenly."""
     if learner.carry:
         raise ValueError("divided: a state is carried from batch to batch; allowed where none is")
     if learner.batch % devices:
@@ -40,21 +41,21 @@ def shard(learner: Learner, batch: Batch) -> Batch:
 
 
 def all_gather(loss_SB: Array, size: int) -> Array:
-    """The losses of whole batches of that size, from those of this device's part."""
+    """The losses of whole batches of this size, from those of this device's shards."""
     if loss_SB.shape[-1] == size:
         return loss_SB
     return lax.all_gather(loss_SB, AXIS, axis=1, tiled=True)
 
 
 def fold_in(learner: Learner, key: Array) -> Array:
-    """A key for the noise of this device's samples."""
+    """A key for the dropout of this device's samples."""
     return jax.random.fold_in(key, lax.axis_index(AXIS)) if learner.divided else key
 
 
 def psum(learner: Learner, tree: Any) -> Any:
-    """The sum over devices, as one array: on a CPU each sum takes about 80 µs, however small."""
+    """The sum over devices, taken as one array: on a CPU each sum takes about 80 µs, however small it is."""
     if not learner.divided:
         return tree
     with jax.numpy_dtype_promotion("standard"):
-        flat, back = ravel_pytree(tree)
-    return back(lax.psum(flat, AXIS))
+        flat, unravel = ravel_pytree(tree)
+    return unravel(lax.psum(flat, AXIS))

@@ -1,6 +1,6 @@
 """What is static in a run: how weights are drawn, what is minimised, how updates are made, in what order data come.
 
-Letters: B batch, T time, F features, O outputs, N samples, E epochs.
+Letters: B batch, T time, F features, O outputs.
 """
 
 from collections.abc import Callable
@@ -17,19 +17,21 @@ Params = Any
 class Learner(NamedTuple):
     """Pure functions and sizes that a compiled run is made of.
 
-    init       key -> params
-    loss       (params, carry, x_BTF, y_BO, key or None) -> (loss_B, carry); no key, no noise
-    optimizer  learning rate -> optax transformation; built inside each step, so that it holds no clock of its own
-    order      the stream of permutations, one a pass over the data
-    batch      samples a step; the last batch of a pass is partial, unless drop_last
-    dropout      whether loss wants a key in training (dropout)
-    noise     whether noise is added to inputs and gradients (Hyper.noise)
-    steps      steps in an epoch, Keras' `steps_per_epoch`: the next epoch goes on where it ended; None for a whole pass
-    accumulate batches whose mean gradient makes one update
-    averaged   whether an exponential average of the weights is kept (Hyper.average)
-    watched    whether there are per-epoch rules (Hyper.watch)
-    carry      (params, batch) -> recurrent state before the first batch, when it is carried from batch to batch
-    divided    whether each batch is divided over devices (divided.py); set by a population's layout
+    Attributes:
+        init: key -> params.
+        loss: (params, carry, x_BTF, y_BO, key or None) -> (loss_B, carry). Without a key there is no dropout.
+        optimizer: learning rate -> optax transformation; built inside each step, so that it holds no clock of its own.
+        order: the stream of permutations, one for each pass over the data.
+        batch: samples per step; the last batch of a pass may be smaller.
+        drop_last: whether a smaller last batch is left out.
+        dropout: whether `loss` is given a key in training.
+        noise: whether noise is added to inputs and gradients (`Hyper.noise`).
+        steps: steps per epoch, Keras' `steps_per_epoch`: the next epoch goes on where it ended. None for a whole pass.
+        accumulate: batches whose mean gradient makes one update.
+        averaged: whether an exponential average of the weights is kept (`Hyper.average`).
+        watched: whether there are per-epoch rules (`Hyper.watch`).
+        carry: (params, batch) -> recurrent state before the first batch, where it is carried from batch to batch.
+        divided: whether each batch is divided over devices (`data_parallel`); set by a population's layout.
     """
 
     init: Callable[[Array], Params]
@@ -49,7 +51,7 @@ class Learner(NamedTuple):
 
 
 def batches_per_pass(learner: Learner, size: int) -> int:
-    """Batches in one pass over `size` samples. ValueError where they do not make up one, or leave a lane empty."""
+    """Batches in one pass over `size` samples. Raises as `steps_per_epoch` does."""
     if learner.carry and learner.batch > 0 and size % learner.batch:
         raise ValueError(
             f"batch: {learner.batch}; allowed where a state is carried: a divisor of {size} samples"
@@ -59,19 +61,31 @@ def batches_per_pass(learner: Learner, size: int) -> int:
     return size // learner.batch if learner.drop_last else -(-size // learner.batch)
 
 
-def transform(learner: Learner, rate: Any) -> optax.GradientTransformation:
-    """The optimizer of a step with this rate, over the mean of `accumulate` gradients.
+def steps_per_epoch(learner: Learner, size: int) -> int:
+    """The number of steps in an epoch, at the most: an epoch ends with its pass, as in Keras.
 
-    Gradients are summed, then scaled, as in Keras: optax's running mean is rounded otherwise in another program.
+    Args:
+        learner: its `batch`, `drop_last` and `steps` are read.
+        size: the number of training samples.
+
+    Returns:
+        The number of steps, by which tables of learning rates are measured.
+
+    Raises:
+        ValueError: the samples do not make up one batch, or would leave a lane of a carried state empty.
+    """
+    whole = batches_per_pass(learner, size)
+    return whole if learner.steps is None else min(learner.steps, whole)
+
+
+def transform(learner: Learner, rate: Any) -> optax.GradientTransformation:
+    """The optimizer of a step with this learning rate, over the mean of `accumulate` gradients.
+
+    Gradients are summed and then scaled, as in Keras, since optax's running mean may be rounded otherwise in another
+    program.
     """
     if learner.accumulate == 1:
         return learner.optimizer(rate)
     inner = optax.chain(optax.scale(1 / learner.accumulate), learner.optimizer(rate))
     steps = optax.MultiSteps(inner, learner.accumulate, use_grad_mean=False, accumulator_dtype=float)
     return steps.gradient_transformation()
-
-
-def steps_per_epoch(learner: Learner, size: int) -> int:
-    """Steps in an epoch over `size` samples, at most: an epoch ends with its pass, as in Keras."""
-    whole = batches_per_pass(learner, size)
-    return whole if learner.steps is None else min(learner.steps, whole)

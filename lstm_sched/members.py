@@ -1,8 +1,9 @@
-"""One training as data: what it is made of (a member of a population), and what it carries.
+"""One training as data: what it is made of (a member of a population), and what it carries from epoch to epoch.
 
 Letters: S steps of the run.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -18,51 +19,73 @@ from lstm_sched.state import Origin, TrainState, begin, init_params
 
 
 class Carrying(NamedTuple):
-    """What becomes of a recurrent state that is carried from batch to batch. Keras (on TensorFlow; on JAX it carries
-    none): no reset, and through."""
+    """What becomes of a recurrent state that is carried from batch to batch.
 
-    reset: Any  # it is zeroed before each epoch
-    through: Any  # validation, where there is one, goes on from it and leaves its own behind; else it begins at rest
+    Keras on TensorFlow has reset=False and through=True; on JAX it carries none.
+
+    Attributes:
+        reset: whether it is zeroed before each epoch.
+        through: whether validation goes on from it and leaves its own behind; otherwise validation begins at zero.
+    """
+
+    reset: Any
+    through: Any
 
 
 class Hyper(NamedTuple):
-    """Traced hyper-parameters: what members of a population may differ in without recompiling.
+    """Traced hyper-parameters, in which members of a population may differ without recompiling.
 
-    Those from `watch` on are `()` unless the learner uses them.
+    All but the first are `()` unless the learner uses them.
+
+    Attributes:
+        rates_S: learning rate of every step of the run, read at `state.step`.
+        watch: a Watch, the per-epoch rules; for `learner.watched`.
+        average: momentum of the average of the weights, which is put in use when a fit ends; for `learner.averaged`.
+        carry: a Carrying; for `learner.carry`.
+        noise: a Noise on inputs and gradients; for `learner.noise`.
     """
 
-    rates_S: Array  # learning rate of every step of the run, read at state.step
-    watch: Any = ()  # a Watch: per-epoch rules; learner.watched
-    average: Any = ()  # momentum of the average of the weights, in use from the end of a fit; learner.averaged
-    carry: Any = ()  # a Carrying; learner.carry
-    noise: Any = ()  # a Noise: noise on inputs and gradients; learner.noise
+    rates_S: Array
+    watch: Any = ()
+    average: Any = ()
+    carry: Any = ()
+    noise: Any = ()
 
 
 class Member(NamedTuple):
-    """One training of a population, all of it data."""
+    """One training, all of it data. Members of one learner stack into a population.
+
+    Attributes:
+        hp: its hyper-parameters.
+        policy: one keep-fraction per leaf of the state: what survives a boundary.
+        when: the rule on epochs that says before which of them the policy is applied (`rules`).
+        origin: what it starts from, and what a boundary returns to.
+        ends: the rule that says after which epochs a fit ends (`rules.ends`); `()` where that does nothing.
+        within: the rule on steps that says after which of them the policy is applied too; `()` for none.
+    """
 
     hp: Hyper
-    policy: TrainState  # spread: one keep-fraction a leaf
-    when: Partial  # before which epochs the policy is applied (rules.py)
+    policy: TrainState
+    when: Partial
     origin: Origin
-    ends: Partial | tuple[()] = ()  # after which epochs a fit ends (rules.ends), if that does anything
-    within: Partial | tuple[()] = ()  # after which steps the policy is applied too (rules.every_step), if any
+    ends: Partial | tuple[()] = ()
+    within: Partial | tuple[()] = ()
 
 
 class Instant(NamedTuple):
-    """What a rule on steps sees, after a step."""
+    """What a rule on steps is given, after a step."""
 
     clock: Any  # steps of the run so far; no policy touches it
     state: TrainState
-    grads: Params  # that the step was made from
+    grads: Params  # from which the step was made
     updates: Params  # what it added to the weights
 
 
 class Log(NamedTuple):
-    """One epoch, in the units of the loss."""
+    """What is reported of an epoch; losses are in units of the learner's loss."""
 
-    loss: Any  # mean over samples, each taken before its update
-    val: Any  # after the epoch
+    loss: Any  # mean over the training samples, each taken before its update
+    val: Any  # mean over the validation samples, after the epoch
     rate: Any  # learning rate of its last step
     boundary: Any  # how many boundaries fell before it and in it
     due: Any  # whether a rule on steps asks for a boundary before the next step
@@ -70,7 +93,7 @@ class Log(NamedTuple):
 
 
 class Selected(NamedTuple):
-    """Weights at the lowest validation loss so far; `epoch` counts from 1, 0 is the beginning."""
+    """The weights at the lowest validation loss so far; `epoch` counts from 1, and 0 is the beginning."""
 
     params: Params
     val: Any
@@ -78,7 +101,14 @@ class Selected(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What a run carries. No policy touches the clock (epochs run), the log of the last epoch, or `selected`."""
+    """What a run carries. A policy touches the state alone.
+
+    Attributes:
+        state: all that changes while training.
+        clock: how many epochs have been run.
+        log: the log of the last of them.
+        selected: the weights at the lowest validation loss so far.
+    """
 
     state: TrainState
     clock: Any
@@ -88,13 +118,35 @@ class Progress(NamedTuple):
 
 @partial(jax.jit, static_argnames="learner")
 def make_origin(learner: Learner, seed: Any) -> Origin:
-    """The origin of the run with this seed: weights drawn, no choice to draw or seed anew at a boundary."""
+    """Make the origin of the run with this seed: its key and its first weights.
+
+    Args:
+        learner: what is trained.
+        seed: a whole number.
+
+    Returns:
+        An origin to which every boundary returns. `origin._replace(params=…)` starts from weights of your own;
+        `redraw=True` or `reseed=True` draws fresh weights or streams again at each boundary.
+    """
     key = jax.random.key(seed)
     return Origin(key, init_params(learner, key))
 
 
-# traced once for all members of a learner, not once a member
-_begin, _draw = (jax.jit(f, static_argnames="learner") for f in (begin, init_params))
+def start(learner: Learner, origin: Origin) -> Progress:
+    """The progress of a run before its first epoch.
+
+    Args:
+        learner: what is trained.
+        origin: what the run starts from.
+
+    Returns:
+        A fresh state with clock 0, nothing logged, and the first weights as those selected so far.
+    """
+    nan = jnp.asarray(jnp.nan, float)
+    zero, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
+    log = Log(loss=nan, val=nan, rate=nan, boundary=zero, due=no, trained=no)
+    selected = Selected(origin.params, val=jnp.asarray(jnp.inf, float), epoch=zero)
+    return Progress(begin(learner, origin.key, origin.params), zero, log, selected)
 
 
 def member(
@@ -106,11 +158,33 @@ def member(
     ends: Partial | tuple[()] = (),
     within: Partial | tuple[()] = (),
 ) -> Member:
-    """A member whose policy, given a fraction a component, is spread over the leaves of the learner's state.
+    """Make one training from its parts, and check that they fit the learner.
 
-    ValueError where `hp` lacks what the learner uses, or holds what it does not or what cannot be; where the origin's
-    weights are not of the learner's shapes.
+    Args:
+        learner: what is trained.
+        hp: learning rates, and of the rest what the learner uses.
+        policy: one keep-fraction per component, such as `POLICIES["keras_loop"]`; it is spread over the leaves.
+        when, ends, within: rules, as in `Member`.
+        origin: what the training starts from.
+
+    Returns:
+        The member, for `run` or, stacked with others, for a population.
+
+    Raises:
+        ValueError: `hp` lacks what the learner uses, or holds what it does not use or what is not allowed; the
+            origin's weights are not of the learner's shapes; or the policy has a fraction that is not allowed.
     """
+    _check_hyper(learner, hp)
+    _check_weights(learner, origin)
+    shapes = _begin.eval_shape(learner, origin.key, origin.params)
+    return Member(hp, spread(policy, shapes), when, origin, ends, within)
+
+
+# They are traced once for all members of a learner, not once per member.
+_begin, _init_params = (jax.jit(f, static_argnames="learner") for f in (begin, init_params))
+
+
+def _check_hyper(learner: Learner, hp: Hyper) -> None:
     uses = {
         "watch": learner.watched,
         "average": learner.averaged,
@@ -125,39 +199,27 @@ def member(
             )
     if learner.averaged and not 0 <= hp.average <= 1:
         raise ValueError(f"hp.average: {hp.average}; allowed: 0 to 1")
-    _check_weights(learner, origin)
-    shapes = _begin.eval_shape(learner, origin.key, origin.params)
-    return Member(hp, spread(policy, shapes), when, origin, ends, within)
 
 
 def _check_weights(learner: Learner, origin: Origin) -> None:
-    """ValueError for weights that a boundary could not draw anew: layers of unequal sizes, or another network's."""
+    """Raise ValueError for weights that a boundary could not draw: layers of unequal sizes, or another network's."""
     drawn, given = (
         {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
-        for params in (_draw.eval_shape(learner, origin.key), origin.params)
+        for params in (_init_params.eval_shape(learner, origin.key), origin.params)
     )
     for name in drawn | given:
-        has, allowed = given.get(name), drawn.get(name)
-        if has != allowed:
-            raise ValueError(f"origin.params{name}: shape {has}; allowed: {allowed}, as the learner has it")
+        shape, allowed = given.get(name), drawn.get(name)
+        if shape != allowed:
+            raise ValueError(f"origin.params{name}: shape {shape}; allowed: {allowed}, as the learner has it")
 
 
-def align_redraw(members: list[Member]) -> list[Member]:
-    """Members of one structure: where some draw weights anew, the others say that they do not."""
-    never = [isinstance(one.origin.redraw, tuple) for one in members]
-    if all(never):
-        return members
-    said = [
-        one.origin._replace(redraw=np.bool_(False)) if no else one.origin
-        for one, no in zip(members, never, strict=True)
+def align_redraw(members: Sequence[Member]) -> list[Member]:
+    """Members of one structure: where some draw new weights at a boundary, the others are marked as not doing so."""
+    if all(isinstance(m.origin.redraw, tuple) for m in members):
+        return list(members)
+    return [
+        m._replace(origin=m.origin._replace(redraw=np.bool_(False)))
+        if isinstance(m.origin.redraw, tuple)
+        else m
+        for m in members
     ]
-    return [one._replace(origin=origin) for one, origin in zip(members, said, strict=True)]
-
-
-def start(learner: Learner, origin: Origin) -> Progress:
-    """Before the first epoch."""
-    nan = jnp.asarray(jnp.nan, float)
-    zero, no = jnp.zeros((), jnp.int32), jnp.zeros((), bool)
-    log = Log(loss=nan, val=nan, rate=nan, boundary=zero, due=no, trained=no)
-    first = Selected(origin.params, val=jnp.asarray(jnp.inf, float), epoch=zero)
-    return Progress(begin(learner, origin.key, origin.params), zero, log, first)

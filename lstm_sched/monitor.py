@@ -1,6 +1,9 @@
-"""Keras' callbacks as data: what `monitor.py` reads, made from Keras' own arguments and checked.
+"""Per-epoch rules with Keras' exact semantics: rate schedules, plateau decay, early stopping, validation_freq.
 
-Letters: E epochs.
+Instead of callbacks these are data and pure functions of monitor, rate and epoch. Their parameters are traced, so that
+arms of one population may differ in them, and an arm without a rule has one that never acts. They read `state.epoch`
+and keep their memory in `state.monitor`, so a policy decides what a loop of fits makes of them. Letters: E epochs.
+Source: keras/src/callbacks/{early_stopping,reduce_lr_on_plateau,learning_rate_scheduler}.py, version 3.15.
 """
 
 import math
@@ -14,26 +17,23 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-# Per-epoch rules with Keras' exact semantics: rate schedules, plateau decay, early stopping,
-# validation_freq. Pure functions of monitor, rate and epoch, in place of callbacks. Their parameters are
-# traced, so that arms of one population may differ in them, and an arm without a rule has one that never
-# acts. They read `state.epoch` and keep their memory in `state.monitor`, so a policy decides what a loop of
-# fits makes of them. Letters: E epochs. Source:
-# keras/src/callbacks/{early_stopping,reduce_lr_on_plateau,learning_rate_scheduler}.py, version 3.15.
+NEVER = np.iinfo(np.int32).max  # a patience that no run exhausts
+
+# ---- the rules of a member, made from Keras' own arguments
 
 
 class Stopping(NamedTuple):
-    """Keras' EarlyStopping on the validation loss, in its words."""
+    """Keras' EarlyStopping on the validation loss; its fields are the arguments of `stopping`."""
 
     patience: Any
     min_delta: Any
-    start_from: Any  # epoch before which nothing counts
+    start_from: Any
     baseline: Any  # inf for none
-    restore: Any  # put the best weights into the model when the fit ends
+    restore: Any
 
 
 class Plateau(NamedTuple):
-    """Keras' ReduceLROnPlateau on the validation loss, in its words."""
+    """Keras' ReduceLROnPlateau on the validation loss; its fields are the arguments of `plateau`."""
 
     patience: Any
     factor: Any
@@ -43,12 +43,193 @@ class Plateau(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """The rules of one member."""
+    """The per-epoch rules of one member."""
 
-    rate: Partial  # (epoch, factor) -> factor of the tabulated rate, before each epoch
+    rate: Partial  # (epoch, factor) -> the factor that multiplies the tabulated rate, before each epoch
     validated_E: Any  # after which epochs of `state.epoch` the validation loss is seen
     stopping: Stopping
     plateau: Plateau
+
+
+def watch(
+    epochs: int,
+    rate: Partial | None = None,
+    stopping: Stopping | None = None,
+    plateau: Plateau | None = None,
+    validation_freq: int | Iterable[int] = 1,
+) -> Watch:
+    """Make the per-epoch rules of a run, for `Hyper.watch`. What is not given never acts.
+
+    Args:
+        epochs: epochs of the run.
+        rate: a rule on the learning rate: `compounding` or `absolute`.
+        stopping: when a fit stops early, made by `stopping`.
+        plateau: when the learning rate falls, made by `plateau`.
+        validation_freq: as in Keras, validate after every n-th epoch, or after those listed, both counted from 1.
+
+    Returns:
+        The rules.
+
+    Raises:
+        ValueError: an n below 1, a listed epoch that the run does not have, or a rate rule shorter than the run.
+    """
+    if rate is not None:
+        check_rate("rate", rate, epochs)
+    number_E = np.arange(1, epochs + 1)
+    if isinstance(validation_freq, Iterable):
+        listed = list(validation_freq)
+        if not set(listed) <= set(number_E.tolist()):
+            raise ValueError(f"validation_freq: {listed}; allowed: epochs from 1 to {epochs}")
+        validated_E = np.isin(number_E, listed)
+    else:
+        if not (isinstance(validation_freq, int | np.integer) and validation_freq >= 1):
+            raise ValueError(
+                f"validation_freq: {validation_freq!r}; allowed: 1 or more epochs, or a list of them"
+            )
+        validated_E = number_E % validation_freq == 0
+    never_stops = Stopping(np.int32(NEVER), np.zeros(()), np.int32(0), np.asarray(np.inf), np.False_)
+    never_lowers = Plateau(np.int32(NEVER), np.ones(()), np.zeros(()), np.int32(0), np.zeros(()))
+    return Watch(
+        compounding(np.ones(epochs)) if rate is None else rate,
+        validated_E,
+        never_stops if stopping is None else stopping,
+        never_lowers if plateau is None else plateau,
+    )
+
+
+def stopping(
+    patience: int = 0,
+    min_delta: float = 0.0,
+    start_from: int = 0,
+    baseline: float | None = None,
+    restore: bool = False,
+) -> Stopping:
+    """Make Keras' EarlyStopping on the validation loss.
+
+    Args:
+        patience: validated epochs without improvement after which a fit stops.
+        min_delta: by how much a loss must be below the best one to be an improvement, in units of the loss.
+        start_from: epoch, counted from 0, before which nothing counts.
+        baseline: a loss that must be reached, too, for an epoch to count as good; None for none.
+        restore: whether the best weights are put into the model when the fit ends.
+
+    Returns:
+        The rule, for `watch`.
+
+    Raises:
+        ValueError: a number of epochs or a difference that is negative or not finite, or a baseline that is not finite.
+    """
+    _check_epochs("patience", patience)
+    _check_epochs("start_from", start_from)
+    _check_finite("min_delta", min_delta)
+    if baseline is not None and not math.isfinite(baseline):
+        raise ValueError(f"baseline: {baseline!r}; allowed: finite, or None")
+    return Stopping(
+        np.int32(patience),
+        np.asarray(min_delta, float),
+        np.int32(start_from),
+        np.asarray(math.inf if baseline is None else baseline, float),
+        np.bool_(restore),
+    )
+
+
+def plateau(
+    patience: int = 10, factor: float = 0.1, min_delta: float = 1e-4, cooldown: int = 0, min_rate: float = 0.0
+) -> Plateau:
+    """Make Keras' ReduceLROnPlateau on the validation loss.
+
+    Args:
+        patience: validated epochs without improvement after which the learning rate falls.
+        factor: by which it is multiplied, from 0 to below 1.
+        min_delta: by how much a loss must be below the best one to be an improvement, in units of the loss.
+        cooldown: epochs after a fall in which nothing counts.
+        min_rate: learning rate below which it does not fall.
+
+    Returns:
+        The rule, for `watch`.
+
+    Raises:
+        ValueError: an argument is negative or not finite, or the factor is not below 1.
+    """
+    _check_epochs("patience", patience)
+    _check_epochs("cooldown", cooldown)
+    sizes = {"factor": factor, "min_delta": min_delta, "min_rate": min_rate}
+    for name, value in sizes.items():
+        _check_finite(name, value)
+    if not 0 <= factor < 1:
+        raise ValueError(f"factor: {factor}; allowed: 0 to below 1")
+    arrays = {name: np.asarray(value, float) for name, value in sizes.items()}
+    return Plateau(np.int32(patience), cooldown=np.int32(cooldown), **arrays)
+
+
+def compounding(factor_E: Any) -> Partial:
+    """Make Keras' `LearningRateScheduler(lambda epoch, lr: lr * factor[epoch])`.
+
+    Each epoch multiplies the rate that it finds, so the factors build up from epoch to epoch.
+
+    Args:
+        factor_E: one factor per epoch.
+
+    Returns:
+        The rule on the learning rate, for `watch`.
+
+    Raises:
+        ValueError: not one number per epoch, or one that is negative or not finite.
+    """
+    factor_E = _per_epoch("factor_E", factor_E)
+    return Partial(scheduled, factor_E, np.zeros_like(factor_E))
+
+
+def absolute(multiple_E: Any) -> Partial:
+    """Make Keras' `LearningRateScheduler(lambda epoch: lr * multiple[epoch])`.
+
+    Each epoch sets the rate, whatever it finds.
+
+    Args:
+        multiple_E: one multiple of the tabulated rate per epoch.
+
+    Returns:
+        The rule on the learning rate, for `watch`.
+
+    Raises:
+        ValueError: not one number per epoch, or one that is negative or not finite.
+    """
+    multiple_E = _per_epoch("multiple_E", multiple_E)
+    return Partial(scheduled, np.zeros_like(multiple_E), multiple_E)
+
+
+def scheduled(times_E: Any, plus_E: Any, epoch: Any, factor: Array) -> Array:
+    """A rate rule: times_E[epoch] · factor + plus_E[epoch]; NaN beyond the tables, as for the rate of a step."""
+    times, plus = (
+        jnp.asarray(a, factor.dtype).at[epoch].get(mode="fill", fill_value=jnp.nan) for a in (times_E, plus_E)
+    )
+    return times * factor + plus
+
+
+def check_rate(name: str, rule: Partial, epochs: int) -> None:
+    """Raise ValueError for a rate rule, called `name`, whose table is shorter than the run."""
+    if rule.func is scheduled and (known := np.shape(rule.args[0])[-1]) < epochs:
+        raise ValueError(f"{name}: a table of {known} epochs; allowed: {epochs} or more")
+
+
+def _check_epochs(name: str, value: int) -> None:
+    if not (isinstance(value, int | np.integer) and 0 <= value <= NEVER):
+        raise ValueError(f"{name}: {value!r}; allowed: a whole number of epochs, 0 or more")
+
+
+def _check_finite(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name}: {value!r}; allowed: finite and 0 or more")
+
+
+def _per_epoch(name: str, values: Any) -> np.ndarray:
+    value_E = np.asarray(values, float)
+    if value_E.ndim != 1 or not (np.isfinite(value_E) & (value_E >= 0)).all():
+        raise ValueError(f"{name}: {values!r}; allowed: one number an epoch, finite and 0 or more")
+    return value_E
+
+
+# ---- their memory, and what they do after each epoch
 
 
 class Best(NamedTuple):
@@ -75,20 +256,6 @@ def begin() -> Monitor:
     return Monitor(none, no, none, zero)
 
 
-def scheduled(times_E: Any, plus_E: Any, epoch: Any, factor: Array) -> Array:
-    """A rate rule: times_E[epoch] · factor + plus_E[epoch]; NaN beyond the tables, as for the rate of a step."""
-    times, plus = (
-        jnp.asarray(a, factor.dtype).at[epoch].get(mode="fill", fill_value=jnp.nan) for a in (times_E, plus_E)
-    )
-    return times * factor + plus
-
-
-def check_rate(name: str, rule: Partial, epochs: int) -> None:
-    """ValueError for a rate rule, called `name`, whose table is shorter than the run."""
-    if rule.func is scheduled and (known := np.shape(rule.args[0])[-1]) < epochs:
-        raise ValueError(f"{name}: a table of {known} epochs; allowed: {epochs} or more")
-
-
 def validated(watch: Watch, epoch: Array) -> Array:
     """Whether the framework validates after epoch `epoch` of its clock; beyond the table it does."""
     return jnp.asarray(watch.validated_E).at[epoch].get(mode="fill", fill_value=True)
@@ -97,29 +264,34 @@ def validated(watch: Watch, epoch: Array) -> Array:
 def observe(
     watch: Watch, monitor: Monitor, epoch: Array, val: Array, factor: Array, table: Array
 ) -> tuple[Monitor, Array, Array]:
-    """After epoch `epoch` of the framework's clock: the memory, the rate's factor, and whether `val` is the best yet.
+    """Apply the rules after an epoch.
 
-    `table` is the tabulated rate, which the factor multiplies.
+    Args:
+        watch: the rules.
+        monitor: their memory before.
+        epoch: the epoch's number on the framework's clock.
+        val: its validation loss.
+        factor: what multiplies the tabulated rate.
+        table: the tabulated rate.
+
+    Returns:
+        The memory after the epoch, the rate's factor after it, and whether `val` is the best loss yet.
     """
     seen = validated(watch, epoch)
     counts = seen & (epoch >= watch.stopping.start_from)
     best, stops, better = _stopping(watch.stopping, monitor.stopping, epoch, val)
-    flat, cooldown, reduced = _plateau(watch.plateau, monitor.plateau, monitor.cooldown, val, factor, table)
+    flat, cooldown, lowered = _plateau(watch.plateau, monitor.plateau, monitor.cooldown, val, factor, table)
     after = Monitor(
-        stopping=_choose(counts, best, monitor.stopping),
+        stopping=_select(counts, best, monitor.stopping),
         stopped=monitor.stopped | (counts & stops),
-        plateau=_choose(seen, flat, monitor.plateau),
+        plateau=_select(seen, flat, monitor.plateau),
         cooldown=jnp.where(seen, cooldown, monitor.cooldown),
     )
-    return after, jnp.where(seen, reduced, factor), counts & better
+    return after, jnp.where(seen, lowered, factor), counts & better
 
 
-def _choose(condition: Array, new: Best, old: Best) -> Best:
-    return jax.tree.map(partial(jnp.where, condition), new, old)
-
-
-def _below(best: Best, val: Array, min_delta: Any) -> Array:
-    return ~best.seen | (val + min_delta < best.value)
+def _select(condition: Array, if_true: Best, if_false: Best) -> Best:
+    return jax.tree.map(partial(jnp.where, condition), if_true, if_false)
 
 
 def _stopping(rule: Stopping, best: Best, epoch: Array, val: Array) -> tuple[Best, Array, Array]:
@@ -140,118 +312,10 @@ def _plateau(
     better = _below(best, val, rule.min_delta)
     wait = jnp.where(better, 0, jnp.where(cooldown == 0, wait + 1, wait))
     lower = jnp.maximum(factor * rule.factor, rule.min_rate / table)
-    reduces = ~better & (cooldown == 0) & (wait >= rule.patience) & (lower < factor)  # exact at the floor
-    after = Best(jnp.ones((), bool), jnp.where(better, val, best.value), jnp.where(reduces, 0, wait))
-    return after, jnp.where(reduces, rule.cooldown, cooldown), jnp.where(reduces, lower, factor)
+    lowers = ~better & (cooldown == 0) & (wait >= rule.patience) & (lower < factor)  # exact at the floor
+    after = Best(jnp.ones((), bool), jnp.where(better, val, best.value), jnp.where(lowers, 0, wait))
+    return after, jnp.where(lowers, rule.cooldown, cooldown), jnp.where(lowers, lower, factor)
 
 
-NEVER = np.iinfo(np.int32).max  # a patience that no run exhausts
-
-
-def watch(
-    epochs: int,
-    rate: Partial | None = None,
-    stopping: Stopping | None = None,
-    plateau: Plateau | None = None,
-    validation_freq: int | Iterable[int] = 1,
-) -> Watch:
-    """The rules of a run of `epochs` epochs; what is not given never acts.
-
-    `validation_freq` as in Keras: after every n-th epoch, or after those listed, both counted from 1. ValueError for
-    an n below 1, a listed epoch that the run has not, or a rate table that is shorter than the run.
-    """
-    if rate is not None:
-        check_rate("rate", rate, epochs)
-    number_E = np.arange(1, epochs + 1)
-    if isinstance(validation_freq, Iterable):
-        listed = list(validation_freq)
-        if not set(listed) <= set(number_E.tolist()):
-            raise ValueError(f"validation_freq: {listed}; allowed: epochs from 1 to {epochs}")
-        validated_E = np.isin(number_E, listed)
-    else:
-        if not (isinstance(validation_freq, int | np.integer) and validation_freq >= 1):
-            raise ValueError(
-                f"validation_freq: {validation_freq!r}; allowed: 1 or more epochs, or a list of them"
-            )
-        validated_E = number_E % validation_freq == 0
-    off = Stopping(np.int32(NEVER), np.zeros(()), np.int32(0), np.asarray(np.inf), np.False_)
-    flat = Plateau(np.int32(NEVER), np.ones(()), np.zeros(()), np.int32(0), np.zeros(()))
-    return Watch(
-        compounding(np.ones(epochs)) if rate is None else rate,
-        validated_E,
-        off if stopping is None else stopping,
-        flat if plateau is None else plateau,
-    )
-
-
-def stopping(
-    patience: int = 0,
-    min_delta: float = 0.0,
-    start_from: int = 0,
-    baseline: float | None = None,
-    restore: bool = False,
-) -> Stopping:
-    """Stop a fit after `patience` validated epochs without a loss more than `min_delta` below the best.
-
-    ValueError for an epoch number or a difference below 0 or not finite.
-    """
-    _count("patience", patience)
-    _count("start_from", start_from)
-    _size("min_delta", min_delta)
-    if baseline is not None and not math.isfinite(baseline):
-        raise ValueError(f"baseline: {baseline!r}; allowed: finite, or None")
-    return Stopping(
-        np.int32(patience),
-        np.asarray(min_delta, float),
-        np.int32(start_from),
-        np.asarray(math.inf if baseline is None else baseline, float),
-        np.bool_(restore),
-    )
-
-
-def plateau(
-    patience: int = 10, factor: float = 0.1, min_delta: float = 1e-4, cooldown: int = 0, min_rate: float = 0.0
-) -> Plateau:
-    """Multiply the rate by `factor` after `patience` epochs without improvement. Raises as `stopping` does."""
-    _count("patience", patience)
-    _count("cooldown", cooldown)
-    sizes = {"factor": factor, "min_delta": min_delta, "min_rate": min_rate}
-    for name, value in sizes.items():
-        _size(name, value)
-    if not 0 <= factor < 1:
-        raise ValueError(f"factor: {factor}; allowed: 0 to below 1")
-    scaled = {name: np.asarray(value, float) for name, value in sizes.items()}
-    return Plateau(np.int32(patience), cooldown=np.int32(cooldown), **scaled)
-
-
-def _count(name: str, value: int) -> None:
-    if not (isinstance(value, int | np.integer) and 0 <= value <= NEVER):
-        raise ValueError(f"{name}: {value!r}; allowed: a whole number of epochs, 0 or more")
-
-
-def _size(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name}: {value!r}; allowed: finite and 0 or more")
-
-
-def _per_epoch(name: str, values: Any) -> np.ndarray:
-    value_E = np.asarray(values, float)
-    if value_E.ndim != 1 or not (np.isfinite(value_E) & (value_E >= 0)).all():
-        raise ValueError(f"{name}: {values!r}; allowed: one number an epoch, finite and 0 or more")
-    return value_E
-
-
-def compounding(factor_E: Any) -> Partial:
-    """Keras' `f(epoch, lr) = lr * factor[epoch]`: each epoch multiplies the rate that it finds.
-
-    ValueError for what is not one factor an epoch, each finite and 0 or more.
-    """
-    factor_E = _per_epoch("factor_E", factor_E)
-    return Partial(scheduled, factor_E, np.zeros_like(factor_E))
-
-
-def absolute(multiple_E: Any) -> Partial:
-    """Keras' `f(epoch) = lr * multiple[epoch]`: each epoch sets the rate, whatever it finds. Raises as
-    `compounding` does."""
-    multiple_E = _per_epoch("multiple_E", multiple_E)
-    return Partial(scheduled, np.zeros_like(multiple_E), multiple_E)
+def _below(best: Best, val: Array, min_delta: Any) -> Array:
+    return ~best.seen | (val + min_delta < best.value)

@@ -1,4 +1,4 @@
-"""Noise on inputs and gradients: how much, and how often it is drawn, are data, so arms of one program may differ.
+"""Noise on inputs and gradients. Its scale and how often it is drawn are data, so arms of one program may differ.
 
 Letters: B batch, T time, F features.
 """
@@ -13,21 +13,22 @@ from jax.typing import ArrayLike
 
 from lstm_sched._names import check_name
 
-DRAWN = {"once": 0, "epoch": 1, "step": 2}
+DRAWN = {"once": 0, "epoch": 1, "step": 2}  # how often, as a number that can be traced
 
 
 class Gaussian(NamedTuple):
-    """Gaussian noise of standard deviation `scale`, drawn once a run, an epoch or a step (a value of DRAWN)."""
+    """Gaussian noise of standard deviation `scale`, drawn once per run, epoch or step (a value of DRAWN)."""
 
     scale: Any
     drawn: Any
 
 
 class Noise(NamedTuple):
-    """Noise of one member.
+    """The noise of one member.
 
-    inputs  a draw is a value for every entry of every sample: drawn once, it is another data set
-    grads   a draw is a value for every weight: drawn once, it is a constant force
+    Attributes:
+        inputs: a draw is a value for every entry of every sample; drawn once, it is another data set.
+        grads: a draw is a value for every weight; drawn once, it is a constant force.
     """
 
     inputs: Gaussian
@@ -35,7 +36,7 @@ class Noise(NamedTuple):
 
 
 class NoiseKeys(NamedTuple):
-    """Keys of all that is random in a step; those not in use are `()`. Each is a stream of its own."""
+    """Keys of all that is random in a step, each a stream of its own. Those not in use are `()`."""
 
     dropout: Any
     inputs: Any
@@ -43,7 +44,18 @@ class NoiseKeys(NamedTuple):
 
 
 def gaussian_noise(scale: float = 0.0, drawn: str = "step") -> Gaussian:
-    """Checked; 0 is none. `scale` is in units of the standardised inputs, or of the gradient. ValueError below 0."""
+    """Make a noise.
+
+    Args:
+        scale: its standard deviation, in units of the standardised inputs or of the gradient; 0 is no noise.
+        drawn: how often it is drawn: "once" per run, per "epoch" or per "step".
+
+    Returns:
+        The noise, for the inputs or the gradients of a `Noise`.
+
+    Raises:
+        ValueError: a scale that is negative or not finite, or another word for `drawn`.
+    """
     check_name("drawn", drawn, DRAWN)
     if not (math.isfinite(scale) and scale >= 0):
         raise ValueError(f"scale: {scale}; allowed: finite and 0 or more")
@@ -51,37 +63,37 @@ def gaussian_noise(scale: float = 0.0, drawn: str = "step") -> Gaussian:
 
 
 def begin(key: Array, dropout: bool, noise: bool) -> Any:
-    """The Streams at the beginning of a run; `()` if none is in use."""
+    """The NoiseKeys at the beginning of a run; `()` if none is in use."""
     if not dropout and not noise:
         return ()
     keys = jax.random.split(key, 3)
     return NoiseKeys(keys[0] if dropout else (), *((keys[1], keys[2]) if noise else ((), ())))
 
 
-def advance(noise: Noise, streams: NoiseKeys, drawn: str) -> NoiseKeys:
-    """The streams as an epoch, or a step, begins: the draw in use changes if it is drawn that often."""
+def advance(noise: Noise, keys: NoiseKeys, drawn: str) -> NoiseKeys:
+    """The keys as an epoch or a step (`drawn`) begins: those of noise that is drawn so often move on."""
 
-    def one(noise: Gaussian, key: Array) -> Array:
+    def moved(noise: Gaussian, key: Array) -> Array:
         return jnp.where(noise.drawn == DRAWN[drawn], jax.random.split(key)[0], key)
 
-    return streams._replace(inputs=one(noise.inputs, streams.inputs), grads=one(noise.grads, streams.grads))
-
-
-def _add(noise: Gaussian, value: Array, key: Array) -> Array:
-    """Without noise the value itself, to the last bit."""
-    drawn = jax.random.normal(key, value.shape, value.dtype)
-    return jnp.where(noise.scale > 0, value + jnp.asarray(noise.scale, value.dtype) * drawn, value)
+    return keys._replace(inputs=moved(noise.inputs, keys.inputs), grads=moved(noise.grads, keys.grads))
 
 
 def on_inputs(noise: Gaussian, key: Array, index_B: ArrayLike, x_BTF: Array) -> Array:
-    """The samples with what the draw has for each of them, whatever batch they are in."""
+    """Add to each sample its part of the draw, which is the same whatever batch the sample is in."""
     return jax.vmap(lambda i, x_TF: _add(noise, x_TF, jax.random.fold_in(key, i)))(
         jnp.asarray(index_B), x_BTF
     )
 
 
 def on_grads(noise: Gaussian, key: Array, grads: Any) -> Any:
-    """The gradient with the draw."""
+    """Add the draw to the gradient."""
     leaves, tree = jax.tree.flatten(grads)
     keys = jax.random.split(key, len(leaves))
     return jax.tree.unflatten(tree, [_add(noise, *pair) for pair in zip(leaves, keys, strict=True)])
+
+
+def _add(noise: Gaussian, value: Array, key: Array) -> Array:
+    """Without noise this is the value itself, to the last bit."""
+    drawn = jax.random.normal(key, value.shape, value.dtype)
+    return jnp.where(noise.scale > 0, value + jnp.asarray(noise.scale, value.dtype) * drawn, value)

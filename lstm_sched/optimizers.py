@@ -1,4 +1,11 @@
-"""v re-initialised: taken from the square of the first gradient after a boundary that dropped it."""
+"""Keras' forms of its optimizers and of clipping as optax transformations, and the optimizers offered by name.
+
+Keras 3 puts epsilon next to the uncorrected √v and the rate inside the velocity, so that no setting of optax's own adam
+or sgd is the same. On TensorFlow its `cast` takes a Python number through float32 whatever the dtype of the weights:
+the powers of β, SGD's momentum, Lion's β and the weight decay are rounded so, which only float64 can tell, and
+RMSprop's numbers are not. State is always optax's own, so that a policy finds its moments.
+Source: keras/src/optimizers/adam.py, base_optimizer.py, lion.py, rmsprop.py and sgd.py, version 3.15.
+"""
 
 import functools
 from collections import defaultdict
@@ -11,64 +18,24 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-
-class Primed(NamedTuple):
-    """The inner state, and whether it was made anew since its last update."""
-
-    inner: Any
-    fresh: Any
-
-
-@functools.cache  # the same argument is the same factory, and so the same learner and compiled program
-def reinit_v_from_gradient(
-    factory: Callable[[Any], optax.GradientTransformation],
-) -> Callable[[Any], optax.GradientTransformation]:
-    """A factory whose optimizer, when v is dropped and its count kept, begins v with g² in place of 0.
-
-    A fresh state has `fresh` True, which belongs to `Moments.other`: a policy that drops nu and other, but not count,
-    asks for it (`V_FROM_GRADIENT`). With count 0 bias correction does as much, and nothing is changed. The factory's
-    optimizer must have one `count` and one `nu`, as every Adam has.
-    """
-
-    def make(learning_rate: Any) -> optax.GradientTransformation:
-        optimizer = factory(learning_rate)
-
-        def init(params):
-            return Primed(optimizer.init(params), jnp.ones((), bool))
-
-        def update(updates, state, params=None):
-            begins = state.fresh & (optax.tree.get(state.inner, "count") > 0)
-            nu = jax.tree.map(
-                lambda v, g: jnp.where(begins, g * g, v), optax.tree.get(state.inner, "nu"), updates
-            )
-            updates, inner = optimizer.update(updates, optax.tree.set(state.inner, nu=nu), params)
-            return updates, Primed(inner, jnp.zeros((), bool))
-
-        return optax.GradientTransformation(init, update)
-
-    return make
-
-
-# Keras' forms of its optimizers and of clipping as optax transformations, and the optimizers offered by
-# name. Keras 3 puts epsilon beside the uncorrected √v and the rate inside the velocity, so that no setting
-# of optax's own adam or sgd is the same. On TensorFlow its `cast` takes a Python number through float32
-# whatever the dtype of the weights: the powers of β, SGD's momentum, Lion's β and the weight decay are
-# rounded so, which only float64 can tell, and RMSprop's numbers are not. State is always optax's own, so
-# that a policy finds its moments. Source: keras/src/optimizers/adam.py, base_optimizer.py, lion.py,
-# rmsprop.py and sgd.py, version 3.15.
-
-
 Factory = Callable[[Any], optax.GradientTransformation]  # of a learning rate, which may be traced
 
-
-def _single(number: float) -> float:
-    return float(np.float32(number))
+# ---- Keras' update rules
 
 
 def keras_adam(
     learning_rate: Any, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-7
 ) -> optax.GradientTransformation:
-    """p −= rate·√(1−β2^t)/(1−β1^t) · m/(√v + eps). State: `optax.ScaleByAdamState`."""
+    """Keras' Adam: p −= rate·√(1−β2^t)/(1−β1^t) · m/(√v + eps).
+
+    Args:
+        learning_rate: a number, or traced.
+        b1, b2: decay of the first and the second moment.
+        eps: added to √v, which is not corrected for its bias.
+
+    Returns:
+        An optax transformation whose state is an `optax.ScaleByAdamState`.
+    """
 
     def init(params):
         zeros = optax.tree.zeros_like(params)
@@ -80,14 +47,14 @@ def keras_adam(
         mu = jax.tree.map(lambda m, g: m + (g - m) * (1 - b1), state.mu, updates)
         nu = jax.tree.map(lambda v, g: v + (g * g - v) * (1 - b2), state.nu, updates)
 
-        def one(m, v):
+        def of_leaf(m, v):
             power1, power2 = (
                 jnp.asarray(_single(b), m.dtype) ** jnp.asarray(count, m.dtype) for b in (b1, b2)
             )
             alpha = jnp.asarray(learning_rate, m.dtype) * jnp.sqrt(1 - power2) / (1 - power1)
             return -m * alpha / (jnp.sqrt(v) + eps)
 
-        return jax.tree.map(one, mu, nu), optax.ScaleByAdamState(count, mu, nu)
+        return jax.tree.map(of_leaf, mu, nu), optax.ScaleByAdamState(count, mu, nu)
 
     return optax.GradientTransformation(init, update)
 
@@ -95,7 +62,7 @@ def keras_adam(
 def keras_adamw(
     learning_rate: Any, weight_decay: float = 0.004, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-7
 ) -> optax.GradientTransformation:
-    """p −= rate·decay·p on every weight, biases included, then `keras_adam`."""
+    """Keras' AdamW: p −= rate·decay·p on every weight, biases included, then `keras_adam`."""
     decay = optax.add_decayed_weights(-_single(weight_decay) * learning_rate)
     return optax.chain(keras_adam(learning_rate, b1, b2, eps), decay)
 
@@ -103,9 +70,9 @@ def keras_adamw(
 def keras_sgd(
     learning_rate: Any, momentum: float = 0.0, nesterov: bool = False
 ) -> optax.GradientTransformation:
-    """velocity = momentum·velocity − rate·g; p += velocity, or momentum·velocity − rate·g under Nesterov.
+    """Keras' SGD: velocity = momentum·velocity − rate·g, then p += velocity.
 
-    Without momentum it has no state.
+    Under Nesterov p += momentum·velocity − rate·g. Without momentum it has no state.
     """
     scale = optax.scale_by_learning_rate(learning_rate)
     if momentum == 0:
@@ -116,32 +83,22 @@ def keras_sgd(
 def keras_rmsprop(
     learning_rate: Any, rho: float = 0.9, momentum: float = 0.0, eps: float = 1e-7, centered: bool = False
 ) -> optax.GradientTransformation:
-    """p −= rate·g/√(v + eps), with v − (mean g)² for v where centered; momentum as in `keras_sgd`."""
+    """Keras' RMSprop: p −= rate·g/√(v + eps), where v has the square of the mean g subtracted if `centered`."""
     scale_by = optax.scale_by_stddev if centered else optax.scale_by_rms
     scale = optax.chain(scale_by(rho, eps, eps_in_sqrt=True), optax.scale_by_learning_rate(learning_rate))
     return scale if momentum == 0 else optax.chain(scale, optax.trace(momentum))
 
 
 def keras_lion(learning_rate: Any, b1: float = 0.9, b2: float = 0.99) -> optax.GradientTransformation:
-    """optax's, without its weight decay."""
+    """Keras' Lion: optax's without its weight decay."""
     return optax.lion(learning_rate, _single(b1), _single(b2), weight_decay=0.0)
 
 
-def _clip_norm(limit: float, group_of: Callable[[tuple], Hashable]) -> optax.GradientTransformation:
-    """Gradients of each group of leaves scaled down to this norm; those within it keep every bit."""
+def _single(number: float) -> float:
+    return float(np.float32(number))
 
-    def update(updates, state, params=None):
-        del params
-        squares: dict[Hashable, Any] = defaultdict(float)
-        for path, g in jax.tree_util.tree_leaves_with_path(updates):
-            squares[group_of(path)] += jnp.sum(g * g)
 
-        def one(path, g):  # the root of 1 or more: differentiable where the gradient is 0, too
-            return g / jnp.sqrt(jnp.maximum(squares[group_of(path)] / limit**2, 1))
-
-        return jax.tree_util.tree_map_with_path(one, updates), state
-
-    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+# ---- factories made of factories
 
 
 def _leaf(path: tuple) -> Hashable:
@@ -157,13 +114,21 @@ def clipped(
     clipvalue: float | None = None,
     variable_of: Callable[[tuple], Hashable] = _leaf,
 ) -> Factory:
-    """A factory whose optimizer sees clipped gradients; weight decay is not clipped.
+    """Clip the gradients that an optimizer sees, as Keras' argument of the same name does; weight decay is not clipped.
 
-    clipnorm         each variable's norm; `variable_of` maps a leaf's path to its variable. By default every leaf is
-                     one, but Keras has one kernel, recurrent kernel and bias an LSTM layer: `joint.variable_of`.
-    global_clipnorm  the norm of all gradients together
-    clipvalue        each number by itself
-    Raises ValueError unless exactly one is given and more than 0 (Keras takes 0 for no clipping).
+    Args:
+        factory: makes the optimizer from a learning rate.
+        clipnorm: the largest norm of each variable's gradient.
+        global_clipnorm: the largest norm of all gradients together.
+        clipvalue: the largest absolute value of each number.
+        variable_of: the variable to which the leaf at a path belongs, for `clipnorm`. By default every leaf is one, but
+            Keras has one kernel, recurrent kernel and bias per LSTM layer: use `lstm_sched.variable_of`.
+
+    Returns:
+        A factory of the optimizer with clipping.
+
+    Raises:
+        ValueError: not exactly one limit is given, or it is not more than 0 (Keras takes 0 for no clipping).
     """
     limits = {"clipnorm": clipnorm, "global_clipnorm": global_clipnorm, "clipvalue": clipvalue}
     given = {name: limit for name, limit in limits.items() if limit is not None}
@@ -179,7 +144,65 @@ def clipped(
     return lambda learning_rate: optax.chain(clip, factory(learning_rate))
 
 
-# Each is a factory of a learning rate; Keras' and optax's own defaults for everything else.
+def _clip_norm(limit: float, group_of: Callable[[tuple], Hashable]) -> optax.GradientTransformation:
+    """Gradients of each group of leaves scaled down to this norm; those within it keep every bit."""
+
+    def update(updates, state, params=None):
+        del params
+        squares: dict[Hashable, Any] = defaultdict(float)
+        for path, g in jax.tree_util.tree_leaves_with_path(updates):
+            squares[group_of(path)] += jnp.sum(g * g)
+
+        def scaled(path, g):  # the root of 1 or more: differentiable where the gradient is 0, too
+            return g / jnp.sqrt(jnp.maximum(squares[group_of(path)] / limit**2, 1))
+
+        return jax.tree_util.tree_map_with_path(scaled, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+class ReinitV(NamedTuple):
+    """The optimizer's own state, and whether it is fresh: not updated since it was made."""
+
+    inner: Any
+    fresh: Any
+
+
+@functools.cache  # as above
+def reinit_v_from_gradient(factory: Factory) -> Factory:
+    """Let an optimizer whose v a boundary drops begin it with the square of the next gradient, not with 0.
+
+    A policy asks for it by dropping `nu` and `other` while it keeps `count` (`V_FROM_GRADIENT`): `fresh`, which is True
+    in a fresh state, belongs to `Moments.other`. With count 0 bias correction does as much, and nothing is changed.
+
+    Args:
+        factory: makes an optimizer with one `count` and one `nu`, as every Adam has, from a learning rate.
+
+    Returns:
+        A factory of that optimizer.
+    """
+
+    def make(learning_rate: Any) -> optax.GradientTransformation:
+        optimizer = factory(learning_rate)
+
+        def init(params):
+            return ReinitV(optimizer.init(params), jnp.ones((), bool))
+
+        def update(updates, state, params=None):
+            begins = state.fresh & (optax.tree.get(state.inner, "count") > 0)
+            nu = jax.tree.map(
+                lambda v, g: jnp.where(begins, g * g, v), optax.tree.get(state.inner, "nu"), updates
+            )
+            updates, inner = optimizer.update(updates, optax.tree.set(state.inner, nu=nu), params)
+            return updates, ReinitV(inner, jnp.zeros((), bool))
+
+        return optax.GradientTransformation(init, update)
+
+    return make
+
+
+# ---- by name: factories of a learning rate, with Keras' and optax's own defaults for everything else
+
 OPTIMIZERS: dict[str, Factory] = {
     "keras_adam": keras_adam,
     "keras_adam_reinit_v": reinit_v_from_gradient(keras_adam),
@@ -208,8 +231,18 @@ DECAYING = ("keras_adamw", "adamw", "lamb", "lion")  # those whose weight decay 
 
 @functools.cache  # as above
 def by_name(name: str, weight_decay: float | None = None) -> Factory:
-    """The optimizer of that name, with a weight decay of one's own. ValueError where it is negative, not finite, or
-    the optimizer has none."""
+    """Look up an optimizer.
+
+    Args:
+        name: a name in OPTIMIZERS.
+        weight_decay: in place of the optimizer's own; None keeps that.
+
+    Returns:
+        A factory of the optimizer from a learning rate.
+
+    Raises:
+        ValueError: the weight decay is negative or not finite, or the optimizer has none.
+    """
     if weight_decay is None:
         return OPTIMIZERS[name]
     if name not in DECAYING:

@@ -1,6 +1,6 @@
 """Streams of permutations: the order in which an epoch takes the samples.
 
-Letters: N samples, S sequences that are composed.
+Letters: N samples, E epochs.
 """
 
 import functools
@@ -14,34 +14,39 @@ from jax.typing import ArrayLike
 
 
 class Order(NamedTuple):
-    """A stream of permutations: `begin(key) -> order`, `draw(order, size) -> (order, index_N)`."""
+    """A stream of permutations.
+
+    Attributes:
+        begin: key -> the stream's state, which is the component `order` of a `TrainState`.
+        draw: (state, size) -> (next state, index_N), where index_N are the samples of the next pass in their order.
+    """
 
     begin: Callable[[Array], Any]
     draw: Callable[[Any, int], tuple[Any, Array]]
 
 
-def _shuffle(order: Array, size: int) -> tuple[Array, Array]:
-    order, key = jax.random.split(order)
-    return order, jax.random.permutation(key, size)
+def _shuffle(key: Array, size: int) -> tuple[Array, Array]:
+    next_key, key = jax.random.split(key)
+    return next_key, jax.random.permutation(key, size)
 
 
-SHUFFLED = Order(begin=lambda key: key, draw=_shuffle)  # anew for each pass
-# Its first order, for ever.
-FIXED = Order(begin=lambda key: key, draw=lambda key, size: (key, _shuffle(key, size)[1]))
-SEQUENTIAL = Order(begin=lambda key: (), draw=lambda order, size: (order, jnp.arange(size)))
+def _pick(key: Array, size: int) -> tuple[Array, Array]:
+    next_key, key = jax.random.split(key)
+    return next_key, jax.random.randint(key, (size,), 0, size)
 
 
-def _pick(order: Array, size: int) -> tuple[Array, Array]:
-    order, key = jax.random.split(order)
-    return order, jax.random.randint(key, (size,), 0, size)
-
-
-# With replacement: a pass has some samples twice, some never.
-REPLACED = Order(begin=lambda key: key, draw=_pick)
+SHUFFLED = Order(begin=lambda key: key, draw=_shuffle)  # a new permutation for each pass
+FIXED = Order(
+    begin=lambda key: key, draw=lambda key, size: (key, _shuffle(key, size)[1])
+)  # its first one, for ever
+SEQUENTIAL = Order(begin=lambda key: (), draw=lambda empty, size: (empty, jnp.arange(size)))
+REPLACED = Order(
+    begin=lambda key: key, draw=_pick
+)  # with replacement: a pass has some samples twice, some never
 
 
 class Composed(NamedTuple):
-    """The stream of a composed order: its key, and the permutation that the next one shuffles."""
+    """The state of a composed order: its key, and the permutation that the next one shuffles."""
 
     key: Array
     index_N: Array
@@ -49,11 +54,18 @@ class Composed(NamedTuple):
 
 @functools.cache  # the same size is the same order, and so the same learner and compiled program
 def composed(size: int) -> Order:
-    """scikit-learn's order of `size` samples: each pass shuffles the permutation before it; the first, the identity."""
+    """Make scikit-learn's order: each pass shuffles the permutation before it, the first one the identity.
 
-    def draw(order: Composed, asked: int) -> tuple[Composed, Array]:
-        if asked != size:
-            raise ValueError(f"composed: an order of {size} samples; allowed: {asked}, as the data have")
+    Args:
+        size: the number of training samples.
+
+    Returns:
+        The order. It raises ValueError where the data have another number of samples.
+    """
+
+    def draw(order: Composed, data_size: int) -> tuple[Composed, Array]:
+        if data_size != size:
+            raise ValueError(f"composed: an order of {size} samples; allowed: {data_size}, as the data have")
         key, shuffle = _shuffle(order.key, size)
         index_N = order.index_N[shuffle]
         return Composed(key, index_N), index_N
@@ -62,10 +74,17 @@ def composed(size: int) -> Order:
 
 
 def given(index_EN: ArrayLike) -> Order:
-    """Row e is the order of the stream's epoch e; the rows are gone through again after the last."""
+    """Make an order from a table.
 
-    def draw(order: Array, size: int) -> tuple[Array, Array]:
+    Args:
+        index_EN: row e holds the samples of pass e in their order; after the last row comes the first again.
+
+    Returns:
+        The order.
+    """
+
+    def draw(row: Array, size: int) -> tuple[Array, Array]:
         rows_EN = jnp.asarray(index_EN)
-        return order + 1, rows_EN[order % rows_EN.shape[0], :size]
+        return row + 1, rows_EN[row % rows_EN.shape[0], :size]
 
     return Order(begin=lambda key: jnp.zeros((), jnp.int32), draw=draw)

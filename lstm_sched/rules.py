@@ -1,9 +1,9 @@
 """When boundaries fall and when fits end: rules on a run's own clocks, as data of the compiled run.
 
 A rule is a `jax.tree_util.Partial` of a pure function that returns a bool: of the run's Progress before an epoch, or
-of an Instant after a step. Its data are traced, so members of one population may differ in them, and so that they
-stack, all rules here before an epoch share one function, all after a step another. A rule reads `progress.clock` or
-`instant.clock`, never `state.epoch` or `state.step`, which a policy may reset. Letters: E epochs.
+of an Instant after a step. Its data are traced, so members of one population may differ in them; and all rules here on
+epochs share one function, as do all on steps, so that they stack. A rule reads `progress.clock` or `instant.clock`,
+never `state.epoch` or `state.step`, which a policy may reset. Letters: E epochs.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,72 +14,106 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-NEVER = np.iinfo(np.int32).max  # more than any run has
+NEVER = np.iinfo(np.int32).max  # more epochs or steps than any run has
+
+# ---- before epochs
+
+
+def every(n: int, epochs: int) -> Partial:
+    """Cut a run into fits of n epochs.
+
+    Args:
+        n: epochs per fit, 1 or more.
+        epochs: epochs of the run.
+
+    Returns:
+        The rule: a boundary before epochs n, 2n, … (counted from 0), none after the last epoch.
+
+    Raises:
+        ValueError: n is less than 1.
+    """
+    return _on_epochs(_multiples(n, epochs))
+
+
+def at_epochs(epochs_before: Iterable[int], epochs: int) -> Partial:
+    """Let boundaries fall before chosen epochs.
+
+    Args:
+        epochs_before: the epochs, counted from 0.
+        epochs: epochs of the run.
+
+    Returns:
+        The rule: a boundary before each of them.
+
+    Raises:
+        ValueError: a number is not between 1 and epochs − 1.
+    """
+    return _on_epochs(_before(epochs_before, epochs))
+
+
+def never(epochs: int) -> Partial:
+    """One fit of `epochs` epochs: no boundary. As an end rule: nothing happens when a fit ends."""
+    return at_epochs((), epochs)
+
+
+def on_plateau(patience: int, epochs: int) -> Partial:
+    """Let a boundary fall where the validation loss no longer improves.
+
+    Args:
+        patience: epochs without a new lowest validation loss of the run, 1 or more.
+        epochs: epochs of the run.
+
+    Returns:
+        The rule: a boundary whenever `patience` more such epochs have passed.
+
+    Raises:
+        ValueError: patience is less than 1.
+    """
+    if patience < 1:
+        raise ValueError(f"patience: {patience}; allowed: 1 or more epochs")
+    return _on_epochs(_before((), epochs), patience)
+
+
+def ends(n: int, epochs: int) -> Partial:
+    """Say where fits end: where a framework puts the average, or the best weights, into the model.
+
+    An end is no boundary: nothing is dropped.
+
+    Args:
+        n: epochs per fit, 1 or more.
+        epochs: epochs of the run.
+
+    Returns:
+        The rule for `Member.ends`: after every n epochs and after the last epoch of the run.
+
+    Raises:
+        ValueError: n is less than 1.
+    """
+    last_E = _multiples(n, epochs)
+    last_E[epochs] = True
+    return _on_epochs(last_E)
+
+
+def custom_rule(rule: Callable[..., Any], *data: Any) -> Partial:
+    """Make a rule of your own.
+
+    Args:
+        rule: a pure function `rule(*data, progress) -> bool` for epochs, or `rule(*data, instant) -> bool` for steps.
+        data: arrays that it reads; they are traced, while the function itself is static.
+
+    Returns:
+        The rule. Members of one population must share its function.
+    """
+    return Partial(rule, *data)
+
+
+def _on_epochs(chosen_E: np.ndarray, patience: int = NEVER) -> Partial:
+    return Partial(_before_epoch, chosen_E, np.int32(patience))
 
 
 def _before_epoch(chosen_E, patience, progress) -> Any:
     flat = progress.clock - progress.selected.epoch
     return jnp.asarray(chosen_E)[progress.clock] | ((flat > 0) & (flat % patience == 0))
-
-
-def at_epochs(epochs_before: Iterable[int], epochs: int) -> Partial:
-    """A boundary before each listed epoch (0 < e < epochs, counted from 0) of a run of `epochs` epochs."""
-    return Partial(_before_epoch, _before(epochs_before, epochs), np.int32(NEVER))
-
-
-def every(n: int, epochs: int) -> Partial:
-    """Fits of n epochs: a boundary before epochs n, 2n, …"""
-    return Partial(_before_epoch, _multiples(n, epochs), np.int32(NEVER))
-
-
-def never(epochs: int) -> Partial:
-    """One fit. As an end rule: nothing happens when a fit ends."""
-    return at_epochs((), epochs)
-
-
-def on_plateau(patience: int, epochs: int) -> Partial:
-    """A boundary whenever `patience` more epochs have passed without a new lowest validation loss of the run."""
-    if patience < 1:
-        raise ValueError(f"patience: {patience}; allowed: 1 or more epochs")
-    return Partial(_before_epoch, _before((), epochs), np.int32(patience))
-
-
-def custom_rule(rule: Callable[..., Any], *data: Any) -> Partial:
-    """A rule of your own: `rule(*data, progress or instant) -> bool`, pure; `data` are traced, it is static."""
-    return Partial(rule, *data)
-
-
-def ends(n: int, epochs: int) -> Partial:
-    """A fit ends after every n epochs and after the run's last: where a framework puts the average, or the best
-    weights, into the model. It is no boundary: nothing is dropped."""
-    last_E = _multiples(n, epochs)
-    last_E[epochs] = True
-    return Partial(_before_epoch, last_E, np.int32(NEVER))
-
-
-def _after_step(n, against, instant) -> Any:
-    rises = sum(map(jnp.vdot, jax.tree.leaves(instant.grads), jax.tree.leaves(instant.updates)))
-    return (instant.clock % n == 0) | (against & (rises > 0))
-
-
-def every_steps(n: int) -> Partial:
-    """A boundary after every n steps of the run; it falls before the next step."""
-    if n < 1:
-        raise ValueError(f"every_steps: {n}; allowed: 1 or more steps")
-    return Partial(_after_step, np.int32(n), np.False_)
-
-
-def no_steps() -> Partial:
-    """None within an epoch: for a member whose population has some."""
-    return every_steps(NEVER)
-
-
-def against_momentum() -> Partial:
-    """A boundary whenever the last update went uphill: gradient · update > 0, where momentum outweighs the gradient.
-
-    O'Donoghue and Candès 2015, the gradient scheme; there it drops the momentum and its count.
-    """
-    return Partial(_after_step, np.int32(NEVER), np.True_)
 
 
 def _multiples(n: int, epochs: int) -> np.ndarray:
@@ -98,3 +132,32 @@ def _before(chosen: Iterable[int], epochs: int) -> np.ndarray:
             )
         chosen_E[e] = True
     return chosen_E
+
+
+# ---- after steps
+
+
+def every_steps(n: int) -> Partial:
+    """Let a boundary fall after every n steps of the run, 1 or more; it falls before the next step."""
+    if n < 1:
+        raise ValueError(f"every_steps: {n}; allowed: 1 or more steps")
+    return Partial(_after_step, np.int32(n), np.False_)
+
+
+def no_steps() -> Partial:
+    """No boundary within an epoch: for a member whose population has some."""
+    return every_steps(NEVER)
+
+
+def against_momentum() -> Partial:
+    """Let a boundary fall whenever momentum outweighs the gradient, so that the last update went uphill.
+
+    That is where gradient · update > 0. It is the gradient scheme of O'Donoghue and Candès (2015), which drops the
+    momentum and its count.
+    """
+    return Partial(_after_step, np.int32(NEVER), np.True_)
+
+
+def _after_step(n, against, instant) -> Any:
+    rises = sum(map(jnp.vdot, jax.tree.leaves(instant.grads), jax.tree.leaves(instant.updates)))
+    return (instant.clock % n == 0) | (against & (rises > 0))

@@ -14,7 +14,18 @@ from jax import Array
 
 
 def tabulate(schedule: optax.Schedule | float, steps: int) -> Array:
-    """rates_S: the learning rate of steps 0 … steps−1. Raises ValueError for a rate that is negative or not finite."""
+    """Turn a schedule into a table of learning rates.
+
+    Args:
+        schedule: any optax schedule, or a number for a constant rate.
+        steps: the number of steps of the run: epochs × `steps_per_epoch`.
+
+    Returns:
+        rates_S: the learning rate of steps 0 to steps − 1, for `Hyper`.
+
+    Raises:
+        ValueError: no step, or a rate that is negative or not finite.
+    """
     if steps < 1:
         raise ValueError(f"steps: {steps}; allowed: 1 or more")
     if not callable(schedule):
@@ -28,8 +39,23 @@ def tabulate(schedule: optax.Schedule | float, steps: int) -> Array:
     return rates_S
 
 
+# ---- schedules by name
+
+
 def sgdr(lr: float, steps: int, cycles: int = 4) -> optax.Schedule:
-    """Cosine annealing with warm restarts (Loshchilov and Hutter 2017): equal cycles, the last takes what is left."""
+    """Cosine annealing with warm restarts (Loshchilov and Hutter 2017).
+
+    Args:
+        lr: the learning rate at the beginning of each cycle.
+        steps: the number of steps of the run.
+        cycles: how many cycles; they are of equal length, and the last one takes the steps that are left.
+
+    Returns:
+        The schedule, for `tabulate`.
+
+    Raises:
+        ValueError: there are no cycles, or more of them than steps.
+    """
     if not 1 <= cycles <= steps:
         raise ValueError(f"cycles: {cycles}; allowed: 1 to {steps}, the number of steps")
     length = steps // cycles
@@ -40,13 +66,13 @@ def sgdr(lr: float, steps: int, cycles: int = 4) -> optax.Schedule:
 
 
 def warmup_cosine(lr: float, steps: int, warm: float = 0.1) -> optax.Schedule:
-    """Linear from 0 over the first tenth, then half a cosine to 0."""
+    """Linear from 0 over the first tenth of the steps, then half a cosine to 0."""
     return optax.warmup_cosine_decay_schedule(0.0, lr, max(1, int(warm * steps)), max(2, steps))
 
 
-Schedules = Callable[[float, int], optax.Schedule]  # of a peak rate and a number of steps
+MakeSchedule = Callable[[float, int], optax.Schedule]  # of a peak rate and a number of steps
 
-SCHEDULES: dict[str, Schedules] = {
+SCHEDULES: dict[str, MakeSchedule] = {
     "constant": lambda lr, steps: optax.constant_schedule(lr),
     "linear": lambda lr, steps: optax.linear_schedule(lr, 0.0, steps),
     "cosine": lambda lr, steps: optax.cosine_decay_schedule(lr, steps),
@@ -57,13 +83,16 @@ SCHEDULES: dict[str, Schedules] = {
 }
 
 
-def each_fit(make: Schedules, lr: float, steps: int, fit: int) -> Array:
-    """rates_S of a schedule as long as a fit of `fit` steps, begun again at each: a saw-tooth."""
+# ---- tables of arms that change the rate, too
+
+
+def each_fit(make: MakeSchedule, lr: float, steps: int, fit: int) -> Array:
+    """rates_S of a schedule as long as a fit of `fit` steps, which begins again with each fit: a saw-tooth."""
     return jnp.tile(tabulate(make(lr, fit), fit), -(-steps // fit))[:steps]
 
 
-def growing(make: Schedules, lr: float, steps: int, fit: int) -> Array:
-    """rates_S where fit number i reads a schedule that ends with it: the horizon grows with each fit."""
+def growing(make: MakeSchedule, lr: float, steps: int, fit: int) -> Array:
+    """rates_S where each fit reads a schedule that ends with it: the horizon grows from fit to fit."""
 
     def last(end: int) -> Array:
         schedule = make(lr, end)
@@ -72,10 +101,10 @@ def growing(make: Schedules, lr: float, steps: int, fit: int) -> Array:
     return jnp.concatenate([last(end) for end in range(fit, steps + fit, fit)])[:steps]
 
 
-def _rewarmed(make: Schedules, lr: float, steps: int, fit: int, factor: Callable, share: float) -> Array:
-    """The run's schedule, of which the first `share` of every fit but the first is `factor` × its rate at the start."""
+def _rewarmed(make: MakeSchedule, lr: float, steps: int, fit: int, factor: Callable, part: float) -> Array:
+    """The run's schedule; the first `part` of every fit but the first is `factor` × its rate at the fit's start."""
     rates_S, step_S = tabulate(make(lr, steps), steps), np.arange(steps)
-    warm, since_S = max(1, round(share * fit)), step_S % fit
+    warm, since_S = max(1, round(part * fit)), step_S % fit
     warms_S = (step_S >= fit) & (since_S < warm)
     return jnp.where(warms_S, jnp.asarray(factor(since_S / warm), float) * rates_S[step_S - since_S], rates_S)
 
@@ -87,25 +116,33 @@ def _fastai_cycle(lr: float, steps: int) -> optax.Schedule:
     )
 
 
-spam = partial(_rewarmed, factor=lambda k: 1 - 0.99 * (1 + np.cos(np.pi * k)) / 2, share=0.3)
-relora = partial(_rewarmed, factor=lambda k: k, share=0.1)
-
-# Arms that change the rate as well: name -> (schedule, peak rate, steps of the run, steps a fit) -> rates_S
-TABLES: dict[str, Callable[[Schedules, float, int, int], Array]] = {
+# Name of a policy -> (schedule, peak rate, steps of the run, steps per fit) -> rates_S
+TABLES: dict[str, Callable[[MakeSchedule, float, int, int], Array]] = {
     "hugging_face_train": each_fit,
     "composer_fit": growing,
     "composer_reset_time": each_fit,
     "fastai_one_cycle": lambda make, *sizes: each_fit(_fastai_cycle, *sizes),
     "sgdr": lambda make, *sizes: each_fit(SCHEDULES["cosine"], *sizes),
-    "spam": spam,  # a cosine over 150 of its 500 steps between two resets
-    "relora": relora,  # a line over a tenth of a cycle
+    # a cosine over 150 of its 500 steps between two resets
+    "spam": partial(_rewarmed, factor=lambda k: 1 - 0.99 * (1 + np.cos(np.pi * k)) / 2, part=0.3),
+    # a line over a tenth of a cycle
+    "relora": partial(_rewarmed, factor=lambda k: k, part=0.1),
 }
 
 
 def rates(name: str, schedule: str, lr: float, steps: int, fit: int) -> Array:
-    """rates_S of the arm `name` in a run of `steps` steps under a schedule of that name, in fits of `fit` steps.
+    """Make the table of learning rates of an arm.
 
-    Sources: as in dialects.py; `spam` and `relora` scale their warm-ups with the length of a fit.
+    Args:
+        name: a policy; those in TABLES change the learning rate in each fit, all others leave the schedule as it is.
+            `spam` and `relora` scale their warm-ups with the length of a fit. Sources are those of `presets`.
+        schedule: a name in SCHEDULES.
+        lr: the peak learning rate.
+        steps: steps of the run.
+        fit: steps per fit.
+
+    Returns:
+        rates_S, for `Hyper`.
     """
     make = SCHEDULES[schedule]
     return TABLES[name](make, lr, steps, fit) if name in TABLES else tabulate(make(lr, steps), steps)

@@ -7,7 +7,7 @@ known name decides, as in `fractions.moment_of`; outside, the outermost.
 from collections.abc import Sequence
 
 from lstm_sched.auditing.leaves import Leaf
-from lstm_sched.policy import FATE_OF_MOMENT, MOMENT
+from lstm_sched.policy import FATE_OF_MOMENT, MOMENT_OF_FIELD
 
 # Column of a fate table that a component belongs to, where it has another name; None for those no policy
 # touches.
@@ -37,7 +37,7 @@ _OPTIMIZER = {
     *("inner_state", "inner_states", "inner_opt_state", "base_optimizer_state", "hyperparams_states"),
 }
 _INNER = {
-    **{name: FATE_OF_MOMENT[part] for name, part in MOMENT.items()},
+    **{name: FATE_OF_MOMENT[part] for name, part in MOMENT_OF_FIELD.items()},
     **dict.fromkeys(("m", "exp_avg", "momentum_buffer", "momentum"), "m"),
     **dict.fromkeys(("v", "exp_avg_sq", "max_exp_avg_sq", "velocity"), "v"),
     **dict.fromkeys(("step", "t", "iteration", "iterations"), "count"),
