@@ -5,6 +5,7 @@ run or be fetched: it has no script, its policy forbids both, and figures are im
 """
 
 import base64
+import dataclasses
 import html
 import json
 import re
@@ -153,7 +154,7 @@ def data(setting: Setting, source: Source) -> str:
     extents = source.split.extents
     parts = table(
         ("part", "rows", "windows", "first", "last"),
-        extents,
+        [dataclasses.astuple(extent) for extent in extents],
         "Parts, in order of time; none holds a row of another.",
     )
     facts = table(("name", "value"), flat(source.understood), "What was understood of the data")

@@ -66,8 +66,7 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def say_data(out: Console, setting: Setting, source: Source) -> None:
     """What was understood of the data."""
-    facts = "; ".join(f"{name} {value}" for name, value in source.understood.items())
-    out.print(f"{source.name}: {facts}", markup=False)
+    out.print(source.summary, markup=False)
     out.print(f"windows of {setting.window} rows, the target {setting.horizon} ahead:")
     for part in source.split.extents:
         out.print(

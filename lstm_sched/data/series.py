@@ -1,49 +1,62 @@
 """Series on the host: the bundled data sets, and synthetic ones whose best possible forecast is known.
 
-Shapes: R rows (time steps), F columns; N samples, T steps, O outputs. All values are float64, in their units.
+Shapes: R rows (time steps), F columns; N samples, T steps. All values are float64, in their own units.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from lstm_sched._names import check_name
+from lstm_sched.data import timestamps
 
 DATASETS = Path(__file__).parent / "datasets"
 ROWS = 3000  # of each synthetic series
 
 
-class Series(NamedTuple):
-    """One table in time order (group after group where there are several). Column 0 is the target."""
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """A table in time order (group after group where there are several). Column 0 is the target."""
 
     name: str
     columns: tuple[str, ...]
     target: str  # what column 0 is, in words, with its unit
     values_RF: np.ndarray
-    segment_R: np.ndarray  # int32: the uninterrupted stretch that a row lies in
+    segment_R: np.ndarray  # int32: number of the uninterrupted stretch in which a row lies
     date_R: np.ndarray  # int32: rank of a row's date among all dates, by which several groups are split
     times_R: np.ndarray  # datetime64, or row numbers: for printing
 
 
-class Source(NamedTuple):
-    """Where a bundled file keeps its time and its default target."""
+@dataclass(frozen=True, kw_only=True)
+class Bundled:
+    """Where a bundled file keeps its time, its groups and its default target."""
 
     time: str
     column: str
     target: str
+    group: str | None = None
 
 
 BUNDLED = {
-    "sunspots": Source("month", "sunspots", "monthly mean sunspot number"),
-    "weather": Source("date", "temp_max_c", "highest temperature of the day in Seattle, °C"),
-    "co2": Source("date", "co2_ppm", "weekly atmospheric CO2 at Mauna Loa, ppm"),
-    "glucose": Source("time", "glucose_mg_dl", "blood glucose of one person every 5 minutes, mg/dl"),
+    "sunspots": Bundled(time="month", column="sunspots", target="monthly mean sunspot number"),
+    "weather": Bundled(
+        time="date", column="temp_max_c", target="highest temperature of the day in Seattle, °C"
+    ),
+    "co2": Bundled(time="date", column="co2_ppm", target="weekly atmospheric CO2 at Mauna Loa, ppm"),
+    "glucose": Bundled(
+        time="time", column="glucose_mg_dl", target="blood glucose of one person every 5 minutes, mg/dl"
+    ),
     # The raw prices jump at splits (AAPL halves on 2005-02-28); the adjusted close does not.
-    "stocks": Source("date", "adjusted_close", "daily log return of the adjusted close, five tickers"),
-    "air": Source("time", "pm25_ug_m3", "hourly PM2.5 in Beijing, µg/m³"),
+    "stocks": Bundled(
+        time="date",
+        column="adjusted_close",
+        target="daily log return of the adjusted close, five tickers",
+        group="ticker",
+    ),
+    "air": Bundled(time="time", column="pm25_ug_m3", target="hourly PM2.5 in Beijing, µg/m³"),
 }
 
 AR_PHI, AR_VARIANCE = (1.5, -0.75), 0.25
@@ -63,37 +76,42 @@ expectation. In `adding`, predicting the mean costs 1/6.
 
 
 def load(name: str, columns: Sequence[str] | None = None) -> Series:
-    """The bundled or synthetic series `name` with `columns`, the target first (default: the target alone).
+    """Loads a bundled or synthetic series.
 
-    Rows with a missing value in one of the columns are dropped. Those of `stocks` are read as log changes.
-    ValueError: unknown name or column.
+    Rows with a missing value in one of the columns are dropped. The columns of `stocks` are read as log changes.
+
+    Args:
+        name: one of NAMES, but not `adding`, which is made of samples.
+        columns: the target first; by default the series' own target alone.
+
+    Raises:
+        ValueError: an unknown name or column.
     """
     if name == "adding":
-        raise ValueError("data 'adding' is made of samples, not of a series: `split.prepare` splits them")
+        raise ValueError("data 'adding' is made of samples, not of a series; use `splits.prepare`")
     if name in SYNTHETIC:
         _check_columns(columns, (name,))
         target, make = SYNTHETIC[name]
         values_R, row_R = make(np.random.default_rng(0)), np.arange(ROWS, dtype=np.int32)
-        return Series(name, (name,), target, values_R[:, None], np.zeros_like(row_R), row_R, row_R)
+        return assemble(name, (name,), target, values_R[:, None], row_R, np.zeros_like(row_R), row_R)
     check_name("data", name, NAMES)
-    source = BUNDLED[name]
+    bundled = BUNDLED[name]
     frame = pl.read_csv(DATASETS / f"{name}.csv.gz", infer_schema_length=None, null_values="nil")
     _check_columns(columns, [c for c in frame.columns if frame[c].dtype.is_numeric()])
-    columns = (source.column,) if columns is None else tuple(columns)
-    table = frame.select(pl.col(columns).cast(pl.Float64))
-    group_R = None
-    if name == "stocks":
-        group_R = frame["ticker"].to_numpy()
-        table = frame.select(pl.col(columns).cast(pl.Float64).log().diff().over("ticker"))
-    return assemble(
-        name,
-        columns,
-        source.target if columns[0] == source.column else columns[0],
-        table.to_numpy(),
-        np.array(frame[source.time].to_list(), dtype="datetime64"),
-        group_R,
-        regular=name != "stocks",  # trading days are not evenly spaced
-    )
+    columns = (bundled.column,) if columns is None else tuple(columns)
+    values = frame.select(pl.col(columns).cast(pl.Float64))
+    times_R = np.array(frame[bundled.time].to_list(), dtype="datetime64")
+    new_R = np.arange(len(frame)) == 0  # whether a row begins an uninterrupted stretch
+    if bundled.group is None:
+        date_R = np.arange(len(frame))  # time may repeat: each row is a date
+        gap_R = timestamps.sampling(timestamps.Timestamps(time_R=times_R, local_R=times_R), ~new_R).gap_R
+        new_R |= gap_R | np.concatenate(([False], times_R[1:] <= times_R[:-1]))
+    else:
+        date_R = times_R
+        new_R |= (frame[bundled.group] != frame[bundled.group].shift()).fill_null(True).to_numpy()
+        values = frame.select(pl.col(columns).cast(pl.Float64).log().diff().over(bundled.group))
+    target = bundled.target if columns[0] == bundled.column else columns[0]
+    return assemble(name, columns, target, values.to_numpy(), times_R, np.cumsum(new_R), date_R)
 
 
 def assemble(
@@ -102,42 +120,58 @@ def assemble(
     target: str,
     values_RF: np.ndarray,
     times_R: np.ndarray,
-    group_R: np.ndarray | None = None,
-    regular: bool = True,
+    stretch_R: np.ndarray,
+    date_R: np.ndarray,
 ) -> Series:
-    """A Series of a table: rows with NaN are dropped, uninterrupted segments of the others are numbered.
+    """Makes a Series of a table: drops rows with NaN and numbers the uninterrupted segments of the others.
 
-    A segment ends where a row was dropped, where the group changes and, if sampling is `regular`, where time
-    does not advance or advances by more than 1.5 × the median step (in calendar months where `times_R` is
-    datetime64[M]). ValueError: fewer than two complete rows.
+    Args:
+        name, columns, target, times_R: as in `Series`.
+        values_RF: with NaN where a value is missing.
+        stretch_R: a segment ends where this number changes, and where a row was dropped.
+        date_R: increases with time; rows of the same date have the same number or time.
+
+    Raises:
+        ValueError: fewer than two complete rows.
     """
     kept_R = ~np.isnan(values_RF).any(axis=1)
     rows = np.count_nonzero(kept_R)
     if rows < 2:
-        raise ValueError(f"{name}: {rows} rows without a missing value; at least 2 are needed")
-    values_RF, times_R = values_RF[kept_R], times_R[kept_R]
+        raise ValueError(f"{name}: {rows} rows without a missing value; allowed: 2 or more")
     break_R = np.diff(np.flatnonzero(kept_R)) != 1  # between a row and the next
-    date_R = np.arange(rows, dtype=np.int32)
-    if group_R is not None:
-        group_R = group_R[kept_R]
-        break_R |= group_R[1:] != group_R[:-1]
-        if not (times_R[1:] > times_R[:-1]).all():  # else the rank of a date is its row
-            date_R = np.unique(times_R, return_inverse=True)[1].astype(np.int32)
-    if regular:
-        step_R = np.diff(times_R).astype(np.int64)
-        break_R |= (step_R <= 0) | (step_R > 1.5 * np.median(step_R))
+    break_R |= np.diff(stretch_R[kept_R]) != 0
     segment_R = np.cumsum(np.concatenate(([False], break_R)), dtype=np.int32)
-    return Series(name, columns, target, values_RF, segment_R, date_R, times_R)
+    date_R, rank_R = date_R[kept_R], np.arange(rows, dtype=np.int32)
+    if not (date_R[1:] > date_R[:-1]).all():  # else the rank of a date is its row
+        rank_R = np.unique(date_R, return_inverse=True)[1].astype(np.int32)
+    return Series(
+        name=name,
+        columns=columns,
+        target=target,
+        values_RF=values_RF[kept_R],
+        segment_R=segment_R,
+        date_R=rank_R,
+        times_R=times_R[kept_R],
+    )
 
 
 def adding(steps: int, samples: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
-    """The adding problem: x_NTF, values in [0, 1] and two markers; y_NO, the sum of the marked values.
+    """The adding problem: sum the two marked values of a sequence.
 
-    Each half of the sequence has one marker. Source: Hochreiter & Schmidhuber 1997, experiment 4, in the form
-    of Arjovsky, Shah & Bengio 2016. ValueError: fewer than two steps.
+    Source: Hochreiter & Schmidhuber 1997, experiment 4, in the form of Arjovsky, Shah & Bengio 2016.
+
+    Args:
+        steps: T, the length of each sequence; each half of it has one marker.
+        samples: N.
+
+    Returns:
+        x_NTF, with a value in [0, 1] and a marker at each step, and y_NO, the sum of the marked values.
+
+    Raises:
+        ValueError: fewer than two steps.
     """
     if steps < 2:
-        raise ValueError(f"adding: steps is {steps}; two markers need at least 2")
+        raise ValueError(f"adding: steps is {steps}; allowed: 2 or more, one for each marker")
     rng = np.random.default_rng(0)
     value_NT = rng.uniform(size=(samples, steps))
     marker_NT = np.zeros_like(value_NT)
@@ -183,4 +217,6 @@ def _check_columns(columns: Sequence[str] | None, allowed: Sequence[str]) -> Non
     for column in columns:
         check_name("column", column, allowed)
     if len(columns) == 0 or len(set(columns)) < len(columns):
-        raise ValueError(f"columns {list(columns)}: at least one, each once, of {', '.join(allowed)}")
+        raise ValueError(
+            f"columns: {list(columns)}; allowed: one or more, each once, of {', '.join(allowed)}"
+        )

@@ -7,7 +7,7 @@ T steps, O outputs.
 import itertools
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,15 +18,17 @@ PARTS = Data._fields
 CUTS = (0.7, 0.85)
 
 
-class Scale(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Scale:
     """scaled = (value − mean_F) / std_F, in float64; fitted on the rows of the training part alone."""
 
     mean_F: np.ndarray
     std_F: np.ndarray
 
 
-class Extent(NamedTuple):
-    """One part in numbers, for printing."""
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """The size of one part and its place in time, for printing."""
 
     name: str
     rows: int
@@ -35,8 +37,9 @@ class Extent(NamedTuple):
     last: str
 
 
-class Split(NamedTuple):
-    """Data, the scale that they are in, and the extent of each part."""
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """The three parts as data to train on, the scale that they are in, and the extent of each."""
 
     data: Data
     scale: Scale
@@ -50,33 +53,58 @@ def prepare(
     cuts: tuple[float, float] = CUTS,
     columns: Sequence[str] | None = None,
 ) -> Split:
-    """What `--data name` trains on, for each of `series.NAMES`; `adding` has sequences of `window` steps.
+    """Loads a bundled or synthetic data set and splits it.
 
-    ValueError: as `series.load`, `split` and `samples`; a horizon or columns for `adding`.
+        >>> import lstm_sched as ls
+        >>> split = ls.prepare("sunspots", window=24)
+        >>> [part.windows for part in split.extents]
+        [2164, 445, 445]
+
+    Args:
+        name: one of `series.NAMES`.
+        window: rows that the network sees; of `adding`, the steps of each sequence.
+        horizon: rows from the last row of a window to its target.
+        cuts: where training and validation end, as fractions of the rows.
+        columns: the target first; by default the series' own target alone.
+
+    Raises:
+        ValueError: as `series.load`, `split` and `samples`; a horizon or columns for `adding`.
     """
     if name != "adding":
         return split(load(name, columns), window, horizon, cuts)
     if horizon != 1 or columns is not None:
-        raise ValueError(f"data 'adding' has neither horizon nor columns (given: {horizon}, {columns})")
+        raise ValueError(
+            f"data 'adding': horizon {horizon}, columns {columns}; allowed: horizon 1, no columns"
+        )
     return samples(*adding(window), cuts)
 
 
 def split(series: Series, window: int, horizon: int = 1, cuts: tuple[float, float] = CUTS) -> Split:
-    """Scaled windows of a series, split in time at `int(cut * D)` of its D dates.
+    """Cuts a series in time, scales it by the training part, and makes its windows.
 
-    Each row of one group is a date; several groups are split at common dates. Windows and their targets lie
-    inside one part and one segment. A column that is constant in training warns and is only centred.
-    ValueError: window or horizon below 1, cuts out of order, a value that is not finite, a part of no window.
+    Part ends are at `int(cut * D)` of the D dates of the series: each row of a single group is a date, and several
+    groups are split at common dates. A window and its target lie inside one part and one segment. A column that is
+    constant in training is only centred, with a warning.
+
+    Args:
+        series: of finite values.
+        window: rows that the network sees.
+        horizon: rows from the last row of a window to its target.
+        cuts: where training and validation end, as fractions a < b between 0 and 1.
+
+    Raises:
+        ValueError: a window or horizon below 1, cuts out of order, a value that is not finite, a part without a
+            window.
     """
     for name, value in (("window", window), ("horizon", horizon)):
         if value != int(value) or value < 1:
-            raise ValueError(f"{name} is {value}; a whole number from 1 on is allowed")
+            raise ValueError(f"{name} is {value}; allowed: a whole number, 1 or more")
     _check_cuts(cuts)
     bad = np.argwhere(~np.isfinite(series.values_RF))
     if bad.size:
         r, f = bad[0]
         where = f"column {series.columns[f]!r} at row {r} ({series.times_R[r]})"
-        raise ValueError(f"{series.name}: {where} is {series.values_RF[r, f]}; it must be finite")
+        raise ValueError(f"{series.name}: {where} is {series.values_RF[r, f]}; allowed: finite values")
 
     dates = int(series.date_R.max()) + 1
     part_R = np.zeros(len(series.date_R), np.int8)
@@ -90,7 +118,7 @@ def split(series: Series, window: int, horizon: int = 1, cuts: tuple[float, floa
         if longest < window + horizon:
             raise ValueError(
                 f"{series.name}: part {part!r} holds no window; window {window} + horizon {horizon} need "
-                f"{window + horizon} uninterrupted rows, its longest stretch has {longest}"
+                f"{window + horizon} uninterrupted rows, but its longest stretch has {longest}"
             )
 
     scale = fit_scale(series.values_RF[part_R == 0], series.columns)
@@ -99,22 +127,29 @@ def split(series: Series, window: int, horizon: int = 1, cuts: tuple[float, floa
         rows_RF = (series.values_RF[part_R == p] - scale.mean_F) / scale.std_F
         times_R = series.times_R[part_R == p]
         windows.append(as_windows(rows_RF, length_S[part_S == p], int(window), int(horizon)))
-        extents.append(Extent(part, len(rows_RF), windows[p].size, str(times_R.min()), str(times_R.max())))
-    return Split(Data(*windows), scale, tuple(extents))
+        first, last = str(times_R.min()), str(times_R.max())
+        extents.append(Extent(name=part, rows=len(rows_RF), windows=windows[p].size, first=first, last=last))
+    return Split(data=Data(*windows), scale=scale, extents=tuple(extents))
 
 
 def fit_scale(train_RF: np.ndarray, columns: Sequence[str]) -> Scale:
-    """Mean and standard deviation (divisor R) of each column; a constant one warns and gets the scale 1."""
+    """Mean and standard deviation (divisor R) of each column of training rows; a constant one warns and gets 1."""
     constant_F = np.ptp(train_RF, axis=0) == 0
     for column in np.asarray(columns)[constant_F]:
         warnings.warn(f"column {str(column)!r} is constant in the training part: only centred", stacklevel=3)
-    return Scale(train_RF.mean(axis=0), np.where(constant_F, 1.0, train_RF.std(axis=0)))
+    return Scale(mean_F=train_RF.mean(axis=0), std_F=np.where(constant_F, 1.0, train_RF.std(axis=0)))
 
 
 def samples(x_NTF: np.ndarray, y_NO: np.ndarray, cuts: tuple[float, float] = CUTS) -> Split:
-    """Ready-made arrays, split at `int(cut * N)` in the order given; not scaled, so the scale is 0 and 1.
+    """Splits ready-made arrays at `int(cut * N)`, in the order given. They are not scaled: the mean is 0, the std 1.
 
-    ValueError: as `data.as_samples`; cuts out of order, a part without a sample.
+    Args:
+        x_NTF: inputs.
+        y_NO: targets.
+        cuts: where training and validation end, as fractions a < b between 0 and 1.
+
+    Raises:
+        ValueError: as `windows.as_samples`; cuts out of order, a part without a sample.
     """
     _check_cuts(cuts)
     whole = as_samples(x_NTF, y_NO)
@@ -122,13 +157,15 @@ def samples(x_NTF: np.ndarray, y_NO: np.ndarray, cuts: tuple[float, float] = CUT
     parts, extents = [], []
     for name, (lo, hi) in zip(PARTS, spans, strict=True):
         if lo == hi:
-            raise ValueError(f"cuts {cuts} leave part {name!r} without any of the {whole.size} samples")
+            raise ValueError(f"cuts are {cuts}; part {name!r} would hold none of the {whole.size} samples")
         parts.append(Samples(whole.x_NTF[lo:hi], whole.y_NO[lo:hi]))
-        extents.append(Extent(name, hi - lo, hi - lo, f"sample {lo}", f"sample {hi - 1}"))
+        first, last = f"sample {lo}", f"sample {hi - 1}"
+        extents.append(Extent(name=name, rows=hi - lo, windows=hi - lo, first=first, last=last))
     features = whole.x_NTF.shape[2]
-    return Split(Data(*parts), Scale(np.zeros(features), np.ones(features)), tuple(extents))
+    scale = Scale(mean_F=np.zeros(features), std_F=np.ones(features))
+    return Split(data=Data(*parts), scale=scale, extents=tuple(extents))
 
 
 def _check_cuts(cuts: tuple[float, float]) -> None:
     if len(cuts) != 2 or not 0 < cuts[0] < cuts[1] < 1:
-        raise ValueError(f"cuts are {cuts}; two fractions a, b with 0 < a < b < 1 are allowed")
+        raise ValueError(f"cuts are {cuts}; allowed: two fractions a, b with 0 < a < b < 1")

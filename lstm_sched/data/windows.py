@@ -1,4 +1,4 @@
-"""What the compiled step reads: the windows of a series, or ready-made samples, in three parts.
+"""The data that a compiled step reads: the windows of a series, or ready-made samples, in three parts.
 
 Shapes: R rows (time steps), F columns (column 0 is the target), S uninterrupted stretches of rows; N samples,
 B of them in a batch, T steps of a window, O outputs. Arrays have JAX's default float type.
@@ -16,7 +16,7 @@ from jax.typing import ArrayLike
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Windows:
-    """All windows of one part, numbered in row order; only the rows are stored, and windows cut out as taken.
+    """All windows of one part, numbered in row order. Only the rows are stored; `take` cuts windows out of them.
 
     The target of a window is column 0, `horizon` rows after the window's last row.
     """
@@ -29,7 +29,7 @@ class Windows:
     size: int = field(metadata={"static": True})  # number of windows
 
     def take(self, i_B: ArrayLike) -> tuple[jax.Array, jax.Array]:
-        """Windows `i_B` (each in 0 … size − 1, unchecked) and their targets: x_BTF, y_BO with O = 1."""
+        """x_BTF and targets y_BO (O = 1) of windows `i_B`, each in 0 … size − 1, which is not checked."""
         i_B = jnp.asarray(i_B, jnp.int32)
         s_B = jnp.searchsorted(self.begin_S, i_B, side="right") - 1
         row_B = self.first_S[s_B] + i_B - self.begin_S[s_B]
@@ -37,12 +37,12 @@ class Windows:
         return x_BTF, self.rows_RF[row_B + (self.window - 1 + self.horizon), :1]
 
     def weigh(self, i_B: ArrayLike, loss_B: jax.Array) -> jax.Array:
-        """All windows weigh the same."""
+        """The losses of windows `i_B` as they are: all windows weigh the same."""
         return loss_B
 
 
 class Samples(NamedTuple):
-    """Ready-made inputs and targets, read as `Windows` are."""
+    """Ready-made inputs and targets, taken as windows are."""
 
     x_NTF: jax.Array
     y_NO: jax.Array
@@ -53,12 +53,12 @@ class Samples(NamedTuple):
         return self.x_NTF.shape[0]
 
     def take(self, i_B: ArrayLike) -> tuple[jax.Array, jax.Array]:
-        """Samples `i_B` (each in 0 … size − 1, unchecked): x_BTF, y_BO."""
+        """x_BTF and targets y_BO of samples `i_B`, each in 0 … size − 1, which is not checked."""
         i_B = jnp.asarray(i_B, jnp.int32)
         return self.x_NTF[i_B], self.y_NO[i_B]
 
     def weigh(self, i_B: ArrayLike, loss_B: jax.Array) -> jax.Array:
-        """Keras' sample weights: a mean over samples divides by their number, not by the sum of weights."""
+        """The losses of samples `i_B` times their weights. As in Keras, a mean divides by the number of samples."""
         return loss_B if isinstance(self.weight_N, tuple) else loss_B * self.weight_N[jnp.asarray(i_B)]
 
 
@@ -66,7 +66,7 @@ Part = Windows | Samples
 
 
 class Data(NamedTuple):
-    """The three parts. None holds a row of another, so nothing can leak between them."""
+    """The three parts. No part holds a row of another, so nothing can leak between them."""
 
     train: Part
     val: Part
@@ -74,7 +74,7 @@ class Data(NamedTuple):
 
 
 def as_windows(rows_RF: np.ndarray, length_S: np.ndarray, window: int, horizon: int) -> Windows:
-    """The windows of rows that fall into stretches of `length_S` rows; a stretch without one is skipped."""
+    """The windows of rows that fall into stretches of `length_S` rows; a stretch too short for one is skipped."""
     first_S = np.cumsum(length_S) - length_S
     windows_S = length_S - (window + horizon - 1)
     first_S, windows_S = first_S[windows_S > 0], windows_S[windows_S > 0]
@@ -90,16 +90,25 @@ def as_windows(rows_RF: np.ndarray, length_S: np.ndarray, window: int, horizon: 
 
 
 def as_samples(x_NTF: np.ndarray, y_NO: np.ndarray, weight_N: np.ndarray | None = None) -> Samples:
-    """One part of ready-made arrays. ValueError: wrong shapes, unequal lengths, a value or weight that cannot be."""
+    """Makes one part of ready-made arrays.
+
+    Args:
+        x_NTF: inputs.
+        y_NO: targets.
+        weight_N: weight of each sample's loss, 0 or more; None for 1 each.
+
+    Raises:
+        ValueError: wrong shapes, unequal lengths, or a value that is not finite or not allowed.
+    """
     x_NTF, y_NO = np.asarray(x_NTF), np.asarray(y_NO)
     if x_NTF.ndim != 3 or y_NO.ndim != 2 or len(x_NTF) != len(y_NO) or 0 in x_NTF.shape + y_NO.shape:
         given = f"x has shape {x_NTF.shape}, y {y_NO.shape}"
-        raise ValueError(f"samples: {given}; (N, T, F) and (N, O) are allowed, none of them 0")
+        raise ValueError(f"samples: {given}; allowed: (N, T, F) and (N, O), none of them 0")
     for name, array in (("x", x_NTF), ("y", y_NO)):
         bad = np.argwhere(~np.isfinite(array))
         if bad.size:
             at = tuple(bad[0].tolist())
-            raise ValueError(f"samples: {name}{list(at)} is {array[at]}; only finite values are allowed")
+            raise ValueError(f"samples: {name}{list(at)} is {array[at]}; allowed: finite values")
     if weight_N is None:
         return Samples(jnp.asarray(x_NTF, float), jnp.asarray(y_NO, float))
     weight_N = np.asarray(weight_N)
@@ -111,22 +120,31 @@ def as_samples(x_NTF: np.ndarray, y_NO: np.ndarray, weight_N: np.ndarray | None 
 
 
 def lanes(rows_RF: np.ndarray, lanes: int, window: int, horizon: int) -> Samples:
-    """Samples for a state that is carried from batch to batch: sample k·lanes + j is the k-th window of lane j.
+    """Makes samples for a network whose state is carried from batch to batch (a stateful LSTM).
 
-    A lane is an uninterrupted run of rows, cut into windows that follow one another; the lanes follow one another too.
-    The target is column 0, `horizon` rows after the window's last row. Rows that do not fill are left out at the end.
-    Raises ValueError naming what is too small, or not (R, F).
+    A lane is an uninterrupted run of rows, cut into windows that follow one another; the lanes follow one another
+    too. Sample k·lanes + j is the k-th window of lane j, so that each batch of `lanes` samples continues the one
+    before. Rows at the end that do not fill a window in each lane are left out.
+
+    Args:
+        rows_RF: uninterrupted rows; column 0 is the target.
+        lanes: sequences that are read side by side: the batch size.
+        window: T, the rows of each sample.
+        horizon: rows from the last row of a window to its target.
+
+    Raises:
+        ValueError: a number below 1, rows that are not (R, F), or too few of them.
     """
     rows_RF = np.asarray(rows_RF)
     if rows_RF.ndim != 2:
         raise ValueError(f"rows_RF: shape {rows_RF.shape}; allowed: (rows, columns)")
     for name, count in (("lanes", lanes), ("window", window), ("horizon", horizon)):
         if count < 1:
-            raise ValueError(f"{name}: {count}; allowed: 1 and more")
+            raise ValueError(f"{name}: {count}; allowed: 1 or more")
     least, windows = lanes * window + horizon, (len(rows_RF) - horizon) // (lanes * window)
     if windows < 1:
         needs = f"a window of {window} in each of {lanes} lanes, and the horizon"
-        raise ValueError(f"rows_RF: {len(rows_RF)} rows; allowed: {least} and more, {needs}")
+        raise ValueError(f"rows_RF: {len(rows_RF)} rows; allowed: {least} or more, {needs}")
     first_N = (np.arange(windows)[:, None] + windows * np.arange(lanes)[None]).ravel() * window
     rows_NT = first_N[:, None] + np.arange(window)[None]
     return as_samples(rows_RF[rows_NT], rows_RF[rows_NT[:, -1] + horizon, :1])

@@ -69,5 +69,13 @@ SETTING = Setting(data=("ar",), window=4, batch=32)
 def named(columns, name="ar"):
     steps = np.arange(60)
     values_RF = np.sin(steps[:, None] + np.arange(len(columns))[None])
-    series = Series(name, columns, columns[0], values_RF, np.zeros(60, int), steps, steps)
+    series = Series(
+        name=name,
+        columns=columns,
+        target=columns[0],
+        values_RF=values_RF,
+        segment_R=np.zeros(60, int),
+        date_R=steps,
+        times_R=steps,
+    )
     return open_source(SETTING, name, series)

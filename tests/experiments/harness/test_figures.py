@@ -26,7 +26,15 @@ def series(columns=("a",), segment_R=None, times_R=None, rows=60):
     steps = np.arange(rows)
     times_R = np.datetime64("2020-01", "M") + steps if times_R is None else times_R
     segment_R = np.zeros(rows, int) if segment_R is None else segment_R
-    return Series("x", columns, columns[0], np.sin(steps)[:, None], segment_R, steps, times_R)
+    return Series(
+        name="x",
+        columns=columns,
+        target=columns[0],
+        values_RF=np.sin(steps)[:, None],
+        segment_R=segment_R,
+        date_R=steps,
+        times_R=times_R,
+    )
 
 
 def timeline(of):

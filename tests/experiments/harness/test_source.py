@@ -69,7 +69,7 @@ def test_a_csv_of_ones_own_is_trained_on_and_what_was_understood_is_recorded(fra
     (results,) = refit.main(config)
     assert results.differing == {"one_fit": 0, "keras_loop": 0}
     printed = capsys.readouterr().out
-    for words in ("rows 400", "interval", "gaps 0", "train", "2020-01-01"):
+    for words in ("400 rows", "interval", "0 gaps", "train", "2020-01-01"):
         assert words in printed
     stored = json.loads((tmp_path / "run" / "config.json").read_text())
     assert stored["data"]["understood"]["columns"] == ["close", "volume"]
@@ -142,7 +142,7 @@ def broken(frame, tmp_path, kind):
 
 
 BAD = {
-    "nothing": ([], "target: none given"),
+    "nothing": ([], "target: none given; allowed: a column of own.csv to predict: date, close, volume, kind"),
     "column": (["--target", "clse"], "close"),
     "text": (["--target", "kind"], "kind"),
     "empty": (["--target", "close"], "own.csv"),
@@ -176,7 +176,15 @@ def test_an_outline_has_every_stretch_and_the_extremes_of_each_bin(rows, seed, b
     rng = np.random.default_rng(seed)
     values_RF, row_R = rng.normal(size=(rows, 2)), np.arange(rows)
     segment_R = np.cumsum(rng.random(rows) < 0.05)
-    series = Series("long", ("x", "y"), "x", values_RF, segment_R, row_R, row_R)
+    series = Series(
+        name="long",
+        columns=("x", "y"),
+        target="x",
+        values_RF=values_RF,
+        segment_R=segment_R,
+        date_R=row_R,
+        times_R=row_R,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(so, "BINS", bins)
         drawn = outline(series)
@@ -208,7 +216,7 @@ def test_a_source_of_a_long_series_keeps_no_more_than_is_trained_on_and_drawn():
 def test_the_digest_is_that_of_the_bytes_whatever_the_width_of_whole_numbers(monkeypatch):
     monkeypatch.setattr(so, "BLOCK", 7)
     series = load("co2")
-    wide = series._replace(segment_R=series.segment_R.astype(np.int64))
+    wide = dataclasses.replace(series, segment_R=series.segment_R.astype(np.int64))
     expected = hashlib.sha256(wide.values_RF.tobytes() + wide.segment_R.tobytes()).hexdigest()[:16]
     assert [open_source(SMALL, "x", of).digest for of in (series, wide)] == [expected] * 2
 
@@ -216,7 +224,7 @@ def test_the_digest_is_that_of_the_bytes_whatever_the_width_of_whole_numbers(mon
 def test_a_bundled_series_takes_other_columns_but_no_other_time():
     config = dataclasses.replace(SMALL, data=("weather",), target="wind_m_s", features=("temp_max_c",))
     assert open_source(config, "weather").understood["columns"] == ["wind_m_s", "temp_max_c"]
-    with pytest.raises(ValueError, match="time: 'date'; weather is bundled"):
+    with pytest.raises(ValueError, match="time: 'date'; allowed: none"):
         open_source(dataclasses.replace(config, time="date"), "weather")
     with pytest.raises(ValueError, match=r"data: unknown 'wether' .*did you mean weather"):
         open_source(config, "wether")

@@ -33,13 +33,12 @@ def lagged(values_R, lags=LAGS):
 def test_each_file_has_the_digest_that_its_readme_gives():
     text = (DATASETS / "README.md").read_text(encoding="utf-8")
     given_ = dict(re.findall(r"^\| (\w+)\.csv\.gz .*`([0-9a-f]{64})` \|$", text, flags=re.MULTILINE))
-    found = {}
-    for path in DATASETS.glob("*.csv.gz"):
-        found[path.name.removesuffix(".csv.gz")] = hashlib.sha256(
-            gzip.decompress(path.read_bytes())
-        ).hexdigest()
-    assert found == given_
-    assert set(found) == set(BUNDLED)
+    digests = {
+        path.name.removesuffix(".csv.gz"): hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest()
+        for path in DATASETS.glob("*.csv.gz")
+    }
+    assert digests == given_
+    assert set(digests) == set(BUNDLED)
 
 
 @pytest.mark.parametrize(
@@ -76,22 +75,11 @@ def test_regular_series_break_exactly_where_the_calendar_does(name):
         segment += step <= 0 or step > 1.5 * median
         expected.append(segment)
     s = load(name)
+    repeats = np.flatnonzero(np.diff(s.times_R).astype(int) <= 0) + 1
+    assert repeats.tolist() == ([14275, 22761, 36487] if name == "glucose" else [])
     np.testing.assert_array_equal(s.segment_R, expected)
     np.testing.assert_array_equal(s.values_RF[:, 0], [value for _, value in kept])
     np.testing.assert_array_equal(s.date_R, np.arange(len(kept)))
-
-
-def test_each_repeated_time_stamp_of_glucose_begins_a_segment():
-    s = load("glucose")
-    repeats = np.flatnonzero(np.diff(s.times_R).astype(int) <= 0) + 1
-    assert repeats.tolist() == [14275, 22761, 36487]
-    assert (s.segment_R[repeats] == s.segment_R[repeats - 1] + 1).all()
-
-
-def test_months_of_unequal_length_are_evenly_spaced():
-    values_RF = np.zeros((24, 1))
-    months = np.arange("2000-01", "2002-01", dtype="datetime64[M]")
-    assert assemble("m", ("x",), "x", values_RF, months).segment_R.max() == 0
 
 
 def test_stocks_are_log_returns_of_the_adjusted_close_ticker_by_ticker():
@@ -137,43 +125,31 @@ def test_the_first_column_asked_for_is_the_target():
 @given(st.data())
 def test_assemble_numbers_segments_as_a_plain_loop_does(data):
     n = data.draw(st.integers(2, 12))
-    draw = lambda values: data.draw(st.lists(st.sampled_from(values), min_size=n, max_size=n))  # noqa: E731
-    values = np.array([[1.0], [2.0]])[draw([0, 1])] * np.array(draw([1.0, 1.0, 1.0, np.nan]))[:, None]
-    days = np.cumsum(draw([1, 1, 1, 1, 2, 0, -1]))
-    groups = sorted(draw(["a", "b"]))
-    grouped, regular = data.draw(st.booleans()), data.draw(st.booleans())
-    kept = [r for r in range(n) if not np.isnan(values[r, 0])]
-    arguments = (
-        "s",
-        ("x",),
-        "x",
-        values,
-        days.astype("datetime64[D]"),
-        np.array(groups) if grouped else None,
-        regular,
-    )
+
+    def draw(values):
+        return np.array(data.draw(st.lists(st.sampled_from(values), min_size=n, max_size=n)))
+
+    values_RF = draw([1.0, 2.0, 3.0, np.nan])[:, None]
+    date_R, stretch_R = np.cumsum(draw([1, 1, 1, 0, -1])), np.cumsum(draw([0, 0, 0, 1]))
+    kept = np.flatnonzero(~np.isnan(values_RF[:, 0])).tolist()
     if len(kept) < 2:
-        with pytest.raises(ValueError, match="without a missing value"):
-            assemble(*arguments)
+        with pytest.raises(ValueError, match=f"s: {len(kept)} rows without a missing value; allowed: 2"):
+            assemble("s", ("x",), "x", values_RF, date_R, stretch_R, date_R)
         return
-    steps = [days[b] - days[a] for a, b in itertools.pairwise(kept)]
     expected = [0]
-    for a, b, step in zip(kept, kept[1:], steps, strict=False):
-        new = b != a + 1 or (grouped and groups[a] != groups[b])
-        new = new or (regular and (step <= 0 or step > 1.5 * np.median(steps)))
-        expected.append(expected[-1] + new)
-    s = assemble(*arguments)
-    assert s.segment_R.tolist() == expected
-    np.testing.assert_array_equal(s.values_RF, values[kept])
-    ranks = sorted(set(days[kept].tolist()))
-    assert s.date_R.tolist() == ([ranks.index(days[r]) for r in kept] if grouped else list(range(len(kept))))
+    for a, b in itertools.pairwise(kept):
+        expected.append(expected[-1] + (b != a + 1 or stretch_R[a] != stretch_R[b]))
+    series = assemble("s", ("x",), "x", values_RF, date_R, stretch_R, date_R)
+    assert series.segment_R.tolist() == expected
+    np.testing.assert_array_equal(series.values_RF, values_RF[kept])
+    ranks = sorted(set(date_R[kept].tolist()))
+    assert series.date_R.tolist() == [ranks.index(date_R[r]) for r in kept]
 
 
 @pytest.mark.parametrize("name", SYNTHETIC)
 def test_a_synthetic_series_is_one_segment_and_the_same_at_every_call(name):
     a, b = load(name), load(name)
-    assert a.values_RF.shape == (ROWS, 1)
-    assert a.segment_R.max() == 0
+    assert (a.values_RF.shape, a.segment_R.max()) == ((ROWS, 1), 0)
     np.testing.assert_array_equal(a.values_RF, b.values_RF)
 
 
@@ -213,35 +189,20 @@ def test_adding_marks_one_value_in_each_half_and_asks_for_their_sum(steps):
     x_NTF, y_NO = adding(steps)
     assert x_NTF.shape == (ROWS, steps, 2)
     assert y_NO.shape == (ROWS, 1)
+    assert (x_NTF.min() >= 0) and (x_NTF.max() <= 1)
     for values, y in zip(x_NTF, y_NO, strict=True):
         marked = np.flatnonzero(values[:, 1] == 1)
         assert np.count_nonzero(values[:, 1]) == len(marked) == 2
         assert marked[0] < steps // 2 <= marked[1]
         assert values[marked[0], 0] + values[marked[1], 0] == y[0]
-    assert x_NTF.min() >= 0
-    assert x_NTF.max() <= 1
     assert y_NO.var() == pytest.approx(1 / 6, rel=0.1)
-
-
-def test_adding_needs_room_for_two_markers():
-    with pytest.raises(ValueError, match="steps is 1"):
+    with pytest.raises(ValueError, match="adding: steps is 1; allowed: 2"):
         adding(1)
 
 
-def test_the_names_are_all_there_is():
-    assert NAMES == (
-        "sunspots",
-        "weather",
-        "co2",
-        "glucose",
-        "stocks",
-        "air",
-        "sines",
-        "ar",
-        "garch",
-        "adding",
-    )
+def test_the_best_forecast_is_known_of_every_synthetic_task():
     assert set(BEST) == {*SYNTHETIC, "adding"}
+    assert set(NAMES) == {*BUNDLED, *BEST}
 
 
 @pytest.mark.parametrize(
@@ -251,8 +212,8 @@ def test_the_names_are_all_there_is():
         (("adding",), "made of samples"),
         (("weather", ["temp_max"]), "column: unknown 'temp_max' .*did you mean temp_max_c"),
         (("weather", ["kind"]), "column: unknown 'kind'"),
-        (("weather", []), "at least one, each once"),
-        (("weather", ["wind_m_s", "wind_m_s"]), "at least one, each once"),
+        (("weather", []), r"columns: \[\]; allowed: one or more"),
+        (("weather", ["wind_m_s", "wind_m_s"]), "each once"),
         (("sines", ["cosines"]), "column: unknown 'cosines'.*allowed: sines"),
     ],
 )

@@ -142,8 +142,8 @@ def test_a_linear_model_predicts_two_sines_exactly():
 
 
 def test_a_linear_model_comes_near_the_best_forecast_of_an_autoregression():
-    data, scale, _ = prepare("ar", 24)
-    best = BEST["ar"] / scale.std_F[0] ** 2
+    split = prepare("ar", 24)
+    data, best = split.data, BEST["ar"] / split.scale.std_F[0] ** 2
     error = mse(baselines.linear_ar(data.train, data.test))
     # 3 standard errors of the mean of N squared normal errors; 25 coefficients were fitted in training.
     assert error == pytest.approx(best * (1 + 25 / data.train.size), rel=3 * (2 / data.test.size) ** 0.5)
