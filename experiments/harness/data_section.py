@@ -1,5 +1,6 @@
 """What every page says of the data: the series, its parts in time, and how the file was understood."""
 
+import dataclasses
 from functools import partial
 
 from experiments.harness.document import Block, Figure, Section, Table
@@ -13,7 +14,7 @@ def data_section(setting: Setting, source: Source) -> Section:
     parts = Table(
         title="Parts, in order of time; none holds a row of another.",
         columns=("part", "rows", "windows", "first", "last"),
-        rows=source.split.extents,
+        rows=[dataclasses.astuple(extent) for extent in source.split.extents],
         numeric=frozenset({"windows"}),
     )
     facts = Table(
