@@ -59,17 +59,17 @@ def of_question(epochs: int, seeds: int) -> list[arms.Arm]:
         stopping=monitor.stopping(PATIENCE // 2, restore=True),
         plateau=monitor.plateau(patience=2, factor=0.5),
     )
-    way = partial(arms.Arm, seeds=seeds, dropped=())
+    way = partial(arms.Arm, seeds=seeds)
     return [
-        way("one_fit", CONTINUE, 0, watch=none),
-        way("keras_loop", KERAS_LOOP, 1, watch=none),
-        way("keras_recompile", KERAS_RECOMPILE, 1, watch=none),
-        way("one_fit, stopping", CONTINUE, 0, rate=FAST, watch=stopping),
-        way("kept loop, stopping", CONTINUE, 1, rate=FAST, watch=stopping),
-        way("example 2", KERAS_LOOP, 1, rate=FAST, watch=stopping, fit=1),
-        way("example 2 without its rule", KERAS_LOOP, 1, rate=FAST, watch=none),
-        way("one_fit, all rules", CONTINUE, 0, rate=FAST, watch=everything),
-        way("kept loop, all rules", CONTINUE, 1, rate=FAST, watch=everything),
+        way(name="one_fit", policy=CONTINUE, watch=none),
+        way(name="keras_loop", policy=KERAS_LOOP, every=1, watch=none),
+        way(name="keras_recompile", policy=KERAS_RECOMPILE, every=1, watch=none),
+        way(name="one_fit, stopping", policy=CONTINUE, rate_factor=FAST, watch=stopping),
+        way(name="kept loop, stopping", policy=CONTINUE, every=1, rate_factor=FAST, watch=stopping),
+        way(name="example 2", policy=KERAS_LOOP, every=1, rate_factor=FAST, watch=stopping, fit_ends=1),
+        way(name="example 2 without its rule", policy=KERAS_LOOP, every=1, rate_factor=FAST, watch=none),
+        way(name="one_fit, all rules", policy=CONTINUE, rate_factor=FAST, watch=everything),
+        way(name="kept loop, all rules", policy=CONTINUE, every=1, rate_factor=FAST, watch=everything),
     ]
 
 
@@ -79,15 +79,15 @@ def of_small(epochs: int, seeds: int) -> list[arms.Arm]:
     times_E = np.where(np.arange(epochs) < epochs // 2, 1.0, SHARE)
     compounding = monitor.watch(epochs, monitor.compounding(times_E))
     absolute = monitor.watch(epochs, monitor.absolute(times_E))
-    way = partial(arms.Arm, seeds=seeds, dropped=())
+    way = partial(arms.Arm, seeds=seeds)
     return [
-        way("one_fit", CONTINUE, 0, watch=none),
-        way("keras_loop", KERAS_LOOP, 1, watch=none),
-        way("keras_reseed", KERAS_RESEED, 1, watch=none),
-        way("callback in each fit", KERAS_LOOP, 1, watch=compounding),
-        way("callback in one fit", CONTINUE, 0, watch=compounding),
-        way("callback, initial_epoch", KERAS_INITIAL_EPOCH, 1, watch=compounding),
-        way("absolute rate in one fit", CONTINUE, 0, watch=absolute),
+        way(name="one_fit", policy=CONTINUE, watch=none),
+        way(name="keras_loop", policy=KERAS_LOOP, every=1, watch=none),
+        way(name="keras_reseed", policy=KERAS_RESEED, every=1, watch=none),
+        way(name="callback in each fit", policy=KERAS_LOOP, every=1, watch=compounding),
+        way(name="callback in one fit", policy=CONTINUE, watch=compounding),
+        way(name="callback, initial_epoch", policy=KERAS_INITIAL_EPOCH, every=1, watch=compounding),
+        way(name="absolute rate in one fit", policy=CONTINUE, watch=absolute),
     ]
 
 

@@ -1,7 +1,8 @@
 """What is compared: arms from the names that a user gives, which of them are one run, and the members they become."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -26,7 +27,8 @@ CONTROLS = {"aa": 1.0, "ulp": 1.0, **RULER}  # one fit, at this factor of the ra
 ALLOWED = (*POLICIES, *ALIASES, *CONTROLS)
 
 
-class Dropped(NamedTuple):
+@dataclass(frozen=True)
+class Dropped:
     """A leaf of the state that a boundary does not keep whole."""
 
     fate: str  # its row in a fate table
@@ -34,24 +36,27 @@ class Dropped(NamedTuple):
     fraction: float  # that is kept
 
 
-class Arm(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Arm:
     """One way of training, on `seeds` seeds from `first` on."""
 
     name: str
     policy: TrainState
-    every: int  # epochs a fit; 0 is one fit
     seeds: int
-    dropped: tuple[Dropped, ...]  # of what the run reads; nothing for one fit
+    every: int | None = None  # epochs per fit; None: all of them in one fit
+    dropped: tuple[Dropped, ...] = ()  # the leaves that the run reads and a boundary drops
     must_equal: str | None = (
-        None  # the arm that it must be bit for bit, since it drops nothing that the run reads
+        None  # the arm whose bits it must have, since it drops nothing that the run reads
     )
     control: bool = False
-    rate: float = 1.0  # times the setting's
-    nudged: bool = False  # one weight of the first ones moved by a unit in its last place
+    rate_factor: float = 1.0  # the learning rate relative to the setting's
+    nudged: bool = False  # one of the first weights is moved by a unit in its last place
     watch: Any = ()  # its per-epoch rules, in experiments that have any
-    fit: int = 0  # epochs after which a fit's end acts on the weights; 0: after the last alone
+    fit_ends: int | None = (
+        None  # epochs after which the end of a fit acts on the weights; None: only at the end
+    )
     redraw: bool = False  # fresh weights are a new draw at each boundary
-    rescheduled: str = ""  # the policy whose learning rate is its own in each fit, if this arm's is
+    rescheduled: str = ""  # the policy that gives each fit a learning rate of its own, if this arm's does
     first: int = se.FIRST_SEED
 
     @property
@@ -61,8 +66,8 @@ class Arm(NamedTuple):
         return [row for row in fates(self.policy) if row in lost]
 
     @property
-    def proved(self) -> bool:
-        """Known to be another run, bit for bit."""
+    def is_identity(self) -> bool:
+        """Whether it must be another arm's run, bit for bit."""
         return self.must_equal is not None
 
 
@@ -93,7 +98,9 @@ def parse(names: Sequence[str], setting: se.Setting, built: se.Built) -> tuple[l
             twin = first.setdefault(kind, arm.name)
         else:
             twin = (
-                REFERENCE if every_one and arm.proved and arm.name not in ("keras_loop", "aa") else arm.name
+                REFERENCE
+                if every_one and arm.is_identity and arm.name not in ("keras_loop", "aa")
+                else arm.name
             )
         if twin != arm.name and arm.name != REFERENCE:
             aliases[arm.name] = twin
@@ -120,18 +127,32 @@ def single(name: str, setting: se.Setting, built: se.Built) -> Arm:
 def _arm(name: str, stem: str, every: int, setting: se.Setting, built: se.Built) -> Arm:
     n = setting.seeds
     if stem in CONTROLS:
-        rate = CONTROLS[stem]
-        seeds = RATE_SEEDS if rate != 1 else ULP_SEEDS if stem == "ulp" else IDENTITY_SEEDS
-        same = REFERENCE if stem == "aa" else None
-        return Arm(name, CONTINUE, 0, min(n, seeds), (), same, True, rate, nudged=stem == "ulp")
+        factor = CONTROLS[stem]
+        most = RATE_SEEDS if factor != 1 else ULP_SEEDS if stem == "ulp" else IDENTITY_SEEDS
+        return Arm(
+            name=name,
+            policy=CONTINUE,
+            seeds=min(n, most),
+            must_equal=REFERENCE if stem == "aa" else None,
+            control=True,
+            rate_factor=factor,
+            nudged=stem == "ulp",
+        )
     policy = POLICIES[stem]
     dropped = _dropped(policy, setting, built) if every < setting.epochs else ()
     redraw = stem in REDRAWN and any(leaf.fate == "weights" for leaf in dropped)
     rescheduled = stem if stem in TABLES and _own_rates(stem, every, setting, built) else ""
     seeds = n if dropped or rescheduled or name == REFERENCE else min(n, IDENTITY_SEEDS)
-    same = None if dropped or rescheduled else REFERENCE
-    every = 0 if name == REFERENCE else every
-    return Arm(name, policy, every, seeds, dropped, same, redraw=redraw, rescheduled=rescheduled)
+    return Arm(
+        name=name,
+        policy=policy,
+        seeds=seeds,
+        every=None if name == REFERENCE else every,
+        dropped=dropped,
+        must_equal=None if dropped or rescheduled else REFERENCE,
+        redraw=redraw,
+        rescheduled=rescheduled,
+    )
 
 
 def _own_rates(policy: str, every: int, setting: se.Setting, built: se.Built) -> bool:
@@ -177,10 +198,10 @@ def members(arms: Sequence[Arm], setting: se.Setting, built: se.Built) -> list[M
 
 def members_of(arm: Arm, setting: se.Setting, built: se.Built, origins: Sequence[Origin]) -> list[Member]:
     """One arm from each origin; `align_redraw` makes several arms one population."""
-    rates_S = se.rates(setting, built.steps, arm.rate, arm.rescheduled or REFERENCE, arm.every)
+    rates_S = se.rates(setting, built.steps, arm.rate_factor, arm.rescheduled or REFERENCE, arm.every)
     hp = Hyper(rates_S, watch=arm.watch)
     when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)
-    ends = rules.ends(arm.fit or setting.epochs, setting.epochs) if arm.watch else ()
+    ends = rules.ends(arm.fit_ends or setting.epochs, setting.epochs) if arm.watch else ()
     if arm.nudged:
         origins = [origin._replace(params=network.nudge(origin.params)) for origin in origins]
     if arm.redraw:

@@ -56,11 +56,11 @@ def _control(arm: ar.Arm, results: Results) -> str:
             f"{arm.name}: one weight was moved by the smallest step that its number format can take. What this "
             "changes in single runs is the chaos floor; it says nothing about means."
         )
-    if arm.rate == SOUGHT:
+    if arm.rate_factor == SOUGHT:
         if results.effects[arm.name][stats.Metric.END].verdict == "worse":
             return f"{arm.name}: worse after the last epoch, as expected: this run can see a change of that kind."
         return f"{arm.name}: not found worse after the last epoch, as expected of it: this run may be insensitive."
-    if arm.rate != 1:
+    if arm.rate_factor != 1:
         return f"{arm.name}: a mark on the ruler by which effects are stated as changes of the rate."
     same = results.differing[arm.name] == 0
     return f"{arm.name}: one_fit again, under another name and in another place. " + (
@@ -73,7 +73,7 @@ def checked(treatments: Sequence[ar.Arm], found: Mapping[tuple[str, str], Beside
     rows = []
     for arm in treatments:
         for metric in METRICS:
-            if arm.proved or (arm.name, metric) not in found:
+            if arm.is_identity or (arm.name, metric) not in found:
                 continue
             b = found[arm.name, metric]
             c, rate = b.checks, _number(b.equal_rate) if b.equal_rate else b.why_not

@@ -132,12 +132,12 @@ def log_loss(results: Results, metric: str, rows: np.ndarray) -> np.ndarray:
 
 def family(arms: Sequence[ar.Arm]) -> int:
     """Comparisons decided together: treatments that can differ, times two metrics."""
-    return len(METRICS) * sum(not (arm.control or arm.proved) for arm in arms)
+    return len(METRICS) * sum(not (arm.control or arm.is_identity) for arm in arms)
 
 
 def void(arms: Sequence[ar.Arm], results: Results) -> list[str]:
     """Arms that must be the reference run and are not: nothing can be concluded then."""
-    return [arm.name for arm in arms if arm.proved and results.differing[arm.name]]
+    return [arm.name for arm in arms if arm.is_identity and results.differing[arm.name]]
 
 
 def loss_of_baselines(kind: str, built: Built) -> dict[str, dict[str, float]]:

@@ -145,9 +145,10 @@ def decisions(plan: Plan) -> dict[str, Any]:
     """What the verdicts rest on, fixed before the first step."""
     return {
         "arms": {
-            arm.name: {"seeds": arm.seeds, "every": arm.every, "control": arm.control} for arm in plan.arms
+            arm.name: {"seeds": arm.seeds, "every": arm.every or 0, "control": arm.control}
+            for arm in plan.arms
         },
-        "aliases": plan.aliases,
+        "twins": plan.aliases,
         "metrics": [*stats.Metric],
         "margin": stats.DELTA,
         "alpha": stats.ALPHA,

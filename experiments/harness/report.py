@@ -134,7 +134,7 @@ def effect_title(arms: Sequence[ar.Arm], results: Results) -> str:
     """What the table shows, the scale beside it, and a warning where the control failed."""
     spread = {metric: log_loss(results, metric, results.rows(ar.REFERENCE)) for metric in METRICS}
     sds = ", ".join(f"{stats.percent(x.std(ddof=1)):.1f} % {m}" for m, x in spread.items() if len(x) > 1)
-    doubled = next((arm for arm in arms if arm.control and arm.rate == 2.0), None)
+    doubled = next((arm for arm in arms if arm.control and arm.rate_factor == 2.0), None)
     insensitive = doubled is not None and results.effects[doubled.name][stats.Metric.END].verdict != "worse"
     title = "% change of test loss against one_fit" + f" (between seeds: sd {sds})" * bool(sds)
     return title + ("; INSENSITIVE: twice the rate is not worse" * insensitive)

@@ -176,7 +176,9 @@ def build(setting: Setting, split: Split, watched: bool = False) -> Built:
     return Built(split, learner, layout, steps)
 
 
-def rates(setting: Setting, steps: int, factor: float = 1.0, policy: str = "one_fit", every: int = 0):
+def rates(
+    setting: Setting, steps: int, factor: float = 1.0, policy: str = "one_fit", every: int | None = None
+):
     """rates_S of the whole training, `steps` an epoch, times a factor; some policies have their own in each fit."""
     total = setting.epochs * steps
     fit = (every or setting.epochs) * steps

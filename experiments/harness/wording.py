@@ -27,7 +27,7 @@ def verdict(arm: ar.Arm, results: Results) -> str:
     if arm.nudged:
         return f"no verdict; {_floor(arm, results)}; {_parting(arm, results)}"
     words = stats.combine(*(effects[metric] for metric in METRICS))[1]
-    if arm.proved and results.differing[arm.name] == 0:
+    if arm.is_identity and results.differing[arm.name] == 0:
         total = results.weights * arm.seeds
         return f"{words}: 0 of {total:,} weights differ by a bit ({arm.seeds} seeds)"
     return words
@@ -58,12 +58,12 @@ def drops(arm: ar.Arm) -> str:
     """What a boundary of this arm drops, in words."""
     if arm.nudged:
         return "nothing; one weight moved by 1 ulp"
-    if arm.control and arm.rate != 1:
-        return f"nothing; rate × {arm.rate:g}"
+    if arm.control and arm.rate_factor != 1:
+        return f"nothing; rate × {arm.rate_factor:g}"
     what = ", ".join(arm.lost) or "nothing that the run reads"
-    often = f"every {arm.every} epoch{'s' * (arm.every > 1)}"
+    often = f"every {arm.every} epochs" if arm.every != 1 else "every 1 epoch"
     own = f"; its own learning rate {often}" if arm.rescheduled else ""
-    own += f"; rate × {arm.rate:.3g}" if arm.rate != 1 else ""
+    own += f"; rate × {arm.rate_factor:.3g}" if arm.rate_factor != 1 else ""
     return f"{what}, {often}{own}" if arm.lost else f"{what}{own}"
 
 
@@ -72,13 +72,13 @@ def answer(arms: Sequence[ar.Arm], results: Results, window: int) -> str:
     broken = void(arms, results)
     if broken:
         return f"This run is void: {', '.join(broken)} should be one_fit bit for bit, and is not."
-    proved = [arm for arm in arms if arm.proved and not arm.control and arm.name != ar.REFERENCE]
+    proved = [arm for arm in arms if arm.is_identity and not arm.control and arm.name != ar.REFERENCE]
     same = ""
     if proved:
         total = results.weights * sum(arm.seeds for arm in proved)
         names = " and ".join(arm.name for arm in proved)
         same = f"Same run: 0 of {total:,} weights differ by a bit between one_fit and {names}. "
-    changed = [arm for arm in arms if not (arm.proved or arm.control)]
+    changed = [arm for arm in arms if not (arm.is_identity or arm.control)]
     parts = [f"{arm.name} (drops {drops(arm)}): {verdict(arm, results)}" for arm in changed]
     text = same + ("What changes results is what else happens between the fits: " if same and parts else "")
     text += "; ".join(parts) + ("." if parts else "")

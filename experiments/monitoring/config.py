@@ -47,19 +47,29 @@ def arms_of(config: Config, built: Built) -> tuple[list[ar.Arm], dict[str, str]]
     """One fit without a rule, the reference, then each rule and patience in one fit and in the three loops."""
     n, fit = config.seeds, config.every
     none = monitor.watch(config.epochs)
-    arms = [ar.Arm(ar.REFERENCE, CONTINUE, 0, n, (), ar.REFERENCE, watch=none)]
+    arms = [ar.Arm(name=ar.REFERENCE, policy=CONTINUE, seeds=n, must_equal=ar.REFERENCE, watch=none)]
     for rule in RULES:
         for patience in config.patience:
             watch = _watch(rule, patience, config)
-            arms.append(ar.Arm(name_of(rule, patience), CONTINUE, 0, n, (), watch=watch))
+            arms.append(ar.Arm(name=name_of(rule, patience), policy=CONTINUE, seeds=n, watch=watch))
             for memory, policy in MEMORIES.items():
                 same = ar.REFERENCE if fit == 1 else None  # the first epoch of a fit is always its best
                 if memory == "kept":
                     same = name_of(rule, patience)
                 seeds = min(n, ar.IDENTITY_SEEDS) if same else n
-                ends = 0 if memory == "kept" else fit  # kept counters are the user's own, not a callback's
+                ends = None if memory == "kept" else fit  # kept counters are the user's own, not a callback's
                 name = name_of(rule, patience, memory)
-                arms.append(ar.Arm(name, policy, fit, seeds, (), same, watch=watch, fit=ends))
+                arms.append(
+                    ar.Arm(
+                        name=name,
+                        policy=policy,
+                        seeds=seeds,
+                        every=fit,
+                        must_equal=same,
+                        watch=watch,
+                        fit_ends=ends,
+                    )
+                )
     return arms, {}
 
 

@@ -25,7 +25,7 @@ def draw(
     folder: Path, setting: Setting, arms: Sequence[ar.Arm], results: Results, command: str, heading: str = ""
 ) -> None:
     """figure.svg and figure.png in the folder."""
-    treated = [arm for arm in arms if not (arm.control or arm.proved)]
+    treated = [arm for arm in arms if not (arm.control or arm.is_identity)]
     colours = {arm.name: COLOURS[i % len(COLOURS)] for i, arm in enumerate(treated)}
     rows = sum(arm.name != ar.REFERENCE for arm in arms)
     with plt.rc_context({**STYLE, "axes.spines.right": True}):
@@ -44,8 +44,10 @@ def _curves(
     for arm in arms:
         if arm.control:
             continue
-        rows = results.paired(arm.name) if arm.proved else results.rows(arm.name)
-        rows = results.rows(ar.REFERENCE) if arm.proved else rows  # the same run: its dashes lie on the line
+        rows = results.paired(arm.name) if arm.is_identity else results.rows(arm.name)
+        rows = (
+            results.rows(ar.REFERENCE) if arm.is_identity else rows
+        )  # the same run: its dashes lie on the line
         val_NE = results.curves["val"][rows]
         val_NE = val_NE[np.isfinite(val_NE).all(1)]
         if not len(val_NE):
@@ -59,7 +61,7 @@ def _curves(
                 epochs, mean_E * np.exp(-sd_E), mean_E * np.exp(sd_E), color="0.6", alpha=0.2, lw=0
             )
             axes.plot(epochs[best], mean_E[best], "o", color="0.35", ms=7, zorder=5)
-        elif arm.proved:
+        elif arm.is_identity:
             same = f"{results.differing_weights[arm.name]} of {results.weights * arm.seeds:,} weights differ by a bit"
             axes.plot(
                 epochs, mean_E, color="k", lw=1.3, ls=(0, (4, 3)), label=f"{arm.name}: {same}", zorder=4

@@ -22,7 +22,7 @@ def pool(
     `these` is a stratified bootstrap over seeds: a statement on these series. `such` is the Hartung–Knapp interval
     of the mean over series like these, with one degree of freedom less than there are series.
     """
-    able = [{arm.name: arm for arm in some if not (arm.control or arm.proved)} for some in arms]
+    able = [{arm.name: arm for arm in some if not (arm.control or arm.is_identity)} for some in arms]
     rows = []
     for name in able[0]:
         if not all(name in some for some in able):

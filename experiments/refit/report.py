@@ -35,7 +35,7 @@ def changed(arms: Sequence[ar.Arm], one: Results, other: Results, tuned: Tuned, 
     losses = ", ".join(f"{a} to {b} {metric}" for a, b, metric in zip(*means, METRICS, strict=True))
     rates = f"rate {lr:g} to {tuned.rates[ar.REFERENCE]:g}"
     text = f"From the same rate to best rates, test loss of {ar.REFERENCE} ({rates}): {losses}."
-    able = [arm for arm in arms if not (arm.control or arm.proved)]
+    able = [arm for arm in arms if not (arm.control or arm.is_identity)]
     if not able:
         return f"{text} No arm can differ from it."
     moved = sum(

@@ -32,7 +32,7 @@ def beside(arms: Sequence[ar.Arm], results: Results, period: int) -> dict[tuple[
     """{(arm, metric): Beside} for every arm but the reference."""
     m, found = max(1, family(arms)), {}
     ulp = {metric: difference(results, arm, metric) for arm in arms if arm.nudged for metric in METRICS}
-    ruler = [arm for arm in arms if arm.control and arm.rate != 1.0]
+    ruler = [arm for arm in arms if arm.control and arm.rate_factor != 1.0]
     for arm in arms:
         if arm.name == ar.REFERENCE:
             continue
@@ -50,7 +50,7 @@ def beside(arms: Sequence[ar.Arm], results: Results, period: int) -> dict[tuple[
             factor, why = None, "no ruler of rates (--full)" if len(ruler) < 2 else "for END alone"
             if metric == stats.Metric.END and len(ruler) > 1:
                 effect = results.effects[arm.name][metric]
-                logs = [0.0, *(np.log(mark.rate) for mark in ruler)]
+                logs = [0.0, *(np.log(mark.rate_factor) for mark in ruler)]
                 marks = [0.0, *(results.effects[mark.name][metric].mean for mark in ruler)]
                 mean = 0.0 if effect.verdict == "identical" else effect.mean
                 factor, why = sensitivity.equal_rate(logs, marks, mean)

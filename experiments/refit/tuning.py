@@ -48,7 +48,7 @@ class Tuned(NamedTuple):
 
 def able(arms: Sequence[ar.Arm]) -> list[ar.Arm]:
     """one_fit and the arms that can differ from it: all others have its rate, or a factor of it."""
-    return [arm for arm in arms if arm.name == ar.REFERENCE or not (arm.control or arm.proved)]
+    return [arm for arm in arms if arm.name == ar.REFERENCE or not (arm.control or arm.is_identity)]
 
 
 def decided(config: Any, source: Source, arms: Sequence[ar.Arm]) -> dict[str, Any] | None:
@@ -123,7 +123,7 @@ def _round(plan: Plan, name: str, factors: Sequence[float], out: Console) -> Los
     keys = [(arm, factor) for arm in able(plan.arms) for factor in factors]
     first, n = told["seeds"][0], len(told["seeds"])
     arms = [
-        arm._replace(name=f"{arm.name} at x{factor:g}", rate=factor, first=first, seeds=n)
+        dataclasses.replace(arm, name=f"{arm.name} at x{factor:g}", rate_factor=factor, first=first, seeds=n)
         for arm, factor in keys
     ]
     status = folder / "status.json"
@@ -163,7 +163,10 @@ def at_best(plan: Plan, rates: Mapping[str, float]) -> Plan:
     """The same comparison in best_rate/: one_fit's best rate is the setting's, an arm's own a factor of it."""
     lr = rates[ar.REFERENCE]
     own = {arm.name for arm in able(plan.arms)}
-    arms = [arm._replace(rate=rates[arm.name] / lr) if arm.name in own else arm for arm in plan.arms]
+    arms = [
+        dataclasses.replace(arm, rate_factor=rates[arm.name] / lr) if arm.name in own else arm
+        for arm in plan.arms
+    ]
     config = dataclasses.replace(plan.config, lr=lr, tuned=None)
     best = plan._replace(config=config, folder=plan.folder / "best_rate", arms=arms, tuning=None)
     best.folder.mkdir(exist_ok=True)

@@ -12,7 +12,7 @@ from lstm_sched.data.series import NAMES, Series, load
 from lstm_sched.data.splits import split
 from lstm_sched.presets import CONTINUE
 
-ARMS = [ar.Arm(name, CONTINUE, 0, 3, ()) for name in ("one_fit", "drop_m@2", "aa")]
+ARMS = [ar.Arm(name=name, policy=CONTINUE, seeds=3) for name in ("one_fit", "drop_m@2", "aa")]
 
 
 def words(svg):
@@ -117,7 +117,7 @@ def test_pictures_are_the_same_bytes_each_time():
 
 
 def test_many_trainings_make_no_larger_file():
-    arms = [ar.Arm("one_fit", CONTINUE, 0, 200, ())]
+    arms = [ar.Arm(name="one_fit", policy=CONTINUE, seeds=200)]
     val = np.random.default_rng(0).uniform(0.1, 1, (200, 1000))
     of = results(val)._replace(labels=ar.labels(arms))
     assert len(figures.seeds(arms, of)) < 400_000

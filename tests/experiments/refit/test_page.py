@@ -50,7 +50,7 @@ def made_up(arms, shift):
         best_epoch_M=np.full(len(labels), 3),
         diverged_M=np.zeros(len(labels), bool),
         curves={"val": val_ME, "loss": val_ME},
-        differing={arm.name: 0 if arm.proved else 5 for arm in arms},
+        differing={arm.name: 0 if arm.is_identity else 5 for arm in arms},
         differing_weights={arm.name: 0 for arm in arms},
         weights=100,
         effects={},

@@ -234,7 +234,10 @@ def test_divergence_is_recorded_and_changes_no_other_member(done, tmp_path, caps
     config = dataclasses.replace(SMALL, optimizer="keras_sgd", arms=names)
     good = main(config, tmp_path / "good")
     (plan,) = refit.prepare(dataclasses.replace(config, out=str(tmp_path / "bad")))
-    wild = [arm._replace(rate=1e6 / config.lr) if arm.name == "rate_x2" else arm for arm in plan.arms]
+    wild = [
+        dataclasses.replace(arm, rate_factor=1e6 / config.lr) if arm.name == "rate_x2" else arm
+        for arm in plan.arms
+    ]
     bad = refit.execute_one(plan._replace(arms=wild))
     capsys.readouterr()
     assert bad.diverged_M[bad.rows("rate_x2")].all()
@@ -341,7 +344,7 @@ def test_an_arm_is_proved_identical_where_it_drops_nothing_that_is_read(change, 
     config = dataclasses.replace(SMALL, **change)
     built = built_from(config)
     arms, _ = ar.parse(("one_fit", name), config, built)
-    assert arms[1].proved is proved
+    assert arms[1].is_identity is proved
     assert arms[1].seeds == (2 if proved else 6)
 
 
@@ -385,7 +388,7 @@ def test_all_arms_take_32_seeds_and_full_adds_the_ruler(tmp_path):
     (plan,) = refit.prepare(Config(data=("ar",), arms=("all",), out=str(tmp_path / "a")))
     assert plan.config.seeds == 32
     (plan,) = refit.prepare(dataclasses.replace(SMALL, full=True, out=str(tmp_path / "f")))
-    assert {arm.name: arm.rate for arm in plan.arms if arm.rate != 1} == ar.RULER
+    assert {arm.name: arm.rate_factor for arm in plan.arms if arm.rate_factor != 1} == ar.RULER
 
 
 def test_members_of_a_seed_share_their_first_weights_and_one_ulp_moves_one_of_them():

@@ -121,7 +121,7 @@ def test_grid_seeds_and_rule_are_decided_before_the_first_step_and_alone_make_th
 
 def test_at_best_rates_controls_and_identical_arms_follow_one_fit(tmp_path):
     best = tuning.at_best(planned(tmp_path / "run"), {"one_fit": 0.2, "drop_moments": 0.05})
-    rates = {arm.name: arm.rate * best.config.lr for arm in best.arms}
+    rates = {arm.name: arm.rate_factor * best.config.lr for arm in best.arms}
     assert rates == {"one_fit": 0.2, "keras_loop": 0.2, "drop_moments": 0.05, "aa": 0.2, "rate_x2": 0.4}
 
 
