@@ -101,6 +101,20 @@ class Document:
     void: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Where the numbers of a document come from, for the last sections of its page.
+
+    stored       what config.json says
+    environment  what env.json says
+    resume       the folder that --resume takes, which is another one where a run has several parts
+    """
+
+    stored: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    resume: Path
+
+
 def console() -> Console:
     """The terminal; elsewhere plain lines of a width that does not depend on where they go."""
     here = Console(highlight=False)
@@ -180,22 +194,16 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> 
     return "\n".join(lines + [f"| {' | '.join(map(str, row))} |" for row in rows]) + "\n"
 
 
-def write(folder: Path, document: Document, whole: Path) -> None:
-    """All files of a document: raw tables, figures, table.md and report.html, each whole or not at all.
-
-    Args:
-        folder: of the document; it has config.json and env.json.
-        document: what is written.
-        whole: the folder that --resume takes, which is another one where a run has several parts.
-    """
+def write(folder: Path, document: Document, origin: Origin) -> None:
+    """All files of a document in its folder, each whole or not at all: raw tables, figures, table.md, report.html."""
     from experiments.harness import figures as pictures  # no measurement waits for matplotlib
     from experiments.harness import html_page
 
     for name, rows in document.tables.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         run_folder.write_csv(folder / name, rows)
-    command = run_folder.read_json(folder / "config.json")["command"]
     for name, figure in figures(document).items():
-        pictures.write(folder, name, figure.draw(), figure.caption, command)
+        pictures.write(folder, name, figure.draw(), figure.caption, origin.stored["command"])
     if text := markdown(document):
         run_folder.write_text(folder / "table.md", text.rstrip() + "\n")
-    html_page.write(folder, document, whole)
+    html_page.write(folder, document, origin)

@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 from rich.console import Console
 
 from experiments.harness import document, lock, run_folder
-from experiments.harness.document import Document
+from experiments.harness.document import Document, Origin
 from experiments.harness.exits import Interrupted, Stopped
 
 MEASURED = "measured.jsonl"
@@ -50,11 +50,26 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class Workplace:
-    """Where a measurement works: its folder, the terminal, and what was measured before it was stopped."""
+    """Where a measurement works: its folder, the terminal, and what was measured before it was stopped.
+
+    `parts` are the decisions of its sub-folders, by name, where a part of the measurement has decisions of its own.
+    """
 
     folder: Path
     console: Console
     measured: dict[str, Any] = field(default_factory=dict)
+    experiment: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    parts: dict[str, Decisions] = field(default_factory=dict)
+
+    def part(self, name: str, decisions: Decisions) -> "Workplace":
+        """A sub-folder for a part of the measurement; its config.json says what was decided for it."""
+        inner = dataclasses.replace(self, folder=self.folder / name, measured={}, parts={})
+        inner.folder.mkdir(exist_ok=True)
+        run_folder.write_json(inner.folder / "config.json", _stored_as(self.experiment, decisions))
+        run_folder.write_json(inner.folder / "env.json", self.environment)
+        self.parts[name] = decisions
+        return inner
 
     def once(self, key: str, measure: Callable[[], Any]) -> Any:
         """A value of plain JSON, measured once: it is written as soon as it is known, and read when a run goes on.
@@ -106,6 +121,8 @@ class Job(Generic[D]):
 
     folder: Path
     parts: Sequence[tuple[D, Path]]
+    stored: Mapping[str, Any]  # what config.json of the folder says
+    environment: Mapping[str, Any]  # what env.json says
 
 
 def prepare(experiment: Experiment[D, R], config: Any) -> Job[D] | None:
@@ -130,20 +147,36 @@ def prepare(experiment: Experiment[D, R], config: Any) -> Job[D] | None:
         folder = run_folder.new_folder(config.out, experiment.name)
     else:
         folder = Path(config.resume)
-    several = len(decided) > 1
-    parts = [(part, folder / part.part if several else folder) for part in decided]
-    if several and not (folder / "config.json").exists():
+    if len(decided) == 1:
+        parts, whole = [(decided[0], folder)], _stored_as(experiment.name, decided[0])
+    else:
+        parts = [(part, folder / part.part) for part in decided]
         facts = {"runs": [part.part for part in decided]}
-        run_folder.write_decisions(folder, experiment.name, asked, command, facts)
+        whole = run_folder.decisions(experiment.name, asked, command, facts)
     for part, place in parts:
         if (place / "config.json").exists():
             _compare(place, part)
-        else:
-            place.mkdir(exist_ok=True)
-            run_folder.write_decisions(place, experiment.name, part.config, command, facts_of(part))
-        if not (place / "env.json").exists():
-            run_folder.write_json(place / "env.json", run_folder.environment())
-    return Job(folder=folder, parts=parts)
+    environment = _environment(folder)
+    for says, place in [
+        (whole, folder),
+        *((_stored_as(experiment.name, part), place) for part, place in parts),
+    ]:
+        place.mkdir(exist_ok=True)
+        for name, value in (("config.json", says), ("env.json", environment)):
+            if not (place / name).exists():
+                run_folder.write_json(place / name, value)
+    return Job(folder=folder, parts=parts, stored=whole, environment=environment)
+
+
+def _environment(folder: Path) -> dict[str, Any]:
+    """The versions and the machine under which the run was begun."""
+    path = folder / "env.json"
+    return run_folder.read_json(path) if path.exists() else run_folder.environment()
+
+
+def _stored_as(experiment: str, part: Decisions) -> dict[str, Any]:
+    """What config.json says of a part."""
+    return run_folder.decisions(experiment, part.config, part.command, facts_of(part))
 
 
 def facts_of(part: Decisions) -> dict[str, Any]:
@@ -178,12 +211,13 @@ def finish(experiment: Experiment[D, R], job: Job[D]) -> list[R]:
     void: list[str] = []
     with _held(job), _stopped_at(job.folder):
         for part, place in job.parts:
-            result, failures = _carry_out(experiment, part, place, job.folder, out)
+            result, failures = _carry_out(experiment, part, place, job, out)
             results.append(result)
             void += failures
         whole = experiment.together([part for part, _ in job.parts], results) if len(job.parts) > 1 else None
         if whole is not None:
-            document.write(job.folder, whole, job.folder)
+            origin = Origin(stored=job.stored, environment=job.environment, resume=job.folder)
+            document.write(job.folder, whole, origin)
             document.show(out, whole)
     if void:
         raise RuntimeError("; ".join(void))
@@ -191,24 +225,28 @@ def finish(experiment: Experiment[D, R], job: Job[D]) -> list[R]:
 
 
 def _carry_out(
-    experiment: Experiment[D, R], part: D, place: Path, whole: Path, out: Console
+    experiment: Experiment[D, R], part: D, place: Path, job: Job[D], out: Console
 ) -> tuple[R, list[str]]:
     began = time.monotonic()
-    workplace = Workplace(folder=place, console=out, measured=read_measured(place / MEASURED))
+    workplace = Workplace(
+        folder=place,
+        console=out,
+        measured=read_measured(place / MEASURED),
+        experiment=experiment.name,
+        environment=job.environment,
+    )
     with _status(place):
         result = experiment.measure(part, workplace)
         spent = time.monotonic() - began
         concluded = experiment.conclude(part, result)
         documents = [concluded] if isinstance(concluded, Document) else list(concluded)
         for report in documents:
-            document.write(place / report.folder, report, whole)
+            says = _stored_as(experiment.name, workplace.parts.get(report.folder, part))
+            origin = Origin(stored=says, environment=job.environment, resume=job.folder)
+            document.write(place / report.folder, report, origin)
             document.show(out, report)
     total = time.monotonic() - began
-    last = run_folder.read_status(place)
-    kept = {name: last[name] for name in last if name not in ("state", "updated")}
-    run_folder.write_status(
-        place, "finished", **kept | {"seconds_measuring": round(spent, 1), "seconds": round(total, 1)}
-    )
+    run_folder.note_status(place, "finished", seconds_measuring=round(spent, 1), seconds=round(total, 1))
     page = place / "report.html"
     out.print(
         f"{total:.0f} s. Report: {page}. Raw numbers and figures: {place}", markup=False, soft_wrap=True
@@ -234,21 +272,15 @@ def _held(job: Job[Any]) -> Iterator[None]:
 @contextlib.contextmanager
 def _status(place: Path) -> Iterator[None]:
     """status.json says whether the part runs, was stopped or failed; what else it says stays."""
-    _note(place, "running")
+    run_folder.note_status(place, "running")
     try:
         yield
     except (KeyboardInterrupt, Interrupted):
-        _note(place, "interrupted")
+        run_folder.note_status(place, "interrupted")
         raise
     except BaseException:
-        _note(place, "failed")
+        run_folder.note_status(place, "failed")
         raise
-
-
-def _note(place: Path, state: str) -> None:
-    facts = run_folder.read_status(place)
-    known = {name: value for name, value in facts.items() if name not in ("state", "updated")}
-    run_folder.write_status(place, state, **known)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,18 @@ from typing import Any
 from urllib.parse import quote
 
 from experiments.harness import run_folder
-from experiments.harness.document import Block, Code, Document, Figure, Files, Lead, Section, Table, Terms
+from experiments.harness.document import (
+    Block,
+    Code,
+    Document,
+    Figure,
+    Files,
+    Lead,
+    Origin,
+    Section,
+    Table,
+    Terms,
+)
 
 STYLE = Path(__file__).with_name("page.css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -41,10 +52,10 @@ FILES = {
 }
 
 
-def write(folder: Path, document: Document, whole: Path) -> None:
+def write(folder: Path, document: Document, origin: Origin) -> None:
     """report.html in the folder, whole or not at all; the first section's title is the page's."""
     shown = [section for section in document.sections if "page" in section.places]
-    text = page([*shown, *provenance(folder, document, whole)], folder)
+    text = page([*shown, *provenance(folder, document, origin)], folder)
     run_folder.write_text(folder / "report.html", text)
 
 
@@ -125,23 +136,22 @@ def _figure(figure: Figure, folder: Path) -> str:
     )
 
 
-def provenance(folder: Path, document: Document, whole: Path) -> list[Section]:
+def provenance(folder: Path, document: Document, origin: Origin) -> list[Section]:
     """The last sections of every page: configuration and versions, commands, raw files."""
-    stored, environment = (run_folder.read_json(folder / f"{name}.json") for name in ("config", "env"))
     return [
-        Section(title="Configuration and versions", blocks=configuration(stored, environment)),
-        Section(title="How to get this again", blocks=again(whole, stored, environment)),
+        Section(title="Configuration and versions", blocks=configuration(origin)),
+        Section(title="How to get this again", blocks=again(origin)),
         Section(title="Raw files", blocks=[raw_files(folder, document)]),
     ]
 
 
-def configuration(stored: Mapping[str, Any], environment: Mapping[str, Any]) -> list[Table]:
+def configuration(origin: Origin) -> list[Table]:
     """All that was set, and what it ran on."""
-    facts = {key: value for key, value in stored.items() if key not in ("config", "command")}
+    facts = {key: value for key, value in origin.stored.items() if key not in ("config", "command")}
     tables = {
-        "Settings": stored["config"],
+        "Settings": origin.stored["config"],
         "Decided before the first step": facts,
-        "Versions and machine": environment,
+        "Versions and machine": origin.environment,
     }
     return [
         Table(title=title, columns=("name", "value"), rows=flat(values)) for title, values in tables.items()
@@ -161,15 +171,15 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def again(folder: Path, stored: Mapping[str, Any], environment: Mapping[str, Any]) -> list[Block]:
+def again(origin: Origin) -> list[Block]:
     """The exact commands."""
-    git = environment["git"]
+    git = origin.environment["git"]
     changed = ", with changes that were not committed" * bool(git["changed"])
     state = f"commit {git['commit']}{changed}" if git["commit"] else "no commit is known"
-    resume = f"python -m experiments.{stored['experiment']} --resume {shlex.quote(str(folder))}"
+    resume = f"python -m experiments.{origin.stored['experiment']} --resume {shlex.quote(str(origin.resume))}"
     return [
         f"From a checkout of the source ({state}), measure everything again; the folder must be new:",
-        Code(lines=(stored["command"],)),
+        Code(lines=(origin.stored["command"],)),
         "Make the tables, pictures and this page again from what was stored, measuring only what is missing:",
         Code(lines=(resume,)),
         "The same versions on the same kind of machine give the same bits.",

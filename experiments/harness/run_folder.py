@@ -136,10 +136,17 @@ def decide(folder: Path, experiment: str, config: Any, facts: dict[str, Any]) ->
     write_json(folder / "env.json", environment())
 
 
-def write_decisions(folder: Path, experiment: str, config: Any, command: str, facts: dict[str, Any]) -> None:
-    """config.json: the experiment, the command, the configuration (a dataclass), and what else is decided."""
+def decisions(experiment: str, config: Any, command: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.json says: experiment, command, configuration (a dataclass), and what else is decided."""
     asked = {"experiment": experiment, "command": command, "config": dataclasses.asdict(config)}
-    write_json(folder / "config.json", asked | facts)
+    return asked | dict(facts)
+
+
+def write_decisions(
+    folder: Path, experiment: str, config: Any, command: str, facts: Mapping[str, Any]
+) -> None:
+    """config.json, as `decisions`."""
+    write_json(folder / "config.json", decisions(experiment, config, command, facts))
 
 
 def config_of(config: type, fields: dict[str, Any]) -> Any:
@@ -182,6 +189,12 @@ def read_status(folder: Path) -> dict[str, Any]:
 def write_status(folder: Path, state: str, **facts: Any) -> None:
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     write_json(folder / "status.json", {"state": state, "updated": now, **facts})
+
+
+def note_status(folder: Path, state: str, **facts: Any) -> None:
+    """status.json with a new state and these facts; what else it says stays."""
+    known = {name: value for name, value in read_status(folder).items() if name not in ("state", "updated")}
+    write_status(folder, state, **known | facts)
 
 
 def append_resumed(folder: Path, epoch: int, told: list[str]) -> None:
