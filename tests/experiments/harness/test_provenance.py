@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from experiments.harness import html_page
 from experiments.harness.data_section import data_section
-from experiments.harness.document import Document
+from experiments.harness.document import Document, Origin
 
 
 def in_html(blocks):
@@ -33,7 +33,8 @@ def test_any_column_names_leave_the_tags_as_they_are(columns):
 )
 def test_any_configuration_is_shown(values):
     stored = {"config": values, "hash": "1"}
-    parsed = Parsed(in_html(html_page.configuration(stored, values)))
+    origin = Origin(stored=stored, environment=values, resume=Path())
+    parsed = Parsed(in_html(html_page.configuration(origin)))
     expected = [shown(cell) for row in html_page.flat(values) for cell in row]
     found = [text for tag, text in parsed.text if tag in ("th", "td")]
     assert found == ["name", "value", *expected, "name", "value", "hash", "1", "name", "value", *expected]
@@ -63,4 +64,6 @@ def test_the_source_is_named_as_far_as_it_is_known(tmp_path):
         ({"commit": "abc", "changed": False}, "(commit abc)"),
         ({"commit": None, "changed": True}, "(no commit is known)"),
     ):
-        assert words in in_html(html_page.again(tmp_path, stored, {"git": git}))
+        assert words in in_html(
+            html_page.again(Origin(stored=stored, environment={"git": git}, resume=tmp_path))
+        )
