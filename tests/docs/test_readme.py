@@ -1,11 +1,13 @@
 """The README says what the code does: its examples run, its tables are generated, its map is whole."""
 
 import csv
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
+import lstm_sched
 from lstm_sched.presets import ALIASES, POLICIES, fate_table
 
 ROOT = Path(__file__).parents[2]
@@ -71,11 +73,26 @@ def test_the_examples_run(capsys):
     assert names["shrink"].params == 0.6
 
 
-@pytest.mark.parametrize("folder", ["lstm_sched", "experiments"])
-def test_the_map_names_every_module(folder):
-    for path in (ROOT / folder).glob("*.py"):
-        if path.stem not in ("__init__", "names"):
-            assert re.search(rf"`[^`]*\b{path.stem}(\.py)?`", README), path.name
+def test_the_map_names_every_package():
+    packages = {path.parent.name for path in (ROOT / "lstm_sched").glob("*/__init__.py")}
+    rows = re.findall(r"(?m)^\| `([\w.]+)` \|", README.split("## Map of the code")[1])
+    assert {f"lstm_sched.{name}" for name in packages} == {
+        row for row in rows if row.startswith("lstm_sched.")
+    }
+    assert {row.partition(".")[0] for row in rows} == {"lstm_sched", "experiments", "tests", "docs"}
+
+
+@pytest.mark.parametrize(
+    "page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")], ids=str
+)
+def test_pages_name_what_exists(page):
+    text = page.read_text(encoding="utf-8")
+    for name in set(re.findall(r"\bls\.(\w+)", text)):
+        assert hasattr(lstm_sched, name), name
+    for name in set(re.findall(r"\b((?:lstm_sched|experiments)(?:\.[a-z]\w*)+)", text)):
+        assert pkgutil.resolve_name(name) is not None
+    for file in set(re.findall(r"\b(?:lstm_sched|experiments|tests|docs)/[\w./-]*\w", text)):
+        assert (ROOT / file).exists(), file
 
 
 def test_the_links_lead_somewhere():
