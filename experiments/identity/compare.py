@@ -47,7 +47,7 @@ class Result(NamedTuple):
 
 def _named(components: dict[str, Any]) -> list[tuple[str, str, Leaf]]:
     """Component, name in it, and array of every leaf."""
-    return [(name, ".".join(leaf.words), leaf) for name, tree in components.items() for leaf in leaves(tree)]
+    return [(name, ".".join(leaf.path), leaf) for name, tree in components.items() for leaf in leaves(tree)]
 
 
 def everything(progress: Progress) -> dict[str, Any]:

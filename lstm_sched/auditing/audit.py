@@ -1,8 +1,9 @@
-"""What did this boundary drop? On any two states, and on a user's own training code."""
+"""What a boundary dropped, found by comparing the state before it with the state after it."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -15,24 +16,61 @@ from lstm_sched.presets import CONTINUE, DIALECTS, POLICIES
 
 ZERO = ("m", "v", "count", "schedule clock", "accumulator", "step", "epoch", "carry", "position")
 AS_WEIGHTS = ("average", "best", "schedule-free")  # they begin as the weights that the boundary leaves
-KINDS = (*fates(CONTINUE), *COLUMN)  # in the order of the table
+OF_OPTIMIZER = ("m", "v", "count", "schedule clock", "accumulator")
+COMPONENTS = (*fates(CONTINUE), *COLUMN)  # in the order of the table
 
 
-class Audit(NamedTuple):
-    """rows: one a component; idioms: every named policy that does just this, in the order of `idioms`."""
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What became of each component at a boundary. It prints as a table with a sentence below it."""
 
-    rows: tuple[Row, ...]
-    idioms: tuple[str, ...]
+    rows: tuple[Row, ...]  # one per component
+    policies: tuple[str, ...]  # the named ones that do just this, those that suppose least first
+
+    def __str__(self) -> str:
+        cells = [COLUMNS, *map(in_words, self.rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
+        return "\n".join([*lines, describe(seen(self.rows))])
+
+    __repr__ = __str__
+
+
+COLUMNS = ("component", "fate", "numbers that differ", "largest distance", "first leaf that differs", "note")
+
+
+def in_words(component: Row) -> tuple[str, ...]:
+    """The cells of a component under COLUMNS."""
+    differ = f"{component.differing:,} of {component.numbers:,}" if component.differing else "none"
+    ulp = "" if component.ulp is None else f"{component.ulp:,} ulp"
+    return component.component, component.fate, differ, ulp, component.first, component.note
 
 
 def audit(before: Any, after: Any, fresh: Any = None) -> Audit:
-    """What became of each component between the state just before a boundary and the one just after it.
+    """Find what became of each component between the state before a boundary and the state after it.
 
-    before, after, fresh: states as `snapshot.leaves` takes them: trees, `Progress`, .npz files, checkpoint folders.
-    fresh: the run's first state. It decides what a reset returns to; without it that is 0 for moments, counts and
-    clocks, 1 for `rate`, and the weights left by the boundary for averages and schedule-free's z, and neither a
-    redraw of weights nor an unmoved stream can be told from other changes. Errors as `snapshot.leaves`; ValueError
-    where the two have no leaf in common.
+        >>> import numpy as np, lstm_sched as ls
+        >>> before = {"params": {"w": np.ones(3)}, "opt_state": {"mu": np.ones(3), "count": np.int32(7)}}
+        >>> after = before | {"opt_state": {"mu": np.ones(3), "count": np.int32(0)}}
+        >>> print(ls.audit(before, after))
+        component  fate   numbers that differ  largest distance  first leaf that differs  note
+        weights    kept   none
+        m          kept   none
+        count      reset  1 of 1                                 ['opt_state']['count']
+        Dropped or changed: count. Named policies that do just this: drop_count.
+
+    Args:
+        before: the state just before the boundary: a tree of arrays, a `Progress`, or the path of an .npz file or a
+            checkpoint folder.
+        after: the state just after it.
+        fresh: the run's first state, which decides what a reset returns to. Without it that is 0 for moments, counts
+            and clocks, 1 for `rate`, and the weights after the boundary for averages and schedule-free's z; weights
+            that were drawn again and streams that did not move cannot then be told from other changes.
+
+    Raises:
+        ValueError: the two states have no leaf in common, or a file holds pickled objects.
+        TypeError: a leaf is no array.
+        FileNotFoundError: no such file.
     """
     old, new = leaves(before), leaves(after)
     first = {f".monitor{leaf.name}": leaf for leaf in leaves(monitor.begin())}
@@ -42,14 +80,15 @@ def audit(before: Any, after: Any, fresh: Any = None) -> Audit:
         raise ValueError(
             f"after: no leaf of before is in it; before has {_some(old)}, after has {_some(new)}"
         )
-    weights = {path: leaf for leaf in new if (path := weight_path(leaf)) is not None}
+    weights = {path: leaf.value for leaf in new if (path := weight_path(leaf)) is not None}
     union = old + [leaf for leaf in new if leaf.name not in before_by]
-    found: dict[str, list[Pair]] = {}
-    for leaf, kind in zip(union, components(union), strict=True):
-        pair = Pair(before_by.get(leaf.name), after_by.get(leaf.name), _initial(leaf, kind, first, weights))
-        found.setdefault(kind, []).append(pair)
-    rows = tuple(row(kind, found[kind]) for kind in KINDS if kind in found)
-    return Audit(rows, idioms(seen(rows)))
+    pairs: dict[str, list[Pair]] = {}
+    for leaf, component in zip(union, components(union), strict=True):
+        initial = _initial(leaf, component, first, weights)
+        pair = Pair(before=before_by.get(leaf.name), after=after_by.get(leaf.name), initial=initial)
+        pairs.setdefault(component, []).append(pair)
+    rows = tuple(row(component, pairs[component]) for component in COMPONENTS if component in pairs)
+    return Audit(rows=rows, policies=named_policies(seen(rows)))
 
 
 def _some(side: list[Leaf]) -> str:
@@ -57,70 +96,72 @@ def _some(side: list[Leaf]) -> str:
 
 
 def _initial(
-    leaf: Leaf, kind: str, first: Mapping[str, Leaf], weights: Mapping[tuple[str, ...], Leaf]
+    leaf: Leaf, component: str, first: Mapping[str, Leaf], weights: Mapping[tuple[str, ...], np.ndarray]
 ) -> list[np.ndarray]:
     """The values that a reset may leave."""
-    found = [first[leaf.name].value] if leaf.name in first else []
-    if kind in AS_WEIGHTS:
-        path = weight_of(leaf, {p: w.value.shape for p, w in weights.items()})
-        found += [weights[path].value] if path else []
+    values = [first[leaf.name].value] if leaf.name in first else []
+    if component in AS_WEIGHTS:
+        path = weight_of(leaf, {path: weight.shape for path, weight in weights.items()})
+        values += [weights[path]] if path else []
     if not leaf.key and leaf.value.dtype.kind in "biufV":
-        if kind in ZERO and not found:
-            found.append(np.zeros_like(leaf.value))
-        if kind == "rate" and leaf.name.endswith(".rate"):
-            found.append(np.ones_like(leaf.value))
-    return found
+        if component in ZERO and not values:
+            values.append(np.zeros_like(leaf.value))
+        if component == "rate" and leaf.name.endswith(".rate"):
+            values.append(np.ones_like(leaf.value))
+    return values
 
 
-def seen(rows: tuple[Row, ...]) -> dict[str, float | None]:
-    """Keep-fraction of every component that tells anything."""
-    return {r.component: r.fraction for r in rows if r.tells}
+def seen(rows: Sequence[Row]) -> dict[str, float | None]:
+    """The keep-fraction of every component that tells anything; None where no fraction fits."""
+    return {row.component: row.fraction for row in rows if row.tells}
 
 
 def differences(name: str, kept: Mapping[str, float | None]) -> list[str]:
-    """Components of which a named policy keeps another part than what was seen."""
+    """The components of which a named policy keeps another part than was seen (`kept`, as `seen` returns it)."""
     policy = fates(POLICIES[name])
     columns = {component: COLUMN.get(component, component) for component in kept}
-    return [c for c, column in columns.items() if column is not None and not _alike(policy[column], kept[c])]
+    return [c for c, column in columns.items() if column is not None and not _agree(policy[column], kept[c])]
 
 
-def _alike(fraction: float, seen: float | None) -> bool:
-    """What is kept in part is seen with the rounding of the blend."""
-    return seen == fraction or (
-        seen is not None and 0 < seen < 1 and math.isclose(fraction, seen, rel_tol=1e-3)
+def _agree(fraction: float, kept: float | None) -> bool:
+    """Whether a policy's fraction is the one that was seen, which has the rounding of a blend."""
+    return kept == fraction or (
+        kept is not None and 0 < kept < 1 and math.isclose(fraction, kept, rel_tol=1e-3)
     )
 
 
-def idioms(kept: Mapping[str, float | None]) -> tuple[str, ...]:
-    """The named policies that agree with what was seen, Keras' before other frameworks', and of these first those that
-    drop least of what was not seen."""
-    fitting = [name for name in POLICIES if not differences(name, kept)]
+def named_policies(kept: Mapping[str, float | None]) -> tuple[str, ...]:
+    """Name the policies that agree with what was seen.
+
+    Keras' come before those of other frameworks, and of each those first that drop least of what was not seen.
+    """
+    if not kept:
+        return ()
     columns = {COLUMN.get(component, component) for component in kept}
 
-    def supposed(name: str) -> tuple[bool, int]:
-        return name in DIALECTS, sum(
-            fraction != 1 for c, fraction in fates(POLICIES[name]).items() if c not in columns
-        )
+    def rank(name: str) -> tuple[bool, int]:
+        unseen = [fraction for column, fraction in fates(POLICIES[name]).items() if column not in columns]
+        return name in DIALECTS, sum(fraction != 1 for fraction in unseen)
 
-    return tuple(sorted(fitting, key=supposed)) if kept else ()
+    return tuple(sorted((name for name in POLICIES if not differences(name, kept)), key=rank))
 
 
 def describe(kept: Mapping[str, float | None]) -> str:
-    """What was seen, in words: what is dropped, what kind of mistake that is, and the idioms that do it."""
-    dropped = [c for c, fraction in kept.items() if fraction != 1]
+    """Say what was dropped, whether that is a new optimizer, and which named policies do it."""
+    dropped = [component for component, fraction in kept.items() if fraction != 1]
     if not kept:
         return "Nothing can be said: every component still had its initial value."
     if not dropped:
-        return "Nothing is dropped: of what could tell, every bit is kept."
-    words = [f"Dropped or changed: {', '.join(dropped)}."]
-    own = {c: f for c, f in kept.items() if c in ("m", "v", "count", "schedule clock", "accumulator")}
-    if own.keys() & {"m", "v"} and not any(own.values()) and None not in own.values():
-        words.append("That is a new optimizer object (opt.init, or compile, at the boundary).")
-    names = idioms(kept)
+        return "Nothing was dropped: every component that could tell was kept bit for bit."
+    sentences = [f"Dropped or changed: {', '.join(dropped)}."]
+    optimizer = {component: kept[component] for component in OF_OPTIMIZER if component in kept}
+    if optimizer.keys() & {"m", "v"} and all(fraction == 0 for fraction in optimizer.values()):
+        sentences.append("That is a new optimizer object (opt.init, or compile, at the boundary).")
+    names = named_policies(kept)
     if names:
-        words.append(f"Named idioms that do just this: {', '.join(names)}.")
+        sentences.append(f"Named policies that do just this: {', '.join(names)}.")
     else:
         nearest = min(POLICIES, key=lambda name: len(differences(name, kept)))
         but = ", ".join(differences(nearest, kept))
-        words.append(f"No named idiom does just this; the nearest is {nearest}, but for {but}.")
-    return " ".join(words)
+        sentences.append(f"No named policy does just this; the nearest is {nearest}, which differs in {but}.")
+    return " ".join(sentences)

@@ -1,20 +1,52 @@
-"""What became of one component of a training between two states: a row of an audit.
+"""How arrays differ, and from it the fate of a component between two states: a row of an audit.
 
 Shapes: N numbers of all leaves of a component, one after another.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
 
 from lstm_sched.auditing.leaves import Leaf
 
-# How many representable numbers lie between two.
-
-
 NO_DISTANCE = np.iinfo(np.uint64).max  # between a number and NaN
+FEW = 4  # ulp that a product may be off
+NOISY = 0.1  # rms of the rest over rms before, below which a component is perturbed and not changed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The fate of one component at a boundary."""
+
+    component: str
+    fate: str  # kept, reset, gone, re-seeded, scaled, blended, perturbed, partly reset, changed
+    fraction: float | None  # the keep-fraction that a policy would give it; None where none fits
+    tells: bool  # False where it still had its initial value, so that keeping and resetting are the same
+    differing: int  # numbers that differ in any bit
+    numbers: int
+    ulp: int | None  # largest distance; None where no floating number differs
+    first: str  # first leaf that differs
+    note: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A leaf before and after (None where it is missing there), and the values that it may have had at first."""
+
+    before: Leaf | None
+    after: Leaf | None
+    initial: Sequence[np.ndarray]
+
+    @property
+    def present(self) -> list[Leaf]:
+        """The leaf on the sides that have it."""
+        return [leaf for leaf in (self.before, self.after) if leaf is not None]
+
+    @property
+    def size(self) -> int:
+        return max(leaf.value.size for leaf in self.present)
 
 
 def is_float(dtype: np.dtype) -> bool:
@@ -23,15 +55,25 @@ def is_float(dtype: np.dtype) -> bool:
 
 
 def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Steps of `np.nextafter` from a to b, elementwise, as uint64; both of one shape and floating type.
+    """Count the steps of `np.nextafter` from a to b, for each pair of elements.
 
     The two zeros are one number, infinity is the step after the largest, NaN is 0 from NaN and NO_DISTANCE from
-    every number. TypeError for another type, ValueError where type or shape differ.
+    every number.
+
+    Args:
+        a, b: arrays of one shape and one floating type.
+
+    Returns:
+        The number of steps, as uint64.
+
+    Raises:
+        ValueError: types or shapes differ.
+        TypeError: no floating type of 16, 32 or 64 bits.
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.dtype != b.dtype or a.shape != b.shape:
         raise ValueError(
-            f"ulp_distance: {a.dtype}{list(a.shape)} and {b.dtype}{list(b.shape)}; allowed: alike"
+            f"ulp_distance: {a.dtype}{list(a.shape)} and {b.dtype}{list(b.shape)}; allowed: the same type and shape"
         )
     if not is_float(a.dtype):
         raise TypeError(f"ulp_distance: {a.dtype}; allowed: float16, bfloat16, float32, float64")
@@ -49,109 +91,82 @@ def _ordered(x: np.ndarray) -> np.ndarray:
     return np.where(bits < 0, -magnitude, magnitude)
 
 
-FEW = 4  # ulp that a product may be off
-NOISY = 0.1  # rms of the rest over rms before, below which a component is perturbed and not changed
-
-
-class Row(NamedTuple):
-    """One component across a boundary."""
-
-    component: str
-    fate: str  # kept, reset, gone, re-seeded, scaled, blended, perturbed, partly reset, changed
-    fraction: float | None  # what is kept of it, as a policy says it; None where no fraction does
-    tells: bool  # False where it still had its initial value, so that keeping and resetting are the same
-    differing: int  # numbers that differ in any bit
-    numbers: int
-    ulp: int | None  # largest distance; None where no floating number differs
-    first: str  # first leaf that differs
-    note: str = ""
-
-
-class Pair(NamedTuple):
-    """A leaf before and after (None where it is missing there), and the values it may have begun with."""
-
-    before: Leaf | None
-    after: Leaf | None
-    initial: Sequence[np.ndarray]
+def _alike(a: Leaf, b: Leaf) -> bool:
+    return a.value.dtype == b.value.dtype and a.value.shape == b.value.shape
 
 
 def differing(a: Leaf, b: Leaf) -> np.ndarray:
     """Which numbers differ in any bit, flat; all of them where type or shape do."""
-    x, y = a.value, b.value
-    if x.dtype != y.dtype or x.shape != y.shape:
-        return np.ones(max(x.size, y.size), bool)
-    old, new = (np.ascontiguousarray(z).reshape(-1, 1).view(np.uint8) for z in (x, y))
+    if not _alike(a, b):
+        return np.ones(max(a.value.size, b.value.size), bool)
+    old, new = (np.ascontiguousarray(leaf.value).reshape(-1, 1).view(np.uint8) for leaf in (a, b))
     return np.any(old != new, axis=1)
 
 
 def distance(a: Leaf, b: Leaf) -> int | None:
-    """The largest ULP distance of two leaves; None where they are no floating numbers alike."""
-    alike = a.value.dtype == b.value.dtype and a.value.shape == b.value.shape
-    if not alike or not is_float(a.value.dtype) or not a.value.size:
+    """The largest ULP distance of two leaves; None unless both hold floating numbers of one type and shape."""
+    if not _alike(a, b) or not is_float(a.value.dtype) or not a.value.size:
         return None
     return int(ulp_distance(a.value, b.value).max())
 
 
-def _begun(leaf: Leaf, pair: Pair) -> bool:
-    """It has its initial value."""
-    return any(x.shape == leaf.value.shape and bool(np.all(leaf.value == x)) for x in pair.initial)
-
-
-def _fate(pair: Pair) -> str:
-    before, after = pair.before, pair.after
-    if before is None or after is None:
-        present = after if before is None else before
-        assert present is not None
-        if before is None:
-            return "kept" if _begun(present, pair) else "changed"
-        return "gone"
-    if not differing(before, after).any():
-        return "kept"
-    unknown = after.key and not pair.initial  # a stream does not move at a boundary, unless it is begun anew
-    return "reset" if unknown or _begun(after, pair) else "changed"
-
-
-def _size(pair: Pair) -> int:
-    return max(leaf.value.size for leaf in pair[:2] if leaf is not None)
-
-
 def row(component: str, pairs: Sequence[Pair]) -> Row:
-    """The fate of a component, from its leaves.
+    """Find the fate of a component from its leaves.
 
     scaled: one factor fits every number to a few ulp; blended: the same towards the initial value; perturbed: within
     a tenth of it (root mean square) after the best factor; partly reset: some leaves kept, others reset.
     """
     fates = [_fate(pair) for pair in pairs]
-    telling = [
+    telling = {
         fate
         for fate, pair in zip(fates, pairs, strict=True)
         if fate == "changed" or (pair.before is not None and not _begun(pair.before, pair))
-    ]
-    both = [(p.before, p.after) for p in pairs if p.before is not None and p.after is not None]
-    moved = [p for p, fate in zip(pairs, fates, strict=True) if fate != "kept"]
-    distances = [d for a, b in both if differing(a, b).any() and (d := distance(a, b)) is not None]
-    count = sum(int(differing(a, b).sum()) for a, b in both)
-    count += sum(_size(p) for p in moved if p.before is None or p.after is None)
-    fate, fraction, note = _whole(set(telling), pairs)
+    }
+    moved = [pair for pair, fate in zip(pairs, fates, strict=True) if fate != "kept"]
+    count, distances = 0, []
+    for pair, fate in zip(pairs, fates, strict=True):
+        if pair.before is None or pair.after is None:
+            count += pair.size if fate != "kept" else 0
+        elif different := int(differing(pair.before, pair.after).sum()):
+            count += different
+            distances.append(distance(pair.before, pair.after))
+    fate, fraction, note = _whole(telling, pairs)
     return Row(
-        component,
-        fate,
-        fraction,
+        component=component,
+        fate=fate,
+        fraction=fraction,
         tells=bool(telling),
         differing=count,
-        numbers=sum(map(_size, pairs)),
-        ulp=max(distances, default=None),
-        first=next((leaf.name for p in moved if (leaf := p.before or p.after) is not None), ""),
+        numbers=sum(pair.size for pair in pairs),
+        ulp=max((d for d in distances if d is not None), default=None),
+        first=next((pair.present[0].name for pair in moved), ""),
         note=note,
     )
 
 
+def _begun(leaf: Leaf, pair: Pair) -> bool:
+    """Whether it has its initial value."""
+    return any(x.shape == leaf.value.shape and bool(np.all(leaf.value == x)) for x in pair.initial)
+
+
+def _fate(pair: Pair) -> str:
+    before, after = pair.before, pair.after
+    if after is None:
+        return "gone"
+    if before is None:
+        return "kept" if _begun(after, pair) else "changed"
+    if not differing(before, after).any():
+        return "kept"
+    unknown = after.key and not pair.initial  # a stream does not move at a boundary, unless it is begun again
+    return "reset" if unknown or _begun(after, pair) else "changed"
+
+
 def _whole(fates: set[str], pairs: Sequence[Pair]) -> tuple[str, float | None, str]:
-    leaves = [leaf for p in pairs for leaf in p[:2] if leaf is not None]
+    """Fate, fraction and note of the leaves together."""
     if fates <= {"kept"}:
         return "kept", 1.0, "" if fates else "it still had its initial value: this says nothing"
-    if all(leaf.key for leaf in leaves) and "gone" not in fates:
-        if not all(p.initial for p in pairs):
+    if all(leaf.key for pair in pairs for leaf in pair.present) and "gone" not in fates:
+        if not all(pair.initial for pair in pairs):
             return "re-seeded", 0.0, ""
         return "re-seeded", 0.0, "the first key again" if fates == {"reset"} else "another key"
     if fates == {"gone"}:
@@ -165,21 +180,18 @@ def _whole(fates: set[str], pairs: Sequence[Pair]) -> tuple[str, float | None, s
 
 def _moved(pairs: Sequence[Pair]) -> tuple[str, float | None, str]:
     """Whether after = a·before, towards 0 or the initial value, or that with noise on top."""
-    alike = [(p.before, p.after, p.initial) for p in pairs if p.before is not None and p.after is not None]
-    same = all(a.value.shape == b.value.shape and a.value.dtype == b.value.dtype for a, b, _ in alike)
-    if len(alike) < len(pairs) or not same or not all(is_float(a.value.dtype) for a, _, _ in alike):
+    both = [(p.before, p.after, p.initial) for p in pairs if p.before is not None and p.after is not None]
+    if len(both) < len(pairs) or not all(_alike(a, b) and is_float(a.value.dtype) for a, b, _ in both):
         return "changed", None, ""
-    before_N, after_N = (
-        _flat([leaf.value for leaf in side]) for side in ([a for a, _, _ in alike], [b for _, b, _ in alike])
-    )
+    before_N, after_N = _flat([a.value for a, _, _ in both]), _flat([b.value for _, b, _ in both])
     if not (np.isfinite(before_N).all() and np.isfinite(after_N).all()):
         return "changed", None, ""
     eps_N = np.concatenate(
-        [np.full(a.value.size, float(np.spacing(a.value.dtype.type(1)))) for a, *_ in alike]
+        [np.full(a.value.size, float(np.spacing(a.value.dtype.type(1)))) for a, *_ in both]
     )
     origins = [("scaled", np.zeros_like(before_N))]
-    if all(any(x.shape == a.value.shape for x in initial) for a, _, initial in alike):
-        origins.append(("blended", _flat([initial[0] for _, _, initial in alike])))
+    if all(any(x.shape == a.value.shape for x in initial) for a, _, initial in both):
+        origins.append(("blended", _flat([initial[0] for _, _, initial in both])))
     for fate, origin_N in origins:
         old_N, new_N = before_N - origin_N, after_N - origin_N
         k = np.argmax(np.abs(old_N))
@@ -187,14 +199,14 @@ def _moved(pairs: Sequence[Pair]) -> tuple[str, float | None, str]:
             continue
         factor = new_N[k] / old_N[k]
         slack_N = eps_N * np.maximum(np.maximum(np.abs(before_N), np.abs(after_N)), np.abs(origin_N))
-        slack_N += slack_N[k] * np.abs(old_N / old_N[k])  # what the factor itself is off
+        slack_N += slack_N[k] * np.abs(old_N / old_N[k])  # the error of the factor itself
         if factor not in (0, 1) and np.all(np.abs(new_N - factor * old_N) <= FEW * slack_N):
             return fate, float(factor), f"{factor:.6g} of it is kept"
     power = float(before_N @ before_N)
     factor = float(after_N @ before_N) / power if power else 0.0
-    rest = after_N - factor * before_N
-    if power and float(rest @ rest) <= NOISY**2 * power:
-        rms = float(np.sqrt(np.mean(rest**2)))
+    rest_N = after_N - factor * before_N
+    if power and float(rest_N @ rest_N) <= NOISY**2 * power:
+        rms = float(np.sqrt(np.mean(rest_N**2)))
         return "perturbed", None, f"{factor:.3g} of it is kept, with noise of rms {rms:.2g}"
     return "changed", None, ""
 

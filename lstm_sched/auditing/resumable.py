@@ -1,10 +1,10 @@
-"""Is n epochs the same as n in two calls? For anybody's test suite."""
+"""Is a training of n epochs the same in two calls? For anybody's test suite."""
 
 import copy
 from collections.abc import Callable
 from typing import Any
 
-import jax
+from jax.tree_util import keystr, tree_flatten_with_path, tree_leaves_with_path, tree_unflatten
 
 from lstm_sched.auditing.audit import audit, describe, seen
 from lstm_sched.auditing.components import components
@@ -15,15 +15,34 @@ Train = Callable[[Any, int], Any]
 
 
 def assert_resumable(train: Train, state: Any, n: int = 10, split: int = 5) -> None:
-    """AssertionError unless `train(state, n)` is `train(train(state, split), n - split)`, bit for bit.
+    """Assert that `train(state, n)` equals `train(train(state, split), n - split)`, bit for bit.
 
-    train   a user's own `train(state, epochs) -> state`; it may change the state that it is given, which is a copy
-    state   its first state, as `snapshot.leaves` takes trees; what it leaves out cannot be carried by anybody
+    In a test suite, for a loop of any framework (of PyTorch, a state is `{"model": model.state_dict(), "optimizer":
+    optimizer.state_dict()}`; of Keras, the variables by name: `{v.path: np.array(v) for v in
+    model.optimizer.variables}`, without which m and v cannot be told apart):
 
-    The message names the first leaf that differs and the largest ULP distance, then what explains it. A component is
-    dropped by `train` where replacing it in the state after `split` epochs by its first value changes no bit of what
-    comes out. What is made inside `train` and never returned (a generator, a schedule, an optimizer) cannot be seen: if
-    nothing in the state is dropped, the message says so. Two equal calls that differ are told apart from both.
+        >>> import numpy as np, lstm_sched as ls
+        >>> def train(state, epochs):
+        ...     w, momentum = state["w"], state["momentum"]
+        ...     for _ in range(epochs):
+        ...         momentum = 0.9 * momentum + w
+        ...         w = w - 0.1 * momentum
+        ...     return {"w": w, "momentum": momentum}
+        >>> ls.assert_resumable(train, {"w": np.ones(3), "momentum": np.zeros(3)}, n=4, split=2)
+
+    Args:
+        train: your own `train(state, epochs) -> state`. It may change the state that it is given, which is a copy.
+        state: its first state, a tree of arrays, numbers, keys and text. Whatever is missing in it cannot be carried
+            from call to call.
+        n: epochs in all.
+        split: epochs in the first of the two calls, 1 to n − 1.
+
+    Raises:
+        AssertionError: the states differ. The message names the first leaf that differs and the largest distance in
+            ulp, then the cause: a component is dropped by `train` where replacing it in the state after `split` epochs
+            by its first value changes no bit of the result. A generator, schedule or optimizer that `train` makes and
+            never returns cannot be seen; then the message says so, as it does where two equal calls differ.
+        ValueError: `split` is not between 1 and n − 1.
     """
     if not 0 < split < n:
         raise ValueError(f"split: {split}; allowed: 1 to {n - 1}, less than n")
@@ -33,8 +52,7 @@ def assert_resumable(train: Train, state: Any, n: int = 10, split: int = 5) -> N
     difference = _difference(whole, parts)
     if not difference:
         return
-    again = _difference(whole, _run(train, state, n))
-    if again:
+    if _difference(whole, _run(train, state, n)):
         why = "Two equal calls differ too: train depends on something outside its state (a global, an unseeded stream)."
     else:
         why = _explain(train, state, middle, parts, n - split)
@@ -47,33 +65,34 @@ def _run(train: Train, state: Any, epochs: int) -> Any:
 
 def _difference(a: Any, b: Any) -> str:
     """The first leaf in which two states differ, and by how much; empty where they are the same."""
-    one, other = ({leaf.name: leaf for leaf in leaves(tree)} for tree in (a, b))
-    if one.keys() != other.keys():
-        return f"{sorted(one.keys() ^ other.keys())[0] or 'the state'} is in one of the two states only."
-    moved = [(one[name], other[name]) for name in one if differing(one[name], other[name]).any()]
+    leaves_a, leaves_b = ({leaf.name: leaf for leaf in leaves(tree)} for tree in (a, b))
+    if leaves_a.keys() != leaves_b.keys():
+        name = sorted(leaves_a.keys() ^ leaves_b.keys())[0] or "the state"
+        return f"{name} is in one of the two states only."
+    pairs = [(leaf, leaves_b[name]) for name, leaf in leaves_a.items()]
+    moved = [pair for pair in pairs if differing(*pair).any()]
     if not moved:
         return ""
-    first = moved[0]
-    count, of = int(differing(*first).sum()), first[0].value.size
-    far = [d for pair in moved if (d := distance(*pair)) is not None]
-    by = f", floats by up to {max(far):,} ulp" if far else ""
+    first = moved[0][0]
+    distances = [d for pair in moved if (d := distance(*pair)) is not None]
+    by = f", floats by up to {max(distances):,} ulp" if distances else ""
     return (
-        f"{first[0].name or 'the state'} is the first of {len(moved)} leaves that differ, out of {len(one)} "
-        f"({count} of its {of} numbers{by})."
+        f"{first.name or 'the state'} is the first of {len(moved)} leaves that differ, out of {len(pairs)} "
+        f"({int(differing(*moved[0]).sum())} of its {first.value.size} numbers{by})."
     )
 
 
 def _explain(train: Train, state: Any, middle: Any, parts: Any, epochs: int) -> str:
-    """Replace each component of the middle state by its first value: what comes out the same was not read."""
+    """Replace each component of the middle state by its first value: where nothing changes, it was not read."""
     rows = audit(state, middle, state).rows
     moved = [r.component for r in rows if r.differing and r.component not in ("log", "clock", "selected")]
     unread = [c for c in moved if not _difference(_run(train, _reset(state, middle, c), epochs), parts)]
     if not unread:
         held = ", ".join(dict.fromkeys(components(leaves(middle))))
         return (
-            f"Each component that its state holds ({held}) is read, so what is lost is not in it, but made anew "
-            "at each call (an optimizer, a schedule, a shuffle or dropout stream), or train changes what it is given. "
-            + _idle(train, state, middle)
+            f"train reads each component that its state holds ({held}). So it loses something that the state does not "
+            "hold and each call makes again (an optimizer, a schedule, a shuffle or dropout stream), or it changes "
+            f"what it is given. {_idle(train, state, middle)}"
         )
     kept = {c: 0.0 if c in unread else 1.0 for c in moved}
     lost = f"train never reads {', '.join(unread)} of the state that it is given"
@@ -81,7 +100,7 @@ def _explain(train: Train, state: Any, middle: Any, parts: Any, epochs: int) -> 
 
 
 def _idle(train: Train, state: Any, middle: Any) -> str:
-    """What no epochs at all do to the middle state, where train allows them."""
+    """What becomes of the middle state in no epochs at all, where train allows them."""
     try:
         idle = _run(train, middle, 0)
     except Exception as error:  # whatever a user's code raises is part of the answer
@@ -93,13 +112,10 @@ def _idle(train: Train, state: Any, middle: Any) -> str:
 
 def _reset(state: Any, middle: Any, component: str) -> Any:
     """The middle state with one component as it was first; zeros where it did not exist yet."""
-    first = {jax.tree_util.keystr(p): x for p, x in jax.tree_util.tree_leaves_with_path(state)}
-    paths, treedef = jax.tree_util.tree_flatten_with_path(middle)
-    kinds = components(leaves(middle))
+    first = {keystr(path): leaf for path, leaf in tree_leaves_with_path(state)}
+    paths, treedef = tree_flatten_with_path(middle)
     replaced = [
-        (first[name] if (name := jax.tree_util.keystr(path)) in first else leaf * 0)
-        if kind == component
-        else leaf
-        for (path, leaf), kind in zip(paths, kinds, strict=True)
+        leaf if of != component else first[keystr(path)] if keystr(path) in first else leaf * 0
+        for (path, leaf), of in zip(paths, components(leaves(middle)), strict=True)
     ]
-    return jax.tree_util.tree_unflatten(treedef, replaced)
+    return tree_unflatten(treedef, replaced)

@@ -89,7 +89,7 @@ def test_each_planted_fault_is_caught_and_named(lost):
     assert said.startswith("4 epochs are not 2 + 2: ")
     assert f"train never reads {lost} of the state" in said
     if lost in NAMED:
-        assert f"Named idioms that do just this: {NAMED[lost]}" in said
+        assert f"Named policies that do just this: {NAMED[lost]}" in said
     assert ("a new optimizer object" in said) is (lost == "m, v, count, schedule clock")
 
 
@@ -162,7 +162,7 @@ def test_what_is_not_in_the_state_is_said_to_be_unknown():
 
     said = complaint(train, np.ones(3, np.float32))
     assert "the state is the first of 1 leaves that differ, out of 1 (3 of its 3 numbers, " in said
-    assert "Each component that its state holds (weights) is read" in said
+    assert "train reads each component that its state holds (weights)" in said
     assert said.endswith("train(state, 0) changes nothing.")
 
 

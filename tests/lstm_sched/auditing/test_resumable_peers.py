@@ -130,7 +130,7 @@ def test_a_pytorch_boundary_is_audited_from_its_state_dicts():
     fate = {row.component: row.fate for row in audit(before, after, first).rows}
     assert fate["weights"] == "kept" and {fate["m"], fate["v"], fate["count"]} == {"gone"}
     counts = {"optimizer": {"state": before["optimizer"]["state"]}, "model": before["model"]}
-    assert "drop_count" in audit(counts, slots("step")(copy.deepcopy(counts))).idioms
+    assert "drop_count" in audit(counts, slots("step")(copy.deepcopy(counts))).policies
 
 
 # Keras: what `fit` leaves behind, carried by hand from call to call
