@@ -1,28 +1,29 @@
 """What does my loop drop? Two saved states, just before and just after a boundary.
 
-    python -m experiments.audit before.npz after.npz                      a table, and what it is called
+    python -m experiments.audit before.npz after.npz                      a table, and the policies that do this
     python -m experiments.audit run/checkpoint other/checkpoint --out r   the same as audit.csv and report.html in r
 
-A and B are .npz files of arrays (from JAX: `np.savez(file, **{jax.tree_util.keystr(p): x for p, x in
-jax.tree_util.tree_leaves_with_path(state)})`), or folders written by `lstm_sched.checkpoint`. Files of pickles are
-refused. Runtime: seconds. Expected: which parts of the training survived, bit for bit, and the named idioms that do
-just this.
+Both are .npz files of arrays (from JAX: `np.savez(file, **{jax.tree_util.keystr(p): x for p, x in
+jax.tree_util.tree_leaves_with_path(state)})`), or folders written by `lstm_sched.save`. Files of pickles are refused.
+Runtime: seconds. Expected: which parts of the training survived, bit for bit, and the named policies that do just this.
 """
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
-from rich.markup import escape
+from rich.console import Console
 
-from experiments.harness import page, report, run_folder
-from lstm_sched.auditing.audit import Audit, audit, describe, seen
-from lstm_sched.auditing.fate import Row
+from experiments.harness import document
+from experiments.harness.document import Document, Lead, Section, Table, Terms
+from experiments.harness.experiment import Decisions, Experiment, Workplace
 
-COLUMNS = ("component", "fate", "numbers that differ", "largest distance", "first leaf that differs", "note")
-TITLE = "What became of each component"
-TERMS = [
+if TYPE_CHECKING:
+    from lstm_sched.auditing.audit import Audit  # --help must not wait for JAX
+
+TERMS = (
     ("kept", "The same bits."),
     ("reset, gone", "Back at its initial value, or no longer there."),
     ("re-seeded", "A random stream that begins from another key."),
@@ -30,68 +31,77 @@ TERMS = [
     ("perturbed, changed", "Mostly kept with noise on top, or other numbers altogether."),
     ("partly reset", "Some of its arrays are kept, others reset."),
     ("ulp", "Units in the last place: how many representable numbers lie between the two."),
-]
+)
 
 
 @dataclass(frozen=True)
 class Config:
-    """What is compared, and where the answer goes."""
+    """The states to compare, and the folder for the answer."""
 
-    before: Annotated[Path, tyro.conf.Positional]
+    before: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="BEFORE")] = None
     """the state just before the boundary: an .npz file or a checkpoint folder"""
-    after: Annotated[Path, tyro.conf.Positional]
+    after: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="AFTER")] = None
     """the state just after it"""
-    fresh: Path | None = None
-    """the run's first state: what a reset returns to"""
+    fresh: str | None = None
+    """the run's first state, to which a reset returns"""
     out: str | None = None
-    """a new folder for audit.csv and report.html"""
+    """a new folder for audit.csv and report.html; by default the answer is only printed"""
+    resume: str | None = None
+    """the folder of an audit: compare the same files and write its table and page again"""
 
 
-class Answer(NamedTuple):
-    """What was found, and the folder to write it to."""
+@dataclass(frozen=True, kw_only=True)
+class Compared(Decisions):
+    """Two states that could be read and compared."""
 
-    config: Config
-    audit: Audit
-    folder: Path | None
-
-
-def prepare(config: Config) -> Answer:
-    """Read and compare. ValueError, TypeError, OSError: what the user has to mend."""
-    found = audit(config.before, config.after, config.fresh)
-    folder = None if config.out is None else run_folder.new_folder(config.out, "audit")
-    return Answer(config, found, folder)
+    audit: "Audit"
 
 
-def cells(row: Row) -> tuple[str, ...]:
-    """A row of the table, in words."""
-    differ = f"{row.differing:,} of {row.numbers:,}" if row.differing else "none"
-    ulp = "" if row.ulp is None else f"{row.ulp:,} ulp"
-    return row.component, row.fate, differ, ulp, row.first, row.note
+def decide(config: Config, stored: Mapping[str, Any]) -> list[Compared]:
+    """Read and compare, as files that cannot be read must be refused before there is a folder."""
+    from lstm_sched.auditing.audit import audit
+
+    for field in ("before", "after"):
+        if getattr(config, field) is None:
+            raise ValueError(f"{field}: none given; allowed: an .npz file or a checkpoint folder")
+    return [Compared(config=config, facts={}, audit=audit(config.before, config.after, config.fresh))]
 
 
-def execute(answer: Answer) -> Audit:
-    """Print the answer; write it where a folder is given."""
-    rows, words = [cells(row) for row in answer.audit.rows], describe(seen(answer.audit.rows))
-    out = report.console()
-    lines = [[escape(cell) for cell in row] for row in rows]  # names of arrays are a user's own
-    out.print(report.table(TITLE, COLUMNS, lines))
-    out.print(words, markup=False, soft_wrap=True)
-    if answer.folder is not None:
-        run_folder.write_csv(answer.folder / "audit.csv", [row._asdict() for row in answer.audit.rows])
-        page.write(answer.folder, sections(answer, rows, words))
-        out.print(f"written to {answer.folder}", markup=False, soft_wrap=True)
-    return answer.audit
+def measure(decisions: Compared, workplace: Workplace) -> "Audit":
+    """The comparison, which is already known."""
+    return decisions.audit
 
 
-def sections(answer: Answer, rows: list[tuple[str, ...]], words: str) -> list[page.Section]:
-    """The page of an audit."""
-    files = f"Before: {answer.config.before}. After: {answer.config.after}."
-    return [
-        page.Section(
-            "What does this boundary drop?", page.paragraph(words, lead=True) + page.paragraph(files)
-        ),
-        page.Section("Component by component", page.table(COLUMNS, rows, TITLE)),
-        page.Section("The words", page.terms(TERMS)),
-        page.Section("How to get this again", page.commands([run_folder.command("audit")])),
-        page.Section("Raw files", page.files([("audit.csv", "a row a component")])),
-    ]
+def conclude(decisions: Compared, audit: "Audit") -> Document:
+    """The fate of each component, and the policies that do this."""
+    from lstm_sched.auditing.audit import COLUMNS, describe, in_words, seen
+
+    config, answer = decisions.config, describe(seen(audit.rows))
+    fates = Table(
+        title="What became of each component", columns=COLUMNS, rows=list(map(in_words, audit.rows))
+    )
+    files = f"Before: {config.before}. After: {config.after}."
+    return Document(
+        sections=[
+            Section(title="What does this boundary drop?", blocks=[Lead(text=answer), files]),
+            Section(title="Component by component", blocks=[fates], places=frozenset({"terminal", "page"})),
+            Section(title="The answer", blocks=[answer], places=frozenset({"terminal"})),
+            Section(title="The words", blocks=[Terms(pairs=TERMS)]),
+        ],
+        tables={"audit.csv": [dataclasses.asdict(row) for row in audit.rows]},
+        files={"audit.csv": "one row per component"},
+    )
+
+
+def print_only(decisions: Sequence[Compared], out: Console) -> bool:
+    """Without a folder to write to, the answer is printed and nothing else happens."""
+    (compared,) = decisions
+    if compared.config.out is None and compared.config.resume is None:
+        document.show(out, conclude(compared, compared.audit))
+        return True
+    return False
+
+
+AUDIT = Experiment(
+    name="audit", config=Config, decide=decide, measure=measure, conclude=conclude, rehearse=print_only
+)

@@ -11,7 +11,7 @@ import optax
 import pytest
 from helpers import small
 
-from experiments.audit import run as audit
+from experiments.audit import run
 from experiments.harness import cli
 from lstm_sched import checkpoint
 from lstm_sched.members import start
@@ -36,29 +36,36 @@ def states(tmp_path):
 
 def typed(monkeypatch, *words):
     monkeypatch.setattr(sys, "argv", ["audit", *map(str, words)])
-    cli.run_plan("audit", audit.Config, audit.prepare, audit.execute, "")
+    cli.run(run.AUDIT, "")
 
 
-def test_it_prints_what_became_of_each_component_and_its_name(monkeypatch, capsys, states):
+def test_it_prints_the_fate_of_each_component_and_its_name(monkeypatch, capsys, states, tmp_path):
+    monkeypatch.chdir(tmp_path)
     typed(monkeypatch, states["before"], states["after"], "--fresh", states["fresh"])
     out = capsys.readouterr().out
     for component in ("m", "v", "count"):
         assert [line for line in out.splitlines() if line.split()[:2] == [component, "reset"]], component
     assert "a new optimizer object" in out
     assert "keras_recompile" in out
+    assert not (tmp_path / "runs").exists()
 
 
 def test_out_holds_the_table_and_the_page(monkeypatch, capsys, states, tmp_path):
-    typed(monkeypatch, states["before"], states["after"], "--out", tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["audit.csv", "report.html"]
-    with (tmp_path / "out" / "audit.csv").open(newline="") as file:
+    out = tmp_path / "out"
+    typed(monkeypatch, states["before"], states["after"], "--out", out)
+    names = ["audit.csv", "config.json", "env.json", "report.html", "status.json"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    with (out / "audit.csv").open(newline="") as file:
         rows = {row["component"]: row for row in csv.DictReader(file)}
     assert rows["m"]["first"] == "['opt'][0].mu['w<b>[x]']"
     assert (rows["m"]["fate"], rows["m"]["differing"], rows["m"]["numbers"]) == ("reset", "3", "3")
-    html = (tmp_path / "out" / "report.html").read_text()
+    html = (out / "report.html").read_text()
     assert "a new optimizer object" in html
     assert "w&lt;b&gt;[x]" in html and "w<b>" not in html
-    assert "written to" in capsys.readouterr().out
+    (out / "audit.csv").unlink()
+    typed(monkeypatch, "--resume", out)
+    assert (out / "audit.csv").exists()
+    assert str(out / "report.html") in "".join(capsys.readouterr().out.split("\n"))
 
 
 def test_checkpoint_folders_are_read(monkeypatch, capsys, tmp_path):
@@ -69,6 +76,10 @@ def test_checkpoint_folders_are_read(monkeypatch, capsys, tmp_path):
     checkpoint.save(tmp_path / "b", progress, {"x": 1})
     typed(monkeypatch, tmp_path / "a", tmp_path / "b")
     assert [line for line in capsys.readouterr().out.splitlines() if line.split()[:2] == ["step", "reset"]]
+
+
+def nothing(path):
+    pass
 
 
 def a_text(path):
@@ -97,7 +108,7 @@ def a_folder(path):
 
 
 REFUSED = {
-    "no such file or folder": lambda path: None,
+    "no such file or folder": nothing,
     "not an .npz file; allowed: an .npz file or a checkpoint folder": a_text,
     "not an .npz file": a_pickle,
     "Object arrays cannot be loaded": pickled_arrays,
@@ -116,3 +127,10 @@ def test_what_cannot_be_compared_is_refused_in_one_sentence(sentence, monkeypatc
     assert left.value.code == 2
     assert sentence in said and said.startswith("audit: ") and "\n" not in said
     assert not (tmp_path / "out").exists()
+
+
+def test_two_states_are_needed(monkeypatch, capsys, states):
+    with pytest.raises(SystemExit) as left:
+        typed(monkeypatch, states["before"])
+    assert left.value.code == 2
+    assert "after: none given; allowed: " in capsys.readouterr().err
