@@ -25,7 +25,7 @@ from lstm_sched.members import (
 )
 from lstm_sched.monitor import Plateau, Stopping, Watch, absolute, compounding, plateau, stopping, watch
 from lstm_sched.nn.gates import variable_of
-from lstm_sched.nn.interop import from_flax, from_keras, from_torch, to_flax, to_keras, to_torch
+from lstm_sched.nn.interop import from_keras, from_torch, to_keras, to_torch
 from lstm_sched.nn.losses import LOSSES, sample_losses
 from lstm_sched.nn.network import lstm
 from lstm_sched.noise import Gaussian, Noise, gaussian_noise
@@ -113,7 +113,6 @@ __all__ = [
     "every_steps",
     "fate_table",
     "from_arrays",
-    "from_flax",
     "from_keras",
     "from_torch",
     "gaussian_noise",
@@ -157,7 +156,6 @@ __all__ = [
     "steps_per_epoch",
     "stopping",
     "tabulate",
-    "to_flax",
     "to_keras",
     "to_torch",
     "train",

@@ -1,1 +1,1 @@
-"""The LSTM forecaster: one learner among others."""
+"""The LSTM forecaster, one learner among others: network, layers, gradient, losses, and weights of other libraries."""

@@ -1,10 +1,12 @@
-"""Weights to and from the stacked LSTM + dense head of Keras, PyTorch and Flax, without importing any of them.
+"""Weights of the stacked LSTM + dense head of Keras and PyTorch, to and from the parameters here, importing neither.
 
-In all three the default cell is the same: gates i, f, g (Keras' c), o; sigmoid gates, tanh for g and the output; a zero
-state to begin with; the head reads the last step's output. Arrays do not tell other activations, a reversed direction
-or what lies between layers: that is taken on trust. What comes is a JAX array of the dtype that was given, what goes to
-Keras and PyTorch a NumPy array, both copies. There and back again is the same bits. An optimizer's moments stay behind.
-Letters: F features (of an upper layer the lower one's H), H hidden units, G = 4H, O outputs.
+A Flax network needs no conversion: `{"lstm_0": …, "head": …}` holds the parameters of its cells and of its Dense.
+
+In all of them the default cell is the same: gates i, f, g (Keras' c) and o; sigmoid gates, tanh for g and the output; a
+state of zeros to begin with; the head reads the output of the last step. Arrays cannot tell other activations, a
+reversed direction or what lies between layers; that is not checked. An optimizer's moments are not converted.
+All arrays are copied in their dtype, and converting there and back gives the same bits.
+Letters: F features (of an upper layer: H of the one below), H hidden units, G = 4H, O outputs.
 """
 
 import re
@@ -14,17 +16,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
-from jax import Array
 
-from lstm_sched.nn.gates import GATES, Params, pack, unpack
+from lstm_sched.nn.gates import Params, pack, unpack
 
 Joint = tuple[np.ndarray, np.ndarray, np.ndarray]  # kernel_FG, recurrent_HG, bias_G
 
 
 def _array(name: str, value: Any, *allowed: int | None) -> np.ndarray:
-    """A copy of the value. ValueError unless it has this shape, None being any size, and JAX keeps its dtype."""
-    array = np.array(value)  # a copy: PyTorch trains in place
+    """A copy, or ValueError unless it has this shape, where None is any size, and a dtype that JAX keeps."""
+    array = np.array(value)  # PyTorch trains in place
     fits = len(allowed) == array.ndim and all(
         a in (None, n) for a, n in zip(allowed, array.shape, strict=True)
     )
@@ -39,21 +39,29 @@ def _array(name: str, value: Any, *allowed: int | None) -> np.ndarray:
 
 
 def _network(layers: Sequence[Joint], kernel_HO: np.ndarray, bias_O: np.ndarray) -> Params:
-    # taken apart on the host: nothing is compiled for it
+    # split on the host, where nothing is compiled for it
     cells = {f"lstm_{n}": unpack(*joint) for n, joint in enumerate(layers)}
     return jax.tree.map(jnp.array, cells | {"head": {"kernel": kernel_HO, "bias": bias_O}})
 
 
-def _cells(params: Params) -> list[Params]:
-    return [params[f"lstm_{n}"] for n in range(len(params) - 1)]
+def _joints(params: Params) -> list[Joint]:
+    """The arrays of each layer, on the host."""
+    return [pack(jax.device_get(params[f"lstm_{n}"])) for n in range(len(params) - 1)]
 
 
 def from_keras(arrays: Sequence[Any]) -> Params:
-    """Of `model.get_weights()` for LSTM layers and a Dense: kernel (F, G), recurrent kernel (H, G), bias (G,) of each
-    layer, then kernel (H, O) and bias (O,).
+    """Convert the weights of a Keras model of LSTM layers and a Dense.
 
-    A bias that is not there (`use_bias=False`) is zeros: the same predictions, but training would move it, and
-    `to_keras` returns it. ValueError for what no such network has.
+    Args:
+        arrays: `model.get_weights()`: kernel (F, G), recurrent kernel (H, G) and bias (G,) of each layer, then kernel
+            (H, O) and bias (O,). Where biases are missing (`use_bias=False`) zeros are put in; predictions are the
+            same, but training would change them.
+
+    Returns:
+        The parameters of a network.
+
+    Raises:
+        ValueError: for arrays of another number, shape or dtype.
     """
     ranks = [np.ndim(a) for a in arrays]
     if not re.fullmatch("(221?)+21?", "".join(map(str, ranks))):
@@ -81,9 +89,16 @@ def from_keras(arrays: Sequence[Any]) -> Params:
 
 
 def to_keras(params: Params) -> list[np.ndarray]:
-    """For `model.set_weights` of LSTM layers and a Dense, all with biases: the inverse of `from_keras`."""
-    joints = [array for cell in _cells(params) for array in pack(cell)]
-    return [np.array(a) for a in (*joints, params["head"]["kernel"], params["head"]["bias"])]
+    """Convert parameters for `model.set_weights` of a Keras model whose layers all have biases.
+
+    Args:
+        params: of the network.
+
+    Returns:
+        NumPy arrays in the order of `from_keras`.
+    """
+    arrays = [array for joint in _joints(params) for array in joint]
+    return [np.array(a) for a in (*arrays, params["head"]["kernel"], params["head"]["bias"])]
 
 
 def _dotted(prefix: str) -> str:
@@ -91,11 +106,19 @@ def _dotted(prefix: str) -> str:
 
 
 def from_torch(state_dict: Mapping[str, Any], lstm: str = "lstm", head: str = "head") -> Params:
-    """Of a module's `state_dict()`: `nn.LSTM(num_layers=…)` under the name `lstm`, `nn.Linear` under `head`.
+    """Convert the weights of a PyTorch module that has an `nn.LSTM` and an `nn.Linear`.
 
-    weight_ih (G, F), weight_hh (G, H), bias_ih (G,) and bias_hh (G,) of each layer; weight (O, H), bias (O,). The two
-    biases are summed. Those that are not there (`bias=False`) are zeros, as in `from_keras`. ValueError for a name that
-    is missing or does not belong to such a network (a projection, a second direction, another module), or a shape.
+    Args:
+        state_dict: `module.state_dict()`: weight_ih (G, F), weight_hh (G, H), bias_ih (G,) and bias_hh (G,) of each
+            layer, which are summed; weight (O, H) and bias (O,). Missing biases (`bias=False`) become zeros.
+        lstm, head: the names of the two in the module.
+
+    Returns:
+        The parameters of a network.
+
+    Raises:
+        ValueError: for a missing or unexpected name (a projection, a second direction, another module), or an array of
+            another shape or dtype.
     """
     for name in state_dict:
         if "weight_hr_l" in name or name.endswith("_reverse"):
@@ -117,8 +140,8 @@ def from_torch(state_dict: Mapping[str, Any], lstm: str = "lstm", head: str = "h
         recurrent_GH = take(f"{lstm}weight_hh_l{n}", 4 * hidden, hidden)
         bias_G = np.zeros_like(recurrent_GH, shape=4 * hidden)
         if biased:
-            one, other = (take(f"{lstm}{b}_l{n}", 4 * hidden) for b in ("bias_ih", "bias_hh"))
-            bias_G = np.where(other == 0, one, one + other)  # −0 + 0 would lose its sign
+            ih_G, hh_G = (take(f"{lstm}{bias}_l{n}", 4 * hidden) for bias in ("bias_ih", "bias_hh"))
+            bias_G = np.where(hh_G == 0, ih_G, ih_G + hh_G)  # −0 + 0 would lose its sign
         layers.append((kernel_GF.T, recurrent_GH.T, bias_G))
         features = hidden
     kernel_OH = take(f"{head}weight", None, features)
@@ -132,60 +155,28 @@ def from_torch(state_dict: Mapping[str, Any], lstm: str = "lstm", head: str = "h
 
 
 def to_torch(params: Params, lstm: str = "lstm", head: str = "head") -> dict[str, np.ndarray]:
-    """For `load_state_dict`, each array by way of `torch.from_numpy`: the inverse of `from_torch`.
+    """Convert parameters for `module.load_state_dict` of a PyTorch module, after `torch.from_numpy` of each array.
 
-    All of a bias is in bias_ih, and bias_hh is zeros. ValueError where layers differ in hidden units: one nn.LSTM has
-    one number of them.
+    Args:
+        params: of the network.
+        lstm, head: the names of the `nn.LSTM` and the `nn.Linear` in the module.
+
+    Returns:
+        NumPy arrays by name, as in `from_torch`; bias_ih has the whole bias, and bias_hh is zeros.
+
+    Raises:
+        ValueError: where layers differ in hidden units, since an `nn.LSTM` has one number of them.
     """
     lstm, head = _dotted(lstm), _dotted(head)
-    arrays: dict[str, Array] = {}
-    for n, cell in enumerate(_cells(params)):
-        kernel_FG, recurrent_HG, bias_G = pack(cell)
+    arrays: dict[str, Any] = {}
+    for n, (kernel_FG, recurrent_HG, bias_G) in enumerate(_joints(params)):
         arrays[f"{lstm}weight_ih_l{n}"] = kernel_FG.T
         arrays[f"{lstm}weight_hh_l{n}"] = recurrent_HG.T
         arrays[f"{lstm}bias_ih_l{n}"] = bias_G
-        arrays[f"{lstm}bias_hh_l{n}"] = jnp.zeros_like(bias_G)
+        arrays[f"{lstm}bias_hh_l{n}"] = np.zeros_like(bias_G)
     hidden = [recurrent.shape[1] for name, recurrent in arrays.items() if "weight_hh" in name]
     if len(set(hidden)) > 1:
         raise ValueError(f"params: layers of {hidden} hidden units; allowed: the same number in each")
     arrays[f"{head}weight"] = params["head"]["kernel"].T
     arrays[f"{head}bias"] = params["head"]["bias"]
     return {name: np.array(array, order="C") for name, array in arrays.items()}
-
-
-def from_flax(cells: Sequence[Mapping[str, Any]], head: Mapping[str, Any]) -> Params:
-    """Of the parameters of each OptimizedLSTMCell or LSTMCell, from the lowest up, and of the Dense.
-
-    `nn.RNN` has none of its own: they are under its cell's name, or under `cell` where it stands alone. A Dense without
-    a bias gets zeros, as in `from_keras`. ValueError for other names or shapes.
-    """
-    names = {("i" + g, "kernel") for g in GATES} | {
-        ("h" + g, leaf) for g in GATES for leaf in ("kernel", "bias")
-    }
-    if not cells or not {"kernel"} <= set(head) <= {"kernel", "bias"}:
-        raise ValueError(f"{len(cells)} cells, head of {[*head]}; allowed: 1 or more, kernel and bias")
-    network, features = {}, None
-    for n, cell in enumerate(cells):
-        leaves: Any = flatten_dict(cell)
-        if set(leaves) != names:
-            found = sorted(".".join(path) for path in leaves)
-            raise ValueError(
-                f"cells[{n}]: {', '.join(found)}; allowed: {', '.join(sorted(map('.'.join, names)))}"
-            )
-        hidden = np.size(leaves["hi", "bias"])
-        shapes = {"ikernel": (features, hidden), "hkernel": (hidden, hidden), "hbias": (hidden,)}
-        checked = {
-            (gate, leaf): _array(f"cells[{n}] {gate}.{leaf}", array, *shapes[gate[0] + leaf])
-            for (gate, leaf), array in leaves.items()
-        }
-        network[f"lstm_{n}"] = unflatten_dict(checked)
-        features = hidden
-    kernel_HO = _array("head kernel", head["kernel"], features, None)
-    outputs = kernel_HO.shape[1]
-    bias_O = _array("head bias", head.get("bias", np.zeros_like(kernel_HO, shape=outputs)), outputs)
-    return jax.tree.map(jnp.array, network | {"head": {"kernel": kernel_HO, "bias": bias_O}})
-
-
-def to_flax(params: Params) -> tuple[list[Params], Params]:
-    """The inverse of `from_flax`: the cells' parameters, from the lowest up, and the Dense's."""
-    return _cells(params), params["head"]

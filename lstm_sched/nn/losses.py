@@ -1,4 +1,4 @@
-"""What is minimised, of each sample: of a point, of a class, of a density.
+"""Losses of a batch, one number per sample: for a point forecast, a class or a density.
 
 Letters: B batch, O outputs of the network, K target columns.
 """
@@ -12,7 +12,7 @@ from jax import Array
 
 from lstm_sched._names import check_name
 
-POINT = {  # of one prediction; Huber's with Keras' δ = 1
+POINT = {  # of one number against another; Huber's loss with Keras' δ = 1
     "mse": optax.losses.squared_error,
     "mae": lambda prediction, target: jnp.abs(prediction - target),
     "huber": optax.losses.huber_loss,
@@ -31,14 +31,26 @@ def _gaussian(output_BO: Array, target_BK: Array) -> Array:
 
 
 LOSSES: dict[str, Callable[[Array, Array], Array]] = {
-    **{name: lambda p, y, one=one: jnp.mean(one(p, y), axis=-1) for name, one in POINT.items()},
-    "crossentropy": _crossentropy,  # O logits; the one target column holds the number of the class
-    "gaussian": _gaussian,  # negative log likelihood of K targets: K means, then K log variances
+    **{name: lambda p, y, loss=loss: jnp.mean(loss(p, y), axis=-1) for name, loss in POINT.items()},
+    "crossentropy": _crossentropy,  # of O logits; the only target column holds the number of the class
+    "gaussian": _gaussian,  # negative log likelihood of K targets, from K means and then K log variances
 }
 
 
 def sample_losses(kind: str, output_BO: Array, target_BK: Array) -> Array:
-    """loss_B: the mean over target columns. ValueError for an unknown kind, or columns that do not fit it."""
+    """The loss of each sample.
+
+    Args:
+        kind: a name of `LOSSES`: mse, mae, huber, crossentropy or gaussian.
+        output_BO: the outputs of a network: O = K point forecasts, O logits, or K means followed by K log variances.
+        target_BK: the targets; for crossentropy one column, which holds the number of the class.
+
+    Returns:
+        loss_B, the mean over target columns.
+
+    Raises:
+        ValueError: for an unknown kind, or a number of target columns that does not fit the outputs.
+    """
     check_name("loss", kind, LOSSES)
     outputs = output_BO.shape[-1]
     columns = {"crossentropy": 1, "gaussian": outputs // 2}.get(kind, outputs)

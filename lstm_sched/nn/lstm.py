@@ -1,4 +1,4 @@
-"""One LSTM layer over time: with the gradient of fused.py, as a plain scan of Flax's cell, and by cuDNN.
+"""One LSTM layer over time, in three forms: with the gradient of `fused`, as a plain scan of Flax's cell, and by cuDNN.
 
 Letters: B batch, T time, F features, H hidden units.
 """
@@ -39,12 +39,24 @@ def lstm_layer(
     *,
     recompute: bool = False,
 ) -> tuple[CellCarry, Array]:
-    """The state after the last step and every step's output h_BTH; no carry starts from zeros.
+    """Run an LSTM layer over a sequence, with the fast gradient of `fused_lstm`.
 
-    Where `mask_BT` is False the step is left out: state and output stay as they were (as in Keras). For its gradient
-    7H + F + 1 numbers a sample and time step are kept; to `recompute` is to keep 2H + F + 1, in 1.2 of the time.
-    Its gradient is written by hand: TypeError for forward mode, which `scan_lstm` has. In `shard_map`:
-    `check_vma=False`.
+    Inside `shard_map` it needs `check_vma=False`.
+
+    Args:
+        cell_params: of a Flax cell, as `gates.unpack` makes them.
+        x_BTF: the input.
+        carry: c_BH and h_BH before the first step; None for zeros.
+        mask_BT: booleans. A step where it is False is left out: state and output stay as they were, as in Keras.
+        recompute: whether the gradient keeps 2H + F + 1 numbers per sample and time step instead of 7H + F + 1, and
+            takes 1.2 × the time.
+
+    Returns:
+        c_BH and h_BH after the last step, and the output h_BTH of every step.
+
+    Raises:
+        TypeError: for a derivative in forward mode (jax.jvp, jacfwd), which `scan_lstm` has.
+        ValueError: for an input or a mask of another shape.
     """
     begin = _begin(cell_params, x_BTF, carry, mask_BT)
     return fused_lstm(*pack(cell_params), x_BTF, begin, mask_BT, recompute)
@@ -53,12 +65,12 @@ def lstm_layer(
 def scan_lstm(
     cell_params: Params, x_BTF: Array, carry: CellCarry | None = None, mask_BT: Array | None = None
 ) -> tuple[CellCarry, Array]:
-    """`lstm_layer` as a plain scan of Flax's cell: the reference, and differentiable in forward mode too."""
+    """`lstm_layer` as a plain scan of Flax's cell: the reference, with derivatives of every mode."""
     begin = _begin(cell_params, x_BTF, carry, mask_BT)
     cell: Any = nn.OptimizedLSTMCell(begin[1].shape[-1])
 
-    def step(state: CellCarry, now: tuple[Array, Array | None]) -> tuple[CellCarry, Array]:
-        x_BF, live_B = now
+    def step(state: CellCarry, inputs: tuple[Array, Array | None]) -> tuple[CellCarry, Array]:
+        x_BF, live_B = inputs
         after, _ = cell.apply({"params": cell_params}, state, x_BF)
         if live_B is not None:
             after = jax.tree.map(functools.partial(jnp.where, live_B[:, None]), after, state)
@@ -72,9 +84,12 @@ def scan_lstm(
 def cudnn_lstm(
     cell_params: Params, x_BTF: Array, carry: CellCarry | None = None, mask_BT: Array | None = None
 ) -> tuple[CellCarry, Array]:
-    """The layer by cuDNN (`jax.experimental.rnn`), for one training in float32 on an NVIDIA GPU: it cannot be vmapped.
+    """`lstm_layer` by cuDNN (`jax.experimental.rnn`). It is not tested on a GPU yet.
 
-    ValueError for another platform or dtype, and for a mask. In TF32, unless JAX's default precision is `highest`.
+    It serves one training: it cannot be vmapped. It computes in TF32 unless JAX's default precision is `highest`.
+
+    Raises:
+        ValueError: for a platform other than an NVIDIA GPU, a dtype other than float32, and for a mask.
     """
     begin = _begin(cell_params, x_BTF, carry, mask_BT)
     if jax.default_backend() != "gpu":
@@ -83,7 +98,7 @@ def cudnn_lstm(
         raise ValueError(f"cudnn_lstm: {x_BTF.dtype}; allowed: float32")
     if mask_BT is not None:
         raise ValueError("cudnn_lstm: a mask of steps; allowed: none")
-    from jax.experimental import rnn  # it looks for cuDNN
+    from jax.experimental import rnn  # its import looks for cuDNN
 
     kernel_FG, recurrent_HG, bias_G = pack(cell_params)
     parts = kernel_FG.T, recurrent_HG.T, bias_G, jnp.zeros_like(bias_G)  # cuDNN adds two biases
@@ -99,7 +114,7 @@ def cudnn_lstm(
 
 LAYERS: dict[str, Layer] = {
     "fused": lstm_layer,
-    "recomputed": functools.partial(lstm_layer, recompute=True),
-    "scan": scan_lstm,
-    "cudnn": cudnn_lstm,
+    "recomputed": functools.partial(lstm_layer, recompute=True),  # a third of the memory for the gradient
+    "scan": scan_lstm,  # derivatives in forward mode
+    "cudnn": cudnn_lstm,  # for one training on a GPU
 }

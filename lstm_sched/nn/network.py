@@ -1,9 +1,7 @@
-"""The LSTM: its parameters, the network around its layers (layer.py) and what that minimises.
+"""The LSTM forecaster: its parameters, its network of layers and a dense head, its loss, and the learner made of them.
 
-No other file knows what an LSTM is, but layer.py and fused.py, a layer over time and its gradient, and joint.py and
-interop.py, its weights as others hold them. Parameters are Flax's: a network is
-`{"lstm_0": cell, "lstm_1": cell, …, "head": {"kernel": (H, O), "bias": (O,)}}`, and a cell is the parameters
-of `flax.linen.OptimizedLSTMCell`, one kernel a gate.
+Parameters are Flax's. A network is `{"lstm_0": cell, "lstm_1": cell, …, "head": {"kernel": (H, O), "bias": (O,)}}`, and
+a cell is the parameters of `flax.linen.OptimizedLSTMCell`, one kernel per gate.
 Letters: B batch, T time, F features, H hidden units, G = 4H columns: gates i, f, g, o; O outputs.
 """
 
@@ -26,7 +24,7 @@ from lstm_sched.nn.losses import LOSSES, sample_losses
 from lstm_sched.nn.lstm import CellCarry, Layer, lstm_layer
 from lstm_sched.orders import SEQUENTIAL, SHUFFLED, Order
 
-Carry = tuple[CellCarry, ...]  # one a layer
+Carry = tuple[CellCarry, ...]  # one per layer
 
 
 def _keras_cell(key: Array, features: int, hidden: int) -> Params:
@@ -44,13 +42,13 @@ def _flax_cell(key: Array, features: int, hidden: int) -> Params:
     return cell.init(key, (zeros_1H, zeros_1H), jnp.zeros((1, features)))["params"]
 
 
-INITS = {  # of a cell, of the head's kernel
+INITS = {  # initialisers of a cell and of the head's kernel
     "keras": (_keras_cell, jax.nn.initializers.glorot_uniform()),
     "flax": (_flax_cell, jax.nn.initializers.lecun_normal()),
 }
 
 
-def check(
+def _check(
     *,
     features: int = 1,
     hidden: int = 1,
@@ -60,7 +58,7 @@ def check(
     init: str = "keras",
     loss: str = "mse",
 ) -> None:
-    """ValueError for what no network can have; `init`, `apply` and `loss` ask it too."""
+    """Raise ValueError for an argument that no network can have."""
     sizes = {"features": features, "hidden": hidden, "layers": layers, "outputs": outputs}
     for name, size in sizes.items():
         if size < 1:
@@ -74,12 +72,22 @@ def check(
 def init_params(
     key: Array, *, features: int, hidden: int, layers: int = 1, outputs: int = 1, scheme: str = "keras"
 ) -> Params:
-    """Fresh weights in the default float dtype.
+    """Draw fresh weights, in the default float dtype.
 
-    `keras`: Glorot-uniform over the joint (F, 4H) kernel, orthogonal rows of the joint (H, 4H) kernel, bias
-    0 and for the forget gate 1. `flax`: LeCun-normal and orthogonal kernels gate by gate, bias 0.
+    Args:
+        key: of JAX; the weights are a function of it alone.
+        features, hidden, layers, outputs: sizes, each 1 or more. Every layer has `hidden` units.
+        scheme: `keras` draws the joint (F, 4H) kernel Glorot-uniform and the joint (H, 4H) kernel with orthogonal
+            rows; biases are 0, and 1 for the forget gate. `flax` draws LeCun-normal and orthogonal kernels gate by
+            gate; biases are 0.
+
+    Returns:
+        The parameters of a network.
+
+    Raises:
+        ValueError: for a size below 1 or an unknown scheme.
     """
-    check(init=scheme, features=features, hidden=hidden, layers=layers, outputs=outputs)
+    _check(init=scheme, features=features, hidden=hidden, layers=layers, outputs=outputs)
     init_cell, init_head = INITS[scheme]
     head_key, *keys = jax.random.split(key, 1 + layers)
     cells = {f"lstm_{n}": init_cell(k, hidden if n else features, hidden) for n, k in enumerate(keys)}
@@ -87,9 +95,14 @@ def init_params(
 
 
 def zero_carry(params: Params, batch: int) -> Carry:
-    """The states of all layers before the first step: zeros."""
-    first = [params[f"lstm_{n}"]["hi"]["bias"] for n in range(len(params) - 1)]
-    return tuple((z_BH := jnp.zeros((batch, b.shape[0]), b.dtype), z_BH) for b in first)
+    """The state of each layer before the first step: zeros for c_BH and h_BH.
+
+    Args:
+        params: of the network.
+        batch: number of sequences, B.
+    """
+    biases = [params[f"lstm_{n}"]["hi"]["bias"] for n in range(len(params) - 1)]
+    return tuple((z_BH := jnp.zeros((batch, b.shape[0]), b.dtype), z_BH) for b in biases)
 
 
 def _drop(h: Array, rate: float, key: Array | None) -> Array:
@@ -108,16 +121,28 @@ def apply(
     mask_BT: Array | None = None,
     layer: Layer = lstm_layer,
 ) -> tuple[Array, Carry]:
-    """The prediction y_BO from the last step, and each layer's state after it; no carry starts from zeros.
+    """Predict from the last step of a sequence.
 
-    Dropout is inverted and falls on each layer's output, a mask each; without a key nothing is dropped.
-    `layer` is one of `layer.LAYERS`. Steps where `mask_BT` is False are left out in every layer.
+    Args:
+        params: of the network.
+        x_BTF: the input.
+        carry: the state of each layer before the first step; None for zeros.
+        dropout: rate of the dropout on each layer's output, scaled by 1 / (1 - dropout); each layer has its own mask.
+        key: of the dropout; None drops nothing.
+        mask_BT: booleans. Steps where it is False are left out in every layer. None: every step counts.
+        layer: one of `lstm.LAYERS`.
+
+    Returns:
+        The prediction y_BO, and the state of each layer after the last step.
+
+    Raises:
+        ValueError: for a dropout outside [0, 1), and for shapes that do not fit the parameters.
     """
-    check(dropout=dropout)
+    _check(dropout=dropout)
     layers = len(params) - 1
     begin = (None,) * layers if carry is None else carry
     if len(begin) != layers:
-        raise ValueError(f"carry: {len(begin)} states; allowed: {layers}, one a layer")
+        raise ValueError(f"carry: {len(begin)} states; allowed: {layers}, one per layer")
     keys = (None,) * layers if key is None else jax.random.split(key, layers)
     states = []
     for n in range(layers):
@@ -140,27 +165,38 @@ def loss_of(
     dropout: float = 0.0,
     layer: Layer = lstm_layer,
 ) -> tuple[Array, Carry]:
-    """Each sample's loss_B (`losses.LOSSES[kind]`), and the states after the last step.
+    """The loss of each sample.
 
-    `carry`: a state for each layer. None and `()` start from zeros, and `()` comes back: nothing is carried.
+    Args:
+        params: of the network.
+        carry: the state of each layer before the first step. None and `()` stand for zeros.
+        x_BTF: the input.
+        y_BO: the targets (for a class or a density see `losses.sample_losses`).
+        key: of the dropout; None drops nothing.
+        kind: a name of `losses.LOSSES`.
+        dropout, layer: as in `apply`.
+
+    Returns:
+        loss_B, and the state of each layer after the last step, or `()` where `carry` is `()`: nothing is carried.
+
+    Raises:
+        ValueError: for an unknown kind, and for shapes that do not fit.
     """
-    check(loss=kind)
+    _check(loss=kind)
     output_BO, after = apply(params, x_BTF, carry or None, dropout=dropout, key=key, layer=layer)
     return sample_losses(kind, output_BO, y_BO), () if carry == () else after
 
 
 def nudge(params: Params) -> Params:
-    """The weights with the largest recurrent one of the first layer moved by a unit in its last place, away from 0; it
-    is moved on the host."""
-    layer = params["lstm_0"]
-    recurrent = {name: np.asarray(gate["kernel"]) for name, gate in layer.items() if name.startswith("h")}
+    """Move the largest recurrent weight of the first layer away from 0 by one unit in its last place, on the host."""
+    cell = params["lstm_0"]
+    recurrent = {name: np.asarray(gate["kernel"]) for name, gate in cell.items() if name.startswith("h")}
     largest = max(np.abs(kernel_HH).max() for kernel_HH in recurrent.values())
     for name, kernel_HH in recurrent.items():
         away_HH = np.nextafter(kernel_HH, np.copysign(np.inf, kernel_HH))
-        layer = layer | {
-            name: layer[name] | {"kernel": np.where(np.abs(kernel_HH) == largest, away_HH, kernel_HH)}
-        }
-    return params | {"lstm_0": layer}
+        nudged_HH = np.where(np.abs(kernel_HH) == largest, away_HH, kernel_HH)
+        cell = cell | {name: cell[name] | {"kernel": nudged_HH}}
+    return params | {"lstm_0": cell}
 
 
 @functools.cache  # the same arguments are the same learner, and so the same compiled program
@@ -185,28 +221,36 @@ def lstm(
     stateful: bool = False,
     form: str = "fused",
 ) -> Learner:
-    """An LSTM forecaster: `layers` × `hidden` units, then a dense head. Keywords as in `init_params`, `loss_of` and
-    `Learner`; `stateful` carries each lane's state from batch to batch, for which the order must be SEQUENTIAL;
-    `form` is one of `layer.LAYERS`: `recomputed` keeps less memory, `scan` has forward mode, `cudnn` is for a GPU."""
+    """Make the learner of an LSTM forecaster: `layers` × `hidden` units, then a dense head.
+
+    The same arguments give the same learner, and so one compiled program.
+
+    Args:
+        optimizer: learning rate -> optax transformation, for example `keras_adam` or `optax.adam`.
+        features, hidden, layers, outputs, init: as in `init_params`.
+        dropout: rate on each layer's output in training, 0 ≤ dropout < 1.
+        loss: a name of `losses.LOSSES`; `crossentropy` and `gaussian` need other outputs than targets.
+        batch, drop_last, order, noise, steps, accumulate, averaged, watched: as in `Learner`.
+        stateful: whether the state is carried from batch to batch; then the order must be SEQUENTIAL.
+        form: how a layer is computed.
+            `fused`: with a gradient written by hand, the fastest on a CPU.
+            `recomputed`: about a third of the memory for the gradient, 20 % slower.
+            `scan`: plain Flax cell, supports forward-mode derivatives.
+            `cudnn`: for one training on an NVIDIA GPU; not tested on a GPU yet.
+
+    Raises:
+        ValueError: for an argument out of range, an unknown name, or `stateful` with another order.
+    """
     for name, count in (("steps", steps), ("accumulate", accumulate)):
         if count is not None and count < 1:
             raise ValueError(f"{name}: {count}; allowed: 1 and more")
     if stateful and order is not SEQUENTIAL:
         raise ValueError("stateful: a state is carried from batch to batch only in the order SEQUENTIAL")
-    check(
-        features=features,
-        hidden=hidden,
-        layers=layers,
-        outputs=outputs,
-        dropout=dropout,
-        init=init,
-        loss=loss,
-    )
+    sizes = {"features": features, "hidden": hidden, "layers": layers, "outputs": outputs}
+    _check(**sizes, dropout=dropout, init=init, loss=loss)
     check_name("form", form, lstm_layers.LAYERS)
     return Learner(
-        init=functools.partial(
-            init_params, features=features, hidden=hidden, layers=layers, outputs=outputs, scheme=init
-        ),
+        init=functools.partial(init_params, **sizes, scheme=init),
         loss=functools.partial(loss_of, kind=loss, dropout=dropout, layer=lstm_layers.LAYERS[form]),
         optimizer=optimizer,
         order=order,

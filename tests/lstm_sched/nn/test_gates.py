@@ -3,8 +3,8 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from helpers.lstms import random_network
 
-from lstm_sched.nn import network
 from lstm_sched.nn.gates import pack, unpack, variable_of
 
 
@@ -22,12 +22,13 @@ def test_joint_arrays_and_parameters_are_inverses_in_keras_gate_order():
     for a, b in zip(pack(params), (kernel, recurrent, bias), strict=True):
         np.testing.assert_array_equal(a, b)
     on_host = unpack(*map(np.asarray, (kernel, recurrent, bias)))
-    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(on_host))
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves((on_host, pack(on_host))))
     jax.tree.map(np.testing.assert_array_equal, on_host, params)
+    jax.tree.map(np.testing.assert_array_equal, pack(on_host), (kernel, recurrent, bias))
 
 
 def test_every_leaf_is_part_of_the_keras_variable_of_its_name_and_fills_it():
-    params = network.init_params(jax.random.key(0), features=2, hidden=5, layers=2, outputs=3)
+    params = random_network(np.random.default_rng(0), hidden=5)
     sizes = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(params):
         sizes[variable_of(path)] = sizes.get(variable_of(path), 0) + leaf.size
