@@ -4,6 +4,7 @@ Letters as in network.py; M members.
 """
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,7 @@ def dtype(request):
         yield request.param
 
 
-def problem(dtype, batch=3, time=7, features=2, hidden=5, scale=0.3, seed=0):
+def problem(dtype, batch=3, time=7, features=2, hidden=5, scale=0.3, seed=0) -> Any:
     """Random cell parameters, input and carry."""
     rng = np.random.default_rng(seed)
     cell_params = random_cell(rng, features, hidden, dtype, scale)
@@ -44,7 +45,7 @@ def problem(dtype, batch=3, time=7, features=2, hidden=5, scale=0.3, seed=0):
     return cell_params, x_BTF, (c_BH, h_BH)
 
 
-def masked(arguments, live=0.6):
+def masked(arguments, live=0.6) -> Any:
     """A mask in which every step of some sequence is left out, the first and the last among them."""
     batch, time, _ = arguments[1].shape
     return (*arguments, np.random.default_rng(3).random((batch, time)) < live)
@@ -167,7 +168,8 @@ def test_forward_mode_is_refused_by_lstm_which_names_scan_lstm(argument, way):
 
     def slope(a):
         def layer(a):
-            return lstm_layers.lstm_layer(*arguments[:argument], a, *arguments[argument + 1 :])
+            cell_params, x_BTF, carry = (*arguments[:argument], a, *arguments[argument + 1 :])
+            return lstm_layers.lstm_layer(cell_params, x_BTF, carry)
 
         return jax.jvp(layer, (a,), (a,))
 

@@ -6,6 +6,7 @@ That the LSTM itself is right is the subject of test_fused.py. Letters as in net
 import functools
 import re
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ apply = compile_soon(ne.apply, static_argnames=("dropout", "layer"))
 loss_of = compile_soon(ne.loss_of, static_argnames=("kind", "dropout", "layer"))
 
 
-def problem(dtype="float64", batch=4, time=5, **sizes):
+def problem(dtype="float64", batch=4, time=5, **sizes) -> Any:
     """Weights, an input and a target."""
     rng = np.random.default_rng(0)
     params = random_network(rng, dtype=dtype, **sizes)
@@ -233,7 +234,7 @@ def test_a_bad_argument_of_the_learner_is_named_with_what_is_allowed(arguments, 
         (lambda p, x, y: ne.apply(p, x, dropout=1), "dropout: 1"),
         (lambda p, x, y: ne.apply(p, x[:, :, 0]), "x_BTF: shape (4, 5); allowed: (batch, time, 2)"),
         (lambda p, x, y: ne.apply(p, x, ne.zero_carry(p, 4)[:1]), "carry: 1 states; allowed: 2"),
-        (lambda p, x, y: ne.apply(p, x, mask_BT=np.ones((4, 4), bool)), "mask_BT: bool(4, 4); allowed: bool(4, 5)"),
+        (lambda p, x, y: ne.apply(p, x, mask_BT=jnp.ones((4, 4), bool)), "mask_BT: bool(4, 4); allowed: bool(4, 5)"),
         (lambda p, x, y: ne.apply(p, x, mask_BT=y), "mask_BT: float32(4, 3); allowed: bool(4, 5)"),
         (lambda p, x, y: ne.loss_of(p, None, x, y, None, kind="rmse"), "loss: unknown"),
         (lambda p, x, y: ne.loss_of(p, (), x, y[:, 0], None), "y_BO: shape (4,); allowed: (4, 3)"),
