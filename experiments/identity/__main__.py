@@ -2,7 +2,5 @@
 
 from experiments.harness import cli
 from experiments.identity import run
-from experiments.identity.design import EXPERIMENT, Config, prepare
-from experiments.identity.run import execute, held
 
-cli.run_plan(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", held, resumable=False)
+cli.run(run.EXPERIMENT, run.__doc__ or "")

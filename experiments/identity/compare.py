@@ -1,7 +1,9 @@
 """How two states differ: bits, distance, and the first difference by epoch, step, component and leaf."""
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,17 +16,19 @@ from lstm_sched.learner import steps_per_epoch
 from lstm_sched.members import Progress
 
 
-class Difference(NamedTuple):
-    """Of two states with the same leaves."""
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How two states with the same leaves differ."""
 
-    bits: int  # that differ
-    ulp: int  # largest distance of two floats
-    weight: float  # largest difference of two weights
-    component: str  # the first that differs; nothing where none does
-    leaf: str  # of it
+    bits: int = 0  # how many differ
+    ulp: int = 0  # largest distance of two floats
+    weight: float = 0.0  # largest difference of two weights
+    component: str = ""  # the first that differs; empty where none does
+    leaf: str = ""  # of that component
 
 
-class First(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class First:
     """Where two trainings part; `exact` is False where they are first seen apart later than they parted."""
 
     epoch: int
@@ -34,38 +38,46 @@ class First(NamedTuple):
     exact: bool
 
 
-class Result(NamedTuple):
-    """A cell and what was found."""
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a cell."""
 
     cell: Cell
     same: Difference  # from one fit in the same lowering
     across: Difference  # of the state, from one fit in the run scan
     first: First | None  # where it parts from the one that it differs from
     note: str
-    held: bool
+    held: bool  # whether it is as expected
 
 
-def _named(components: dict[str, Any]) -> list[tuple[str, str, Leaf]]:
-    """Component, name in it, and array of every leaf."""
-    return [(name, ".".join(leaf.path), leaf) for name, tree in components.items() for leaf in leaves(tree)]
+def result_of(fields: Mapping[str, Any]) -> Result:
+    """A result from the JSON of its fields."""
+    return Result(
+        cell=Cell(**fields["cell"]),
+        same=Difference(**fields["same"]),
+        across=Difference(**fields["across"]),
+        first=None if fields["first"] is None else First(**fields["first"]),
+        note=fields["note"],
+        held=fields["held"],
+    )
 
 
 def everything(progress: Progress) -> dict[str, Any]:
-    """All that a run carries, by component, but whether a boundary fell before its last epoch."""
+    """All that a run carries, by component, except whether a boundary fell before its last epoch."""
     rest = {"clock": progress.clock, "selected": progress.selected._asdict()}
     log = progress.log._replace(boundary=())._asdict()
     return progress.state._asdict() | rest | {"log": log}
 
 
-def trained(one: Training, progress: Progress) -> dict[str, Any]:
+def trained_state(training: Training, progress: Progress) -> dict[str, Any]:
     """The state of the first member, which every lowering trains."""
-    return (population.take(progress, 0) if one.lowering in LAYOUTS else progress).state._asdict()
+    return (population.take(progress, 0) if training.lowering in LAYOUTS else progress).state._asdict()
 
 
-def difference(one: dict[str, Any], other: dict[str, Any]) -> Difference:
-    """Of the same components of two states. ValueError where their leaves are of other types or shapes."""
+def difference(components: dict[str, Any], reference: dict[str, Any]) -> Difference:
+    """How the same components of two states differ. ValueError where their leaves differ in type or shape."""
     bits, ulp, weight, first = 0, 0, 0.0, ("", "")
-    for (component, name, a), (_, _, b) in zip(_named(one), _named(other), strict=True):
+    for (component, name, a), (_, _, b) in zip(_named(components), _named(reference), strict=True):
         x, y = (np.ascontiguousarray(leaf.value) for leaf in (a, b))
         if x.dtype != y.dtype or x.shape != y.shape:
             raise ValueError(f"{component} {name}: {x.dtype}{x.shape} and {y.dtype}{y.shape}; allowed: alike")
@@ -77,50 +89,56 @@ def difference(one: dict[str, Any], other: dict[str, Any]) -> Difference:
         if component == "params":
             apart_N = np.abs(x.astype(float) - y.astype(float))
             weight = max(weight, float(np.nan_to_num(apart_N, nan=np.inf).max()))
-    return Difference(bits, ulp, weight, *first)
+    return Difference(bits=bits, ulp=ulp, weight=weight, component=first[0], leaf=first[1])
 
 
-def first_seen(one: Training, seen: Sequence[Progress]) -> First | None:
+def _named(components: dict[str, Any]) -> list[tuple[str, str, Leaf]]:
+    """Component, name in it, and array of every leaf."""
+    return [(name, ".".join(leaf.path), leaf) for name, tree in components.items() for leaf in leaves(tree)]
+
+
+def first_seen(training: Training, after_fits: Sequence[Progress]) -> First | None:
     """The first of the states after fits that one fit, run so far without a pause, does not have."""
-    for progress in seen:
+    for progress in after_fits:
         clock = int(np.max(progress.clock))
-        want = advance(one, begin(one), clock)
-        found = difference(everything(progress), everything(want))
-        if found.bits:
-            step = int(np.max(np.asarray(want.state.step)))
-            return First(clock, step, found.component, found.leaf, exact=False)
+        expected = advance(training, begin(training), clock)
+        apart = difference(everything(progress), everything(expected))
+        if apart.bits:
+            step = int(np.max(np.asarray(expected.state.step)))
+            return First(epoch=clock, step=step, component=apart.component, leaf=apart.leaf, exact=False)
     return None
 
 
-def first_apart(one: Training, other: Training, freezes: bool) -> First | None:
+def first_apart(training: Training, reference: Training, freezes: bool) -> First | None:
     """Where two lowerings of one training part: first by epoch, then, where a rate of 0 leaves the weights as they
     are, by step.
 
     The rates are data: with those after step s at 0, the same compiled program ends an epoch with the weights of step
-    s. Only weights tell then, as moments move on.
+    s. Only weights are compared then, as moments move on.
     """
-    pair, steps = (one, other), steps_per_epoch(one.learner, one.data.train.size)
+    pair, steps = (training, reference), steps_per_epoch(training.learner, training.data.train.size)
 
     def apart(end: int, last: int, *only: str) -> Difference:
-        a, b = (trained(t, advance(_until(t, last), begin(t), end)) for t in pair)
+        a, b = (trained_state(t, advance(_until(t, last), begin(t), end)) for t in pair)
         names = only or tuple(a)
         return difference({name: a[name] for name in names}, {name: b[name] for name in names})
 
-    for epoch in range(1, one.epochs + 1):
-        found = apart(epoch, epoch * steps)
-        if not found.bits:
+    for epoch in range(1, training.epochs + 1):
+        whole = apart(epoch, epoch * steps)
+        if not whole.bits:
             continue
         for step in range((epoch - 1) * steps + 1, epoch * steps + 1) if freezes else ():
             early = apart(epoch, step, "params")
             if early.bits:
-                return First(epoch, step, "params", early.leaf, exact=True)
-        return First(epoch, epoch * steps, found.component, found.leaf, exact=False)
+                return First(epoch=epoch, step=step, component="params", leaf=early.leaf, exact=True)
+        last = epoch * steps
+        return First(epoch=epoch, step=last, component=whole.component, leaf=whole.leaf, exact=False)
     return None
 
 
-def _until(one: Training, last: int) -> Training:
+def _until(training: Training, last: int) -> Training:
     """The rates after step `last` at 0."""
-    rates_MS = one.member_M.hp.rates_S
+    rates_MS = training.member_M.hp.rates_S
     live_S = np.arange(rates_MS.shape[-1]) < last
-    hp = one.member_M.hp._replace(rates_S=np.where(live_S, np.asarray(rates_MS), np.float32(0)))
-    return one._replace(member_M=one.member_M._replace(hp=hp))
+    hp = training.member_M.hp._replace(rates_S=np.where(live_S, np.asarray(rates_MS), np.float32(0)))
+    return dataclasses.replace(training, member_M=training.member_M._replace(hp=hp))

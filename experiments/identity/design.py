@@ -1,19 +1,19 @@
 """What `identity` compares, and what is expected of each comparison before any of them is made."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from experiments.harness import run_folder
+from experiments.harness.experiment import Decisions
 from experiments.harness.setting import Setting, check
 from experiments.harness.source import Source, open_source
 from experiments.identity.lowerings import CHOSEN, LOWERINGS, RUN, use_two_devices
 from lstm_sched._names import check_name
 from lstm_sched.data.series import BUNDLED
 
-EXPERIMENT = "identity"
 PARTITIONS = (1, 2, 5, 10, 100)  # epochs in each fit
 HERE, FILE, PROCESS, KILLED = "in process", "through a checkpoint", "in a new process", "after SIGKILL"
 TRANSPORTS = (HERE, FILE, PROCESS, KILLED)
@@ -28,79 +28,93 @@ class Config:
     data: str = "weather"
     """a bundled series: sunspots, weather, co2, glucose, stocks, air"""
     epochs: int = 10
-    """epochs of every training; fits have 1, 2, 5, 10 and 100 of them, where that divides"""
+    """epochs of every training; fits have 1, 2, 5, 10 and 100 of them, where that divides the training"""
     hidden: int = 16
     """units in the LSTM layer"""
     optimizers: tuple[str, ...] = tuple(CHOSEN)
-    """of sgd, momentum, rmsprop, adam, adamw, lion, schedule-free those whose trainings are made"""
+    """optimizers to train with, among sgd, momentum, rmsprop, adam, adamw, lion, schedule-free"""
     full: bool = False
-    """every combination, instead of a design in which every level of every factor has its turn"""
+    """compare every combination, instead of a design in which every level of every factor has its turn"""
     out: str | None = None
     """folder for the results, new or empty; by default a new one under runs/"""
+    resume: str | None = None
+    """folder of an interrupted run: continue it, with the configuration stored in it"""
 
 
-class Cell(NamedTuple):
-    """One training in fits, however its state gets from one to the next."""
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One training in fits: how long they are, and how its state gets from one to the next."""
 
     every: int  # epochs in each fit
     optimizer: str
     transport: str
     lowering: str
 
+    @property
+    def group(self) -> str:
+        """Cells with the same name share their compiled programs."""
+        return f"{self.optimizer}, {self.lowering}"
 
-class Plan(NamedTuple):
+    def __str__(self) -> str:
+        return f"{self.group}, {self.transport}, fits of {self.every}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design(Decisions):
     """All that is decided before the first step."""
 
-    config: Config
-    folder: Path
     setting: Setting
     source: Source
     cells: list[Cell]
 
 
 def levels(epochs: int) -> list[int]:
-    """Epochs in each fit, of those that divide the training."""
+    """The numbers of epochs in each fit that divide the training."""
     return [n for n in PARTITIONS if epochs % n == 0]
 
 
 def cover(epochs: int) -> list[Cell]:
     """Every level of every factor at least once, and every optimizer and lowering in fits of one epoch.
 
-    The second half costs little: it has the compiled programs of the first.
+    The second half costs little: it uses the compiled programs of the first.
     """
-    fits, away = levels(epochs), (KILLED, PROCESS)  # a process is the dearest: once each
+    fits, processes = levels(epochs), (KILLED, PROCESS)  # another process takes the longest: once each
     cells = [
         Cell(
-            fits[(i + 1 + i // len(fits)) % len(fits)],
-            optimizer,
-            away[i] if i < len(away) else FILE,
-            LOWERINGS[(i + 1) % len(LOWERINGS)],
+            every=fits[(i + 1 + i // len(fits)) % len(fits)],
+            optimizer=optimizer,
+            transport=processes[i] if i < len(processes) else FILE,
+            lowering=LOWERINGS[(i + 1) % len(LOWERINGS)],
         )
         for i, optimizer in enumerate(CHOSEN)
     ]
-    return list(dict.fromkeys([*cells, *(Cell(1, c.optimizer, HERE, c.lowering) for c in cells)]))
+    short = [dataclasses.replace(cell, every=1, transport=HERE) for cell in cells]
+    return list(dict.fromkeys([*cells, *short]))
 
 
 def every_cell(epochs: int) -> list[Cell]:
-    """All combinations, an optimizer after the other, so that each program is compiled once."""
+    """All combinations; those that share compiled programs follow each other."""
     combined = product(CHOSEN, LOWERINGS, levels(epochs), TRANSPORTS)
-    return [Cell(every, optimizer, transport, lowering) for optimizer, lowering, every, transport in combined]
+    return [
+        Cell(every=every, optimizer=optimizer, transport=transport, lowering=lowering)
+        for optimizer, lowering, every, transport in combined
+    ]
 
 
 def bound(cell: Cell, rate: float) -> float:
-    """The largest difference of a weight from the run scan of the same training that rounding may make."""
+    """The largest difference that rounding may make between a weight and that of the same training in the run scan."""
     if cell.lowering == RUN:
         return 0.0
     return FLIPS * 2 * rate if cell.optimizer == "lion" else SMOOTH
 
 
 def expectation(cell: Cell, rate: float) -> str:
-    """Of the bits from one fit in the same lowering, and of the weights from one in the run scan."""
+    """How many bits may differ from one fit in the same lowering, and how far weights may be from the run scan's."""
     return "0 bits" if cell.lowering == RUN else f"0 bits; ≤ {bound(cell, rate):g}"
 
 
-def prepare(config: Config) -> Plan:
-    """Check, read the data, write down what is expected, make the folder. ValueError before any compilation."""
+def decide(config: Config, stored: Mapping[str, Any]) -> list[Design]:
+    """Check, read the data, and write down what is expected. ValueError before any compilation."""
     check_name("data", config.data, BUNDLED)
     for name in config.optimizers:
         check_name("optimizers", name, CHOSEN)
@@ -108,13 +122,13 @@ def prepare(config: Config) -> Plan:
     check(setting)
     use_two_devices()
     source = open_source(setting, config.data)
-    designed = every_cell(config.epochs) if config.full else cover(config.epochs)
-    cells = [cell for cell in designed if cell.optimizer in config.optimizers]
-    plan = Plan(config, run_folder.new_folder(config.out, EXPERIMENT), setting, source, cells)
-    decided = {
+    cells = every_cell(config.epochs) if config.full else cover(config.epochs)
+    cells = [cell for cell in cells if cell.optimizer in config.optimizers]
+    rows = [dataclasses.asdict(cell) | {"expected": expectation(cell, setting.lr)} for cell in cells]
+    facts = {
         "data": source.digest,
-        "cells": [cell._asdict() | {"expected": expectation(cell, setting.lr)} for cell in cells],
+        "setting": dataclasses.asdict(setting),
+        "expected": {str(cell): expectation(cell, setting.lr) for cell in cells},
     }
-    facts = {"setting": dataclasses.asdict(setting), **decided, "hash": run_folder.digest(decided)}
-    run_folder.decide(plan.folder, EXPERIMENT, config, facts)
-    return plan
+    digest = run_folder.digest({"data": source.digest, "cells": rows})
+    return [Design(config=config, facts=facts, digest=digest, setting=setting, source=source, cells=cells)]

@@ -3,9 +3,10 @@
 The single ones train the first member, the populations both. Letters: M members, S steps of the run.
 """
 
+import dataclasses
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import jax
 import optax.contrib
@@ -19,7 +20,7 @@ from lstm_sched.learner import Learner, steps_per_epoch
 from lstm_sched.loop import epoch, run, step
 from lstm_sched.members import Hyper, Member, Progress, make_origin, member, start
 from lstm_sched.optimizers import OPTIMIZERS
-from lstm_sched.population.layout import Layout
+from lstm_sched.population.run import Layout
 from lstm_sched.presets import CONTINUE
 from lstm_sched.state import TrainState, restart
 
@@ -42,7 +43,8 @@ upcoming_jit = jax.jit(upcoming, static_argnames=("learner", "size"))
 restart_jit = jax.jit(restart, static_argnames="learner")
 
 
-class Training(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Training:
     """What is trained, and how it is lowered."""
 
     lowering: str
@@ -64,46 +66,44 @@ def one_fits(setting: Setting, split: Split, optimizer: str, lowerings: Iterable
     learner = built.learner._replace(optimizer=CHOSEN[optimizer])
     hp, never = Hyper(rates(setting, built.steps)), rules.never(setting.epochs)
     members = [member(learner, hp, CONTINUE, never, make_origin(built.learner, seed)) for seed in SEEDS]
-    member_M = population.stack(members)
-    return {name: Training(name, learner, member_M, split.data, setting.epochs) for name in lowerings}
+    common = {"learner": learner, "member_M": population.stack(members), "data": split.data}
+    return {name: Training(lowering=name, epochs=setting.epochs, **common) for name in lowerings}
 
 
-def in_fits(one: Training, every: int) -> Training:
+def in_fits(training: Training, every: int) -> Training:
     """The same in fits of `every` epochs, with a boundary that drops nothing before each but the first."""
-    when = population.stack([rules.every(every, one.epochs)] * len(SEEDS))
-    return one._replace(member_M=one.member_M._replace(when=when))
+    when = population.stack([rules.every(every, training.epochs)] * len(SEEDS))
+    return dataclasses.replace(training, member_M=training.member_M._replace(when=when))
 
 
-def begin(one: Training) -> Progress:
+def begin(training: Training) -> Progress:
     """Before the first epoch, on the host."""
-    if one.lowering in LAYOUTS:
-        return population.to_host(population.start_all(one.learner, one.member_M.origin))
-    return population.to_host(start(one.learner, _single(one).origin), ...)
+    learner, origin_M = training.learner, training.member_M.origin
+    if training.lowering in LAYOUTS:
+        return population.to_host(population.start_all(learner, origin_M))
+    return population.to_host(start(learner, population.take(origin_M, 0)), ...)
 
 
-def _single(one: Training) -> Member:
-    return population.take(one.member_M, 0)
-
-
-def advance(one: Training, progress: Progress, end: int) -> Progress:
+def advance(training: Training, progress: Progress, end: int) -> Progress:
     """Trained on to the end of epoch `end` in one call, or in one loop without a pause; on the host."""
-    if one.lowering in LAYOUTS:
-        layout = LAYOUTS[one.lowering]
-        chunks = population.train(one.learner, layout, one.member_M, one.data, end, progress)
+    learner, data = training.learner, training.data
+    if training.lowering in LAYOUTS:
+        layout = LAYOUTS[training.lowering]
+        chunks = population.train(learner, layout, training.member_M, data, end, progress)
         return deque(chunks, maxlen=1).pop()[0]
-    learner, data, own = one.learner, one.data, _single(one)
-    if one.lowering == RUN:
-        progress, _ = run_jit(learner, own, data, progress, one.epochs, end)
+    single = population.take(training.member_M, 0)
+    if training.lowering == RUN:
+        progress, _ = run_jit(learner, single, data, progress, training.epochs, end)
         return population.to_host(progress, ...)
     while int(progress.clock) < end:
-        if int(progress.clock) and bool(own.when(progress)):
-            kept = restart_jit(learner, own.policy, own.origin, progress.state, progress.clock)
+        if int(progress.clock) and bool(single.when(progress)):
+            kept = restart_jit(learner, single.policy, single.origin, progress.state, progress.clock)
             progress = progress._replace(state=kept)
-        if one.lowering == EPOCHS:
-            now, log = epoch_jit(learner, own.hp, data, progress.state)
+        if training.lowering == EPOCHS:
+            now, log = epoch_jit(learner, single.hp, data, progress.state)
             progress = progress._replace(log=log)
         else:
-            now = _steps(learner, own.hp, data, progress.state)
+            now = _steps(learner, single.hp, data, progress.state)
         progress = progress._replace(state=now, clock=progress.clock + 1)
     return population.to_host(progress, ...)
 

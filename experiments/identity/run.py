@@ -5,27 +5,37 @@
 
 Partitions into fits × optimizers × ways for the state to get from one fit to the next × lowerings of the same step,
 on a bundled series. Runtime: about a minute on two cores. Expected: 0 bits from one fit in the same lowering; across
-lowerings, which are other programs and may round otherwise, weights within a bound that is stated beforehand.
+lowerings, which are other programs and may round differently, weights within a bound that is stated beforehand.
 Ends with exit code 1 if an expectation did not hold.
 """
 
+import contextlib
+import dataclasses
 import multiprocessing
-import time
+import os
+import signal
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import Any
 
-from rich.console import Console
-
-from experiments.harness import report
+from experiments.harness.experiment import Experiment, Workplace, carry_out
 from experiments.harness.setting import Setting
 from experiments.harness.source import open_source
-from experiments.identity import report as re
-from experiments.identity import transports as away
-from experiments.identity.compare import First, Result, difference, everything, first_apart, first_seen
-from experiments.identity.compare import trained as of_first
-from experiments.identity.design import Cell, Config, Plan, bound, prepare
+from experiments.identity import report, transports
+from experiments.identity.compare import (
+    First,
+    Result,
+    difference,
+    everything,
+    first_apart,
+    first_seen,
+    result_of,
+    trained_state,
+)
+from experiments.identity.design import Cell, Config, Design, bound, decide
 from experiments.identity.lowerings import (
-    CHOSEN,
     LAYOUTS,
     RUN,
     advance,
@@ -36,68 +46,103 @@ from experiments.identity.lowerings import (
 )
 
 
-def execute(plan: Plan) -> list[Result]:
-    """Compare, write and print: a result a cell, in the order of the plan."""
-    with report.running(plan.folder, "Table, figure and page") as out:
-        re.say_plan(out, plan)
-        results = _all(plan, out)
-        re.write(plan, results)
-        re.say(out, plan, results)
-    return results
+def measure(design: Design, workplace: Workplace) -> list[Result]:
+    """A result for each cell, in the order of the design; each of two processes compares one group at a time."""
+    out = workplace.console
+    out.print(report.intention(design), markup=False)
+    groups: dict[str, list[Cell]] = {}
+    for cell in sorted(design.cells, key=lambda cell: cell.lowering not in LAYOUTS):  # the longest first
+        groups.setdefault(cell.group, []).append(cell)
+    missing = {group: cells for group, cells in groups.items() if group not in workplace.measured}
+    done = sum(len(cells) for group, cells in groups.items() if group not in missing)
+    if done:
+        out.print(f"{done} of {len(design.cells)} trainings were compared before")
+    with _two_workers(afresh=design.config.full) as pool:
+        waiting = {
+            pool.submit(compare_group, design.setting, workplace.folder, cells): group
+            for group, cells in missing.items()
+        }
+        for future in as_completed(waiting):
+            rows = workplace.once(waiting[future], future.result)
+            for row in rows:
+                out.print(report.in_words(result_of(row)), markup=False)
+            done += len(rows)
+            out.print(f"{done} of {len(design.cells)} trainings are compared")
+    results = [result_of(row) for group in groups for row in workplace.measured[group]]
+    return sorted(results, key=lambda result: design.cells.index(result.cell))
 
 
-def _all(plan: Plan, out: Console) -> list[Result]:
-    """An optimizer at a time in each of two processes, which ends with it: so many compiled programs fill a memory."""
-    began = time.monotonic()
-    results: list[Result] = []
-    groups = [[c for c in plan.cells if c.optimizer == name] for name in CHOSEN]
-    groups.sort(key=lambda cells: all(c.lowering not in LAYOUTS for c in cells))  # the longest first
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, context, max_tasks_per_child=1 if plan.config.full else None) as pool:
-        waiting = [pool.submit(of_optimizer, plan.setting, plan.folder, cells) for cells in groups if cells]
-        try:
-            for done in as_completed(waiting):
-                results += done.result()
-                for result in done.result():
-                    out.print(re.in_words(result), markup=False)
-                so_far = report.duration(time.monotonic() - began)
-                out.print(f"{len(results)} of {len(plan.cells)} trainings after {so_far}")
-        except KeyboardInterrupt:
-            for worker in multiprocessing.active_children():  # the pool would first finish what waits
-                worker.terminate()
-            raise
-    return sorted(results, key=lambda result: plan.cells.index(result.cell))
-
-
-def of_optimizer(setting: Setting, folder: Path, cells: list[Cell]) -> list[Result]:
-    """The cells of one optimizer, each lowering compiled once."""
+def compare_group(setting: Setting, folder: Path, cells: list[Cell]) -> list[dict[str, Any]]:
+    """The results of cells that share an optimizer and a lowering, as JSON takes them."""
     use_two_devices()
     split = open_source(setting, setting.data[0]).split
-    ones = one_fits(setting, split, cells[0].optimizer, {RUN, *(cell.lowering for cell in cells)})
-    whole = {lowering: advance(one, begin(one), one.epochs) for lowering, one in ones.items()}
-    apart: dict[str, First | None] = {}  # where a lowering parts from the run scan
+    lowering, optimizer = cells[0].lowering, cells[0].optimizer
+    one_fit = one_fits(setting, split, optimizer, {RUN, lowering})
+    training, reference = one_fit[lowering], one_fit[RUN]
+    end, end_of_reference = (advance(t, begin(t), t.epochs) for t in (training, reference))
+    apart: list[First | None] = []  # where the lowering parts from the run scan, once it is known
     results = []
     for cell in cells:
-        one = ones[cell.lowering]
-        seen, note = away.carried(setting, folder, cell, in_fits(one, cell.every))
-        same = difference(everything(seen[-1]), everything(whole[cell.lowering]))
-        across = difference(of_first(one, seen[-1]), of_first(ones[RUN], whole[RUN]))
-        first = first_seen(one, seen) if same.bits else None
+        after_fits, note = transports.carry(setting, folder, cell, in_fits(training, cell.every))
+        last = after_fits[-1]
+        same = difference(everything(last), everything(end))
+        across = difference(trained_state(training, last), trained_state(reference, end_of_reference))
+        first = first_seen(training, after_fits) if same.bits else None
         if across.bits and not same.bits:
-            if cell.lowering not in apart:
-                freezes = cell.optimizer != "schedule-free"
-                apart[cell.lowering] = first_apart(one, ones[RUN], freezes)
-            first = apart[cell.lowering]
+            if not apart:
+                apart.append(first_apart(training, reference, freezes=optimizer != "schedule-free"))
+            first = apart[0]
         held = not same.bits and across.weight <= bound(cell, setting.lr)
-        results.append(Result(cell, same, across, first, note, held))
+        result = Result(cell=cell, same=same, across=across, first=first, note=note, held=held)
+        results.append(dataclasses.asdict(result))
     return results
+
+
+@contextlib.contextmanager
+def _two_workers(afresh: bool) -> Iterator[ProcessPoolExecutor]:
+    """A pool of two processes; where they begin afresh for each group, compiled programs do not fill the memory."""
+    context = multiprocessing.get_context("spawn")
+    per_child = 1 if afresh else None
+    with ProcessPoolExecutor(2, context, _begin_worker, max_tasks_per_child=per_child) as pool:
+        try:
+            yield pool
+        except BaseException:
+            for worker in multiprocessing.active_children():  # the pool would first finish what waits
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(worker.pid or 0, signal.SIGKILL)
+                worker.kill()
+            raise
+
+
+def _begin_worker() -> None:
+    """A process of the pool ends, with those that it started, when the process that started it does."""
+    os.setsid()
+
+    def follow() -> None:
+        parent = multiprocessing.parent_process()
+        assert parent is not None
+        parent.join()
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def expected(results: list[Result]) -> bool:
+    """Whether every expectation was met."""
+    return all(result.held for result in results)
+
+
+EXPERIMENT = Experiment(
+    name="identity",
+    config=Config,
+    decide=decide,
+    measure=measure,
+    conclude=report.conclude,
+    expected=expected,
+)
 
 
 def main(config: Config | None = None) -> list[Result]:
     """The whole command, for Python. ValueError for what the command line would refuse."""
-    return execute(prepare(Config() if config is None else config))
-
-
-def held(found: list[Result]) -> bool:
-    """Whether every expectation was met."""
-    return all(result.held for result in found)
+    [results] = carry_out(EXPERIMENT, Config() if config is None else config)
+    return results
