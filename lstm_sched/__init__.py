@@ -5,8 +5,8 @@ from lstm_sched.auditing.resumable import assert_resumable
 from lstm_sched.batches import Batch
 from lstm_sched.checkpoint.progress import restore, resume, save
 from lstm_sched.data.series import Series, load
-from lstm_sched.data.splits import prepare, samples, split
-from lstm_sched.data.tables import from_arrays, read_table
+from lstm_sched.data.splits import Split, prepare, samples, split
+from lstm_sched.data.tables import Table, from_arrays, read_table
 from lstm_sched.data.windows import Data, Samples, Windows, as_samples, lanes
 from lstm_sched.evaluation import evaluate, losses
 from lstm_sched.learner import Learner, steps_per_epoch
@@ -90,7 +90,9 @@ __all__ = [
     "Samples",
     "Selected",
     "Series",
+    "Split",
     "Stopping",
+    "Table",
     "TrainState",
     "Watch",
     "Windows",

@@ -35,7 +35,7 @@ class Source:
 
 
 def open_source(setting: Setting, name: str, given: Series | None = None) -> Source:
-    """Reads and splits the data called `name`, or `given` in their place. Raises ValueError, TypeError, OSError."""
+    """Read and split the data called `name`, or `given` in their place. Raises ValueError, TypeError, OSError."""
     if given is not None:
         columns, rows = list(given.columns), len(given.values_RF)
         return _of_series(setting, name, given, {"rows": rows, "columns": columns}, _rows(name, given))

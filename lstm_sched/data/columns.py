@@ -15,7 +15,7 @@ RANGE = f"allowed: finite numbers from -{LARGEST:g} to {LARGEST:g} (float32)"
 
 
 def as_column(values: ArrayLike | pl.Series, where: str) -> pl.Series:
-    """A polars column made from an array or a sequence.
+    """Make a polars column from an array or a sequence.
 
     Args:
         values: R numbers, texts, dates or times, of NumPy, Python or polars; None and NaN are missing values.
@@ -53,7 +53,7 @@ def as_column(values: ArrayLike | pl.Series, where: str) -> pl.Series:
 
 
 def numbers(column: pl.Series, where: str) -> np.ndarray:
-    """The values as float64, NaN where they are missing. Raises TypeError, or ValueError naming the row."""
+    """Read values as float64, NaN where they are missing. Raises TypeError, or ValueError naming the row."""
     if column.dtype == pl.String:
         text = column.str.strip_chars()
         text = text.set(text.str.to_lowercase().is_in(BLANKS), None)
@@ -68,7 +68,7 @@ def numbers(column: pl.Series, where: str) -> np.ndarray:
 
 
 def group_ranks(column: pl.Series, where: str) -> np.ndarray:
-    """The rank of each row's group among the sorted names. Raises TypeError, or ValueError naming the row."""
+    """Rank each row's group among the sorted names. Raises TypeError, or ValueError naming the row."""
     if not (column.dtype in (pl.String, pl.Categorical, pl.Enum) or column.dtype.is_integer()):
         raise TypeError(f"{where} holds {column.dtype}; allowed: text or whole numbers")
     text = column.cast(pl.String)
@@ -77,7 +77,7 @@ def group_ranks(column: pl.Series, where: str) -> np.ndarray:
 
 
 def refuse_rows(column: pl.Series, bad: pl.Series, where: str, allowed: str) -> None:
-    """Raises ValueError that names the first row in which `bad` is true, if there is one."""
+    """Raise ValueError naming the first row in which `bad` is true, if there is one."""
     rows = bad.arg_true()
     if len(rows):
         value = column[rows[0]]

@@ -33,7 +33,7 @@ Load = Callable[[Sequence[str]], dict[str, pl.Series]]
 
 
 def open_table(path: Path) -> tuple[list[str], Load]:
-    """The names of a file's columns, and a function that reads some of them.
+    """Read the names of a file's columns, and make a function that reads some of these columns.
 
     Raises:
         FileNotFoundError, IsADirectoryError: the path is no file.
@@ -53,7 +53,7 @@ def open_table(path: Path) -> tuple[list[str], Load]:
 
 
 def read_samples(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Ready-made inputs x_NTF and targets y_NO, in float64, from the keys `x` and `y` of an .npz file.
+    """Read ready-made inputs x_NTF and targets y_NO, in float64, from the keys `x` and `y` of an .npz file.
 
     Shapes are not checked here, but by `splits.samples`.
 

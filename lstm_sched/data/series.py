@@ -76,7 +76,7 @@ expectation. In `adding`, predicting the mean costs 1/6.
 
 
 def load(name: str, columns: Sequence[str] | None = None) -> Series:
-    """Loads a bundled or synthetic series.
+    """Load a bundled or synthetic series.
 
     Rows with a missing value in one of the columns are dropped. The columns of `stocks` are read as log changes.
 
@@ -123,7 +123,7 @@ def assemble(
     stretch_R: np.ndarray,
     date_R: np.ndarray,
 ) -> Series:
-    """Makes a Series of a table: drops rows with NaN and numbers the uninterrupted segments of the others.
+    """Make a Series of a table: drop rows with NaN and number the uninterrupted segments of the others.
 
     Args:
         name, columns, target, times_R: as in `Series`.
@@ -156,7 +156,7 @@ def assemble(
 
 
 def adding(steps: int, samples: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
-    """The adding problem: sum the two marked values of a sequence.
+    """Make the adding problem: the sum of the two marked values of a sequence.
 
     Source: Hochreiter & Schmidhuber 1997, experiment 4, in the form of Arjovsky, Shah & Bengio 2016.
 

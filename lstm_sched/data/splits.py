@@ -53,7 +53,7 @@ def prepare(
     cuts: tuple[float, float] = CUTS,
     columns: Sequence[str] | None = None,
 ) -> Split:
-    """Loads a bundled or synthetic data set and splits it.
+    """Load a bundled or synthetic data set and split it.
 
         >>> import lstm_sched as ls
         >>> split = ls.prepare("sunspots", window=24)
@@ -80,7 +80,7 @@ def prepare(
 
 
 def split(series: Series, window: int, horizon: int = 1, cuts: tuple[float, float] = CUTS) -> Split:
-    """Cuts a series in time, scales it by the training part, and makes its windows.
+    """Cut a series in time, scale it by the training part, and make its windows.
 
     Part ends are at `int(cut * D)` of the D dates of the series: each row of a single group is a date, and several
     groups are split at common dates. A window and its target lie inside one part and one segment. A column that is
@@ -133,7 +133,7 @@ def split(series: Series, window: int, horizon: int = 1, cuts: tuple[float, floa
 
 
 def fit_scale(train_RF: np.ndarray, columns: Sequence[str]) -> Scale:
-    """Mean and standard deviation (divisor R) of each column of training rows; a constant one warns and gets 1."""
+    """Find mean and standard deviation (divisor R) of each column of training rows; a constant one warns and gets 1."""
     constant_F = np.ptp(train_RF, axis=0) == 0
     for column in np.asarray(columns)[constant_F]:
         warnings.warn(f"column {str(column)!r} is constant in the training part: only centred", stacklevel=3)
@@ -141,7 +141,7 @@ def fit_scale(train_RF: np.ndarray, columns: Sequence[str]) -> Scale:
 
 
 def samples(x_NTF: np.ndarray, y_NO: np.ndarray, cuts: tuple[float, float] = CUTS) -> Split:
-    """Splits ready-made arrays at `int(cut * N)`, in the order given. They are not scaled: the mean is 0, the std 1.
+    """Split ready-made arrays at `int(cut * N)`, in the order given. They are not scaled: the mean is 0, the std 1.
 
     Args:
         x_NTF: inputs.

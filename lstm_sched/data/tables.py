@@ -41,10 +41,11 @@ class Understood:
     def __str__(self) -> str:
         counts = ((self.gaps, "gap"), (self.groups, "group"), (self.dropped, "row"), (self.filled, "value"))
         gaps, groups, dropped, filled = (f"{n} {noun}{'s' * (n != 1)}" for n, noun in counts)
+        missing = f"; for missing values: {dropped} dropped, {filled} filled in"
         return (
             f"{self.name}: {self.rows} rows of {', '.join(map(repr, self.columns))}; "
-            f"interval {self.interval}{' (times in UTC)' * self.utc}; {gaps}, {groups}, "
-            f"{dropped} dropped and {filled} filled in for missing values"
+            f"interval {self.interval}{' (times in UTC)' * self.utc}; {gaps}; {groups}"
+            f"{missing * bool(self.dropped or self.filled)}"
         )
 
 
@@ -67,7 +68,7 @@ class Roles:
     missing: str
 
     def check(self, name: str, names: Sequence[str]) -> list[str]:
-        """The columns to read from the table `name`. Raises ValueError: an unknown one, or one in two roles."""
+        """The columns to read from the table `name`. Raises ValueError where one is unknown or has two roles."""
         if not isinstance(self.target, str) or isinstance(self.features, str):
             given = f"target {self.target!r}, features {self.features!r}"
             raise TypeError(f"{name}: {given}; allowed: one column name, and a sequence of names")
@@ -105,7 +106,7 @@ def read_table(
     group: str | None = None,
     missing: str = "refuse",
 ) -> Table:
-    """Reads the series in a .csv, .csv.gz, .parquet or .npz file (there, one array of R values per column).
+    """Read the series in a .csv, .csv.gz, .parquet or .npz file (there, one array of R values per column).
 
     Args:
         path: the file; only the columns that are named here are read.
@@ -141,7 +142,7 @@ def from_arrays(
     missing: str = "refuse",
     name: str = "arrays",
 ) -> Table:
-    """Makes a series from arrays of R values, as `read_table` does from a file.
+    """Make a series from arrays of R values, as `read_table` does from a file.
 
     Args:
         columns: by name, numbers, texts, dates or times, of NumPy, Python or polars.

@@ -41,7 +41,7 @@ class Sampling:
 
 
 def read(column: pl.Series, where: str) -> Timestamps:
-    """The time stamps of a column of text, dates, times or numbers.
+    """Read the time stamps of a column of text, dates, times or numbers.
 
     Text is ISO 8601, read to the microsecond; all stamps have a zone or none has. Numbers stay numbers: 20240131
     is no date.
@@ -118,7 +118,7 @@ def _coarsest(time_R: np.ndarray) -> np.ndarray:
 
 
 def check_order(timestamps: Timestamps, same_R: np.ndarray, row_R: np.ndarray, where: str) -> None:
-    """Checks that time increases within each group.
+    """Check that time increases within each group.
 
     Args:
         timestamps: of R rows, group after group.
@@ -146,7 +146,7 @@ def check_order(timestamps: Timestamps, same_R: np.ndarray, row_R: np.ndarray, w
 
 
 def sampling(timestamps: Timestamps, same_R: np.ndarray) -> Sampling:
-    """The gaps within groups: steps longer than 1.5 × the median of all steps within groups.
+    """Find the gaps within groups: steps longer than 1.5 × the median of all steps within groups.
 
     Windows of one length then span one duration. Two calendars have steps of their own:
 

@@ -74,7 +74,7 @@ class Data(NamedTuple):
 
 
 def as_windows(rows_RF: np.ndarray, length_S: np.ndarray, window: int, horizon: int) -> Windows:
-    """The windows of rows that fall into stretches of `length_S` rows; a stretch too short for one is skipped."""
+    """Make the windows of rows that fall into stretches of `length_S` rows; a stretch too short for one is skipped."""
     first_S = np.cumsum(length_S) - length_S
     windows_S = length_S - (window + horizon - 1)
     first_S, windows_S = first_S[windows_S > 0], windows_S[windows_S > 0]
@@ -90,7 +90,7 @@ def as_windows(rows_RF: np.ndarray, length_S: np.ndarray, window: int, horizon: 
 
 
 def as_samples(x_NTF: np.ndarray, y_NO: np.ndarray, weight_N: np.ndarray | None = None) -> Samples:
-    """Makes one part of ready-made arrays.
+    """Make one part of ready-made arrays.
 
     Args:
         x_NTF: inputs.
@@ -120,7 +120,7 @@ def as_samples(x_NTF: np.ndarray, y_NO: np.ndarray, weight_N: np.ndarray | None 
 
 
 def lanes(rows_RF: np.ndarray, lanes: int, window: int, horizon: int) -> Samples:
-    """Makes samples for a network whose state is carried from batch to batch (a stateful LSTM).
+    """Make samples for a network whose state is carried from batch to batch (a stateful LSTM).
 
     A lane is an uninterrupted run of rows, cut into windows that follow one another; the lanes follow one another
     too. Sample k·lanes + j is the k-th window of lane j, so that each batch of `lanes` samples continues the one

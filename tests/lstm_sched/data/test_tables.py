@@ -3,7 +3,7 @@
 import gzip
 import json
 import tracemalloc
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from operator import attrgetter
 
 import numpy as np
@@ -19,8 +19,8 @@ NAN = float("nan")
 DAYS = [f"2020-01-{day:02}" for day in range(1, 9)]
 
 
-def csv(tmp_path, text, name="own.csv"):
-    path = tmp_path / name
+def csv(tmp_path, text):
+    path = tmp_path / "own.csv"
     path.write_text(text, encoding="utf-8")
     return path
 
@@ -37,7 +37,6 @@ def test_a_bundled_file_is_read_as_the_bundled_series_is(name, time):
     table = read_table(DATASETS / f"{name}.csv.gz", target=expected.columns[0], time=time, missing="drop")
     for field in ("columns", "values_RF", "segment_R", "date_R", "times_R"):
         np.testing.assert_array_equal(getattr(table.series, field), getattr(expected, field))
-    assert split(table.series, 24).extents == split(expected, 24).extents
 
 
 def test_stocks_keep_the_dates_and_tickers_of_the_bundled_series():
@@ -76,8 +75,7 @@ def test_all_forms_of_one_table_give_one_series(tmp_path, ending):
         text = frame.write_csv().encode()
         path.write_bytes(gzip.compress(text) if ending == ".csv.gz" else text)
     table = from_arrays(columns, **asked) if ending is None else read_table(path, **asked)
-    series = table.series
-    order = np.r_[20:40, 0:20]
+    series, order = table.series, np.r_[20:40, 0:20]
     np.testing.assert_array_equal(series.values_RF, np.stack([columns["close"], columns["volume"]], 1)[order])
     np.testing.assert_array_equal(series.times_R, columns["when"])
     assert series.segment_R.tolist() == [0] * 20 + [1] * 20
@@ -90,19 +88,10 @@ def test_all_forms_of_one_table_give_one_series(tmp_path, ending):
 def test_the_way_a_table_was_read_prints_in_a_line_and_is_json(tmp_path):
     path = csv(tmp_path, 't,"<b>\n"\n2020-01-01T00:00Z,0\n2020-01-01T01:00Z,1\n')
     understood = read_table(path, target="<b>\n", time="t").understood
-    facts = (
-        "own.csv",
-        "2 rows",
-        "'<b>\\n'",
-        "interval 1 h",
-        "UTC",
-        "0 gaps",
-        "1 group",
-        "0 rows",
-        "0 values",
-    )
+    facts = ("own.csv", "2 rows", "'<b>\\n'", "interval 1 h", "UTC", "0 gaps", "1 group")
     assert [fact for fact in facts if fact not in str(understood)] == []
-    assert "\n" not in str(understood)
+    assert "\n" not in str(understood) and "missing" not in str(understood)
+    assert "missing values: 1 row dropped, 2 values filled" in str(replace(understood, dropped=1, filled=2))
     assert json.loads(json.dumps(asdict(understood)))["columns"] == ["<b>\n"]
 
 
@@ -116,23 +105,17 @@ def test_without_time_rows_are_taken_in_order_group_by_group():
 
 X = [1.0, NAN, NAN, 4.0, 5.0, NAN, 7.0, 8.0]
 Y = [NAN, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]
-GROUPS = ["a", "a", "a", "a", "b", "b", "b", "b"]
-GAPPED = [*DAYS[:4], "2020-01-05", "2020-01-06", "2020-01-07", "2020-02-01"]
+MISSING = {"x": X, "y": Y, "g": [*"aaaabbbb"], "t": [*DAYS[:4], *DAYS[4:7], "2020-02-01"]}
+COUNTS = attrgetter("rows", "dropped", "filled", "gaps")
 
 
 @pytest.mark.parametrize("form", ["arrays", "csv", "null"])
 def test_missing_values_are_refused_dropped_or_carried_forward(tmp_path, form):
-    columns = {"x": X, "y": Y, "g": GROUPS, "t": GAPPED}
-    path = tmp_path / "own.csv"
+    path, columns = tmp_path / "own.csv", MISSING
     if form == "csv":
-        pl.DataFrame(columns).with_columns(pl.col("x").fill_nan(None)).write_csv(path)
+        pl.DataFrame(MISSING).with_columns(pl.col("x").fill_nan(None)).write_csv(path)
     if form == "null":
-        columns = {
-            "x": [None if v != v else v for v in X],
-            "y": pl.Series(Y).fill_nan(None),
-            "g": GROUPS,
-            "t": GAPPED,
-        }
+        columns = MISSING | {"x": [None if v != v else v for v in X], "y": pl.Series(Y).fill_nan(None)}
     asked = {"target": "x", "features": ["y"], "time": "t", "group": "g"}
 
     def read(**more):
@@ -145,12 +128,11 @@ def test_missing_values_are_refused_dropped_or_carried_forward(tmp_path, form):
     table = read(missing="drop")
     assert table.series.values_RF.tolist() == [[4, 3], [5, 4], [7, 6], [8, 7]]
     assert table.series.segment_R.tolist() == [0, 1, 2, 3]  # another group; a dropped row; a gap in time
-    counts = attrgetter("rows", "dropped", "filled", "gaps")
-    assert counts(table.understood) == (4, 4, 0, 1)
+    assert COUNTS(table.understood) == (4, 4, 0, 1)
     table = read(missing="ffill")
     assert table.series.values_RF.tolist() == [[1, 1], [1, 2], [4, 3], [5, 4], [5, 5], [7, 6], [8, 7]]
     assert table.series.segment_R.tolist() == [0, 0, 0, 1, 1, 1, 2]
-    assert counts(table.understood) == (7, 1, 3, 1)
+    assert COUNTS(table.understood) == (7, 1, 3, 1)
 
 
 @pytest.mark.parametrize("missing", tables.MISSING)
@@ -167,37 +149,25 @@ COLUMNS = {"close": numbers(), "open": numbers(), "date": DAYS, "flag": pl.Serie
 @pytest.mark.parametrize(
     ("asked", "error", "message"),
     [
-        (
-            {"target": "clse"},
-            ValueError,
-            "arrays: target.*'clse'.*did you mean close.*allowed: close, open, date",
-        ),
-        ({"target": "close", "time": "dat"}, ValueError, "arrays: time.*'dat'.*did you mean date"),
-        ({"target": "close", "features": ["opn"]}, ValueError, "arrays: features.*'opn'"),
-        ({"target": "close", "group": "x"}, ValueError, "arrays: group.*'x'.*allowed"),
-        ({"target": "close", "features": ["close"]}, ValueError, "features: column 'close' is named twice"),
-        ({"target": "close", "features": ["open", "open"]}, ValueError, "column 'open' is named twice"),
-        ({"target": "close", "time": "close"}, ValueError, "time: column 'close' is named twice"),
-        ({"target": "close", "missing": "fill"}, ValueError, "missing.*'fill'.*refuse, drop, ffill"),
-        (
-            {"target": "close", "features": "open"},
-            TypeError,
-            "features 'open'; allowed: .* a sequence",
-        ),
+        ({"target": "clse"}, ValueError, "arrays: target.*'clse'.*did you mean close.*allowed: close, open"),
+        ({"time": "dat"}, ValueError, "arrays: time.*'dat'.*did you mean date"),
+        ({"features": ["opn"]}, ValueError, "arrays: features.*'opn'"),
+        ({"group": "x"}, ValueError, "arrays: group.*'x'.*allowed"),
+        ({"features": ["close"]}, ValueError, "features: column 'close' is named twice"),
+        ({"features": ["open", "open"]}, ValueError, "column 'open' is named twice"),
+        ({"time": "close"}, ValueError, "time: column 'close' is named twice"),
+        ({"missing": "fill"}, ValueError, "missing.*'fill'.*refuse, drop, ffill"),
+        ({"features": "open"}, TypeError, "features 'open'; allowed: .* a sequence"),
         ({"target": None}, TypeError, "target None, features .*; allowed: one column name"),
         ({"target": "flag"}, TypeError, "column 'flag' holds Boolean; allowed: numbers"),
-        (
-            {"target": "close", "group": "flag"},
-            TypeError,
-            "group column 'flag' holds Boolean; allowed: text or whole",
-        ),
+        ({"group": "flag"}, TypeError, "group column 'flag' holds Boolean; allowed: text or whole"),
         ({"target": "date"}, ValueError, "column 'date', row 0 is '2020-01-01'; allowed: a number"),
-        ({"target": "close", "time": "flag"}, TypeError, "time column 'flag' holds Boolean"),
+        ({"time": "flag"}, TypeError, "time column 'flag' holds Boolean"),
     ],
 )
 def test_a_wrong_request_is_an_error_that_names_it(asked, error, message):
     with pytest.raises(error, match=message):
-        from_arrays(COLUMNS, **asked)
+        from_arrays(COLUMNS, **{"target": "close"} | asked)
 
 
 @pytest.mark.parametrize(
@@ -213,11 +183,6 @@ def test_a_wrong_request_is_an_error_that_names_it(asked, error, message):
 def test_arrays_of_a_wrong_form_are_an_error(columns, message):
     with pytest.raises(ValueError, match=f"^arrays: {message}"):
         from_arrays(columns, target="x", group="g" if "g" in columns else None)
-
-
-def test_a_file_with_a_header_alone_has_no_rows(tmp_path):
-    with pytest.raises(ValueError, match=r"own.csv: no rows"):
-        read_table(csv(tmp_path, "a,b\n"), target="b")
 
 
 def test_more_rows_than_can_be_numbered_are_an_error(monkeypatch):
@@ -237,16 +202,16 @@ def test_a_long_table_takes_a_few_times_the_memory_of_its_values():
     finally:
         tracemalloc.stop()
     assert series.values_RF.nbytes == 8 * rows
-    assert kept < 2.6 * 8 * rows  # and three numbers of 4 bytes a row
+    assert kept < 2.6 * 8 * rows  # and three numbers of 4 bytes per row
     assert peak < 8 * 8 * rows
 
 
 def test_too_many_columns_fail_at_once_and_a_wide_table_names_few(tmp_path):
-    many = ",".join(f"c{i}" for i in range(MAX_COLUMNS + 1))
+    many = [f"c{i}" for i in range(MAX_COLUMNS + 1)]
     with pytest.raises(ValueError, match=r"own.csv: 10001 columns; allowed: up to 10000"):
-        read_table(csv(tmp_path, many + "\n1\n"), target="c0")
+        read_table(csv(tmp_path, ",".join(many) + "\n1\n"), target="c0")
     with pytest.raises(ValueError, match="did you mean c9998") as caught:
-        read_table(csv(tmp_path, many.removesuffix(",c10000") + "\n"), target="c9998x")
+        read_table(csv(tmp_path, ",".join(many[:-1]) + "\n"), target="c9998x")
     assert len(str(caught.value)) < 1000
 
 
