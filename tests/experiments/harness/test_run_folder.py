@@ -25,3 +25,8 @@ def test_what_is_decided_is_the_command_the_configuration_and_facts_beside_the_v
         "cores": [0, 1],
     }
     assert run_folder.read_json(tmp_path / "env.json")["packages"]["jax"] == jax.__version__
+
+
+def test_names_of_folders_stay_where_they_are_put():
+    names = run_folder.safe_names(["../../etc", "a b", "a_b", "..", ""])
+    assert names == ["_.._etc", "a_b", "a_b-2", "series", "series-4"]
