@@ -1,262 +1,175 @@
-"""What `overhead` says: what a call costs in µs and in parts of an epoch, and from which epoch on it does not matter.
-
-Letters: R repetitions.
+"""What `overhead` reports: the cost of a call in µs and relative to an epoch, and from which length of an epoch on it
+does not matter. Letters: R repetitions.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import matplotlib
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from experiments.harness import figures, run_folder
-from experiments.harness.figures import STYLE
+from experiments.harness.document import Document, Figure, Table
 from experiments.harness.peers import comparison, timing
-from experiments.harness.peers.comparison import Comparison
+from experiments.harness.peers.jobs import Job, Measured, Row
+from experiments.harness.peers.process import OURS
 from experiments.harness.peers.timing import Spread
+from experiments.overhead.jobs import AGAIN, WHOLE, events
 
-OURS = "ours"
-WHOLE = "one_call"  # what the others are set against
 MATTERS = 0.01  # of an epoch
 SAME = 1e-3  # relative difference of losses that rounding, and each package's form of Adam, may make
 SETTING = 64  # steps in an epoch of the question's setting
 COLUMNS = ("package", "arm", "steps", "epoch, ms", "a call, µs", "share of an epoch, %", "below 1 % from")
 
 
-class Row(NamedTuple):
-    """One repetition of one arm."""
-
-    package: str
-    arm: str
-    steps: int  # in an epoch
-    repetition: int
-    seconds: float
-    events: int  # calls or boundaries that one_call has not
-    epochs: int
-    loss: float  # of the last epoch
-
-
-class Cost(NamedTuple):
-    """What an arm adds at this length of an epoch."""
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What an arm adds in epochs of this length."""
 
     package: str
     arm: str
     steps: int
     epoch: Spread  # seconds, in one call
-    call: Spread  # seconds beyond the epochs, for each call or boundary
+    call: Spread  # seconds beyond the epochs, per call or boundary
     share: Spread  # of an epoch
 
 
-def costs(rows: Sequence[Row]) -> list[Cost]:
-    """Each repetition against one_call of the same repetition."""
-    found, whole = [], {(r.package, r.steps, r.repetition): r for r in rows if r.arm == WHOLE}
-    groups: dict[tuple[str, str, int], list[Row]] = {}
-    for r in rows:
-        if r.arm != WHOLE:
-            groups.setdefault((r.package, r.arm, r.steps), []).append(r)
-    for (package, arm, steps), mine in groups.items():
-        base = [whole[package, steps, r.repetition] for r in mine]
-        epoch_R = np.array([w.seconds / w.epochs for w in base])
-        call_R = np.array([(r.seconds - r.epochs * e) / r.events for r, e in zip(mine, epoch_R, strict=True)])
-        spreads = (timing.spread(values) for values in (epoch_R, call_R, call_R / epoch_R))
-        found.append(Cost(package, arm, steps, *spreads))
-    return found
+def document(measured: Measured) -> Document:
+    """The answer, remarks, the figure and the table; every repetition, and every cost."""
+    costs = costs_of(measured.rows)
+    remarks = comparison.remarks(measured, comparison.disagreeing(measured.rows, task, SAME), SAME)
+    title = "What a call, or a boundary, adds: the median, and the quartiles around it"
+    table = Table(title=title, columns=COLUMNS, rows=cells(costs))
+    question = "What does a call of fit cost, relative to the epoch that it trains?"
+    return Document(
+        sections=comparison.sections(question, answer(costs), remarks, table, figure(costs)),
+        tables={
+            "results.csv": [flat(row) for row in measured.rows if row.repetition],
+            "costs.csv": [flat_cost(cost) for cost in costs],
+        },
+        files={
+            "results.csv": "one row per repetition of an arm",
+            "costs.csv": "what an arm adds: medians and quartiles, in seconds and as a share of an epoch",
+        },
+    )
 
 
-def break_even(same: Sequence[Cost]) -> float:
-    """Steps in an epoch from which a call costs less than MATTERS of it, for one package and arm.
+def flat(row: Row) -> dict[str, Any]:
+    """A row of results.csv."""
+    job = row.job
+    return {
+        "package": job.package,
+        "arm": job.arm,
+        "steps": job.value,
+        "repetition": row.repetition - 1,
+        "seconds": row.seconds,
+        "events": events(job),
+        "epochs": job.epochs,
+        "loss": row.losses[0],
+    }
 
-    NaN where only one length was measured. The cost is that beside the shortest epochs, where it is told best; an
-    epoch is a straight line through the shortest and the longest. 1 where no epoch is too short, a cost that is lost in
-    noise included.
+
+def flat_cost(cost: Cost) -> dict[str, Any]:
+    """A row of costs.csv."""
+    spreads = {name: asdict(getattr(cost, name)) for name in ("epoch", "call", "share")}
+    numbers = {f"{name}_{at}": x for name, spread in spreads.items() for at, x in spread.items()}
+    return {"package": cost.package, "arm": cost.arm, "steps": cost.steps, **numbers}
+
+
+def task(row: Row) -> Hashable:
+    """Equal for rows that must reach the same loss: what starts again from the first weights trains one epoch."""
+    job = row.job
+    return job.value, job.arm if job.arm in AGAIN else "", 1 if job.arm == "scratch" else job.epochs
+
+
+def costs_of(rows: Sequence[Row]) -> list[Cost]:
+    """Each repetition of an arm relative to one_call of the same repetition."""
+    seconds, costs = comparison.seconds_of(rows), []
+    whole = {(job.package, job.value): (job, times) for job, times in seconds.items() if job.arm == WHOLE}
+    for job, times in seconds.items():
+        if job.arm == WHOLE or (job.package, job.value) not in whole:
+            continue
+        base, base_times = whole[job.package, job.value]
+        shared = sorted(times.keys() & base_times.keys())
+        if not shared:  # the package ended between the two
+            continue
+        epoch_R = np.array([base_times[r] / base.epochs for r in shared])
+        call_R = (np.array([times[r] for r in shared]) - job.epochs * epoch_R) / events(job)
+        spreads = {"epoch": epoch_R, "call": call_R, "share": call_R / epoch_R}
+        costs.append(_cost(job, **{name: timing.spread(values_R) for name, values_R in spreads.items()}))
+    return costs
+
+
+def _cost(job: Job, epoch: Spread, call: Spread, share: Spread) -> Cost:
+    steps = job.shape.steps
+    return Cost(package=job.package, arm=job.arm, steps=steps, epoch=epoch, call=call, share=share)
+
+
+def break_even(costs: Sequence[Cost]) -> float:
+    """Steps in an epoch from which on a call costs less than MATTERS of it, for one package and arm.
+
+    The cost is that of the shortest epochs, where it is known best; the time of an epoch is a straight line through the
+    shortest and the longest. 1 where no epoch is too short, also for a cost that is lost in noise; NaN where the
+    longest takes no longer than the shortest, as where only one length was measured.
     """
-    first, last = min(same, key=lambda c: c.steps), max(same, key=lambda c: c.steps)
-    if first.steps == last.steps:
+    first, last = min(costs, key=lambda c: c.steps), max(costs, key=lambda c: c.steps)
+    if last.epoch.median <= first.epoch.median:
         return math.nan
     step = (last.epoch.median - first.epoch.median) / (last.steps - first.steps)
-    beside = first.epoch.median - step * first.steps
-    return max(1.0, (first.call.median / MATTERS - beside) / step)
+    fixed = first.epoch.median - step * first.steps
+    return max(1.0, (first.call.median / MATTERS - fixed) / step)
 
 
-def break_evens(found: Sequence[Cost]) -> dict[tuple[str, str], float]:
-    """Of each (package, arm)."""
-    each = dict.fromkeys((c.package, c.arm) for c in found)
-    return {one: break_even([c for c in found if (c.package, c.arm) == one]) for one in each}
+def break_evens(costs: Sequence[Cost]) -> dict[tuple[str, str], float]:
+    """The break-even of each package and arm."""
+    pairs = dict.fromkeys((c.package, c.arm) for c in costs)
+    return {pair: break_even([c for c in costs if (c.package, c.arm) == pair]) for pair in pairs}
 
 
-def disagreeing(rows: Sequence[Row]) -> list[str]:
-    """Arms that did not reach the loss that they must: one_call's of ours at as many epochs for what drops nothing, and
-    for what drops everything that of one epoch."""
-    told = {}
-    for r in rows:
-        kind = "scratch" if r.arm == "scratch" else "recompile" if r.arm == "recompile" else "whole"
-        told.setdefault((r.steps, kind, 1 if kind == "scratch" else r.epochs), []).append(r)
-    wrong = []
-    for same in told.values():
-        loss_R = np.array([r.loss for r in same])
-        far = np.abs(loss_R - np.median(loss_R)) > SAME * abs(np.median(loss_R))
-        wrong += [
-            f"{r.package} {r.arm} at {r.steps} steps: {r.loss:.6g}"
-            for r, f in zip(same, far, strict=True)
-            if f
-        ]
-    return list(dict.fromkeys(wrong))
-
-
-def cells(found: Sequence[Cost]) -> list[tuple[str, ...]]:
+def cells(costs: Sequence[Cost]) -> list[tuple[str, ...]]:
     """Rows of COLUMNS."""
-    made, breaks = [], break_evens(found)
-    for c in found:
-        n = breaks[c.package, c.arm]
+    made, breaks = [], break_evens(costs)
+    for cost in costs:
+        n = breaks[cost.package, cost.arm]
         made.append(
             (
-                c.package,
-                c.arm,
-                str(c.steps),
-                timing.number(1e3 * c.epoch.median),
-                timing.told(Spread(*(1e6 * x for x in c.call)), "").strip(),
-                timing.told(Spread(*(100 * x for x in c.share)), "").strip(),
+                cost.package,
+                cost.arm,
+                str(cost.steps),
+                timing.number(1e3 * cost.epoch.median),
+                timing.in_words(cost.call, scale=1e6),
+                timing.in_words(cost.share, scale=100),
                 "–" if math.isnan(n) else "any" if n == 1 else f"{timing.number(math.ceil(n))} steps",
             )
         )
     return made
 
 
-def last_line(found: Sequence[Cost]) -> str:
-    """The one figure: what a boundary of ours that drops everything costs, beside the epoch nearest the question's.
+def answer(costs: Sequence[Cost]) -> str:
+    """What a boundary of ours that drops everything costs, relative to the epoch nearest to the question's.
 
-    Its time does not depend on the epoch's length, so that it is taken where it is told best, beside the shortest.
+    Its time does not depend on the length of an epoch, so it is taken from the shortest, where it is known best.
     """
-    own = [c for c in found if (c.package, c.arm) == (OURS, "scratch")]
-    near = min(own, key=lambda c: abs(c.steps - SETTING))
-    call = min(own, key=lambda c: c.steps).call
-    percent = timing.told(Spread(*(100 * x / near.epoch.median for x in call)), "%")
-    return f"ours: a boundary that drops everything, as a share of an epoch of {near.steps} steps: {percent}"
+    ours = [c for c in costs if (c.package, c.arm) == (OURS, "scratch")]
+    near = min(ours, key=lambda c: abs(c.steps - SETTING))
+    call = min(ours, key=lambda c: c.steps).call
+    percent = timing.in_words(call, "%", 100 / near.epoch.median)
+    return f"A boundary of ours that drops everything costs {percent} of an epoch of {near.steps} steps."
 
 
-def compared(rows: Sequence[Row], missing: dict[str, str]) -> Comparison:
-    """What a call costs, what is not there, and whether all trained the same."""
-    found = costs(rows)
-    return Comparison(
-        "What does a call of fit cost, beside the epoch that it trains?",
-        last_line(found),
-        comparison.notes(missing, disagreeing(rows), SAME),
-        "Every length of an epoch",
-        "What a call, or a boundary, adds: the median, and the quartiles around it",
-        COLUMNS,
-        cells(found),
-        "Above: what a call adds against the steps of an epoch. Below: the same as a share of the epoch.",
+def figure(costs: Sequence[Cost]) -> Figure:
+    """A call's time, and its share of an epoch, against the length of the epoch."""
+
+    def draw():
+        from experiments.overhead import figure  # no measurement waits for matplotlib
+
+        return figure.draw(costs, break_evens(costs), MATTERS)
+
+    return Figure(
+        name="figure",
+        draw=draw,
+        shows="Above: what a call adds against the steps of an epoch. Below: the same as a share of the epoch.",
+        caption="calls: one call per epoch; keep, recompile, scratch: what a boundary before each epoch drops. Points: "
+        "medians with quartiles. ▽: the lower quartile is not above zero; drawn is the upper, or the lower edge where "
+        f"that is not above zero either. ×: below {100 * MATTERS:g} % from here on.",
     )
-
-
-def write(folder: Path, rows: Sequence[Row], told: Comparison) -> None:
-    """results.csv, costs.csv, table.md, figure and page."""
-    found = costs(rows)
-    run_folder.write_csv(folder / "results.csv", [r._asdict() for r in rows])
-    run_folder.write_csv(folder / "costs.csv", [_flat(c) for c in found])
-    command = run_folder.read_json(folder / "config.json")["command"]
-    draw(folder, found, break_evens(found), MATTERS, command)
-    files = {
-        "results.csv": "a row a repetition of an arm",
-        "costs.csv": "what an arm adds: medians and quartiles, in seconds and parts of an epoch",
-    }
-    comparison.write(folder, told, files)
-
-
-def _flat(c: Cost) -> dict[str, str | int | float]:
-    spreads = {"epoch": c.epoch, "call": c.call, "share": c.share}
-    found = {f"{name}_{at}": x for name, s in spreads.items() for at, x in s._asdict().items()}
-    return {"package": c.package, "arm": c.arm, "steps": c.steps, **found}
-
-
-# The picture of `overhead`: a call's time, and its share of an epoch, against the length of the epoch.
-
-
-matplotlib.use("Agg")
-
-if TYPE_CHECKING:
-    from experiments.harness.peers.timing import Spread
-
-ARMS = ("calls", "keep", "recompile", "scratch")
-APART = 1.13  # between the arms of one length of an epoch
-LEAST = (1e-6, 1e-4)  # the axes' lower ends: 1 µs, 0.01 %
-
-
-def draw(
-    folder: Path,
-    costs: Sequence["Cost"],
-    breaks: Mapping[tuple[str, str], float],
-    matters: float,
-    command: str,
-) -> None:
-    """figure.svg and figure.png. `breaks`: steps at which (package, arm) costs `matters` of an epoch."""
-    packages = list(dict.fromkeys(c.package for c in costs))
-    with plt.rc_context(STYLE):
-        fig, grid = plt.subplots(
-            2,
-            len(packages),
-            figsize=(max(6.5, 3.2 * len(packages)), 7.5),
-            sharex=True,
-            sharey="row",
-            squeeze=False,
-            layout="constrained",
-        )
-        for (above, below), package in zip(grid.T, packages, strict=True):
-            above.set_title(package)
-            for i, arm in enumerate(ARMS):
-                mine = sorted(
-                    (c for c in costs if (c.package, c.arm) == (package, arm)), key=lambda c: c.steps
-                )
-                at = np.array([c.steps for c in mine]) * APART ** (i - (len(ARMS) - 1) / 2)
-                _costs(above, at, [c.call for c in mine], 1e6, LEAST[0], i)
-                _costs(below, at, [c.share for c in mine], 100, LEAST[1], i)
-                if breaks.get((package, arm), math.nan) > 1:
-                    at_break = breaks[package, arm]
-                    below.plot(at_break, 100 * matters, "x", color=figures.COLOURS[i], ms=8, mew=2)
-            below.axhline(100 * matters, color="k", lw=0.8)
-            below.set_xlabel("steps in an epoch")
-        grid[0, 0].set_ylabel("a call, or boundary, adds (µs)")
-        grid[1, 0].set_ylabel("of an epoch (%)")
-        for axes in grid.flat:
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            figures.plain(axes)
-        for row, least, scale in zip(grid, LEAST, (1e6, 100), strict=True):
-            row[0].set_ylim(bottom=0.6 * least * scale)
-        handles, names = _legend()
-        fig.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False, fontsize=8)
-        caption = "calls: a call for each epoch; keep, recompile, scratch: what a boundary before each epoch drops. "
-        caption += "Points: medians with quartiles. ▽: the lower quartile is not above nothing; drawn is the upper, or "
-        caption += f"the lower edge where that is not above nothing either. ×: below {100 * matters:g} % from here on."
-        figures.save(folder, fig, caption, command)
-
-
-def _costs(
-    axes: Axes, at_L: np.ndarray, spreads: "Sequence[Spread]", scale: float, least: float, i: int
-) -> None:
-    """Points where the lower quartile is above nothing, upper limits where it is not. Letters: L lengths."""
-    low_L, median_L, high_L = scale * np.array([(s.low, s.median, s.high) for s in spreads]).reshape(-1, 3).T
-    sure_L = low_L > 0
-    floor, colour = scale * least, figures.COLOURS[i]
-    point_L = np.maximum(median_L, floor)
-    reach_L = np.abs(np.stack([point_L - np.maximum(low_L, floor), np.maximum(high_L, floor) - point_L]))
-    axes.errorbar(
-        at_L[sure_L],
-        point_L[sure_L],
-        reach_L[:, sure_L],
-        color=colour,
-        marker="o",
-        ms=4,
-        lw=1.2,
-    )
-    axes.plot(at_L[~sure_L], np.maximum(high_L, floor)[~sure_L], ls="", marker="v", mfc="none", color=colour)
-
-
-def _legend() -> tuple[list[Line2D], list[str]]:
-    made = [Line2D([], [], color=figures.COLOURS[i], marker="o", ms=4) for i in range(len(ARMS))]
-    return made, list(ARMS)

@@ -1,24 +1,19 @@
-"""What `throughput` may be asked, and what it measures."""
+"""What `throughput` may be asked, and the jobs that it measures."""
 
-import dataclasses
 import os
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
-import jax
-
-from experiments.harness import run_folder
+from experiments.harness import experiment
 from experiments.harness.peers import process
-from experiments.harness.peers.workload import RATES, SHAPES, Shape
-from experiments.harness.plan import unless_asked
-from lstm_sched._names import check_name
+from experiments.harness.peers.jobs import RATES, SHAPES, Job, Shape
 
-EXPERIMENT = "throughput"
-ASKED = (
+PEERS = (
     *("Keras on TensorFlow", "Keras on JAX", "Keras on Torch", "PyTorch", "PyTorch, one thread"),
     *("Flax NNX", "Equinox"),
 )
+ON_GPU = ("PyTorch", "PyTorch compiled")  # packages that can be asked with --gpu
 GROWTH = {  # of ours: what varies, and over what
     "members": (1, 4, 16, 64),
     "epochs": (1, 4, 16),
@@ -26,7 +21,10 @@ GROWTH = {  # of ours: what varies, and over what
     "hidden": (16, 50, 128),
     "cores": (1, 2, 4, 8, 16),
 }
-QUICK = {"members": 4, "repetitions": 3, "peers": ()}
+DEFAULTS = {"epochs": 3, "members": 64, "repetitions": 5, "peers": PEERS}
+QUICK = {"epochs": 3, "members": 4, "repetitions": 3, "peers": ()}
+GPU = {"epochs": 100, "members": 1024, "repetitions": 3, "peers": ("PyTorch",)}
+CHECKED = 3  # epochs after which losses are compared on a GPU; later, rounding has grown to parts of the loss itself
 
 
 @dataclass(frozen=True)
@@ -35,136 +33,162 @@ class Config:
 
     shapes: tuple[str, ...] = ("question",)
     """sizes: question (LSTM(50), batch 32, 30 steps, 4 features), medium (128, 64, 30, 8), large (512, 128, 100, 16)"""
-    epochs: int = 3
-    """epochs of every training, each of 2,048 windows"""
-    members: int = 64
-    """trainings, where many are timed: seeds with four learning rates"""
-    repetitions: int = 5
-    """of everything, one after another, after a first that compiles"""
-    peers: tuple[str, ...] = ASKED
-    """packages beside ours and Flax, of those that experiments/peers.py names"""
+    epochs: int | None = None
+    """epochs of every training, each of 2,048 windows; by default 3, with --gpu 100"""
+    members: int | None = None
+    """trainings where many are timed, with four learning rates; by default 64, with --quick 4, with --gpu 1024"""
+    repetitions: int | None = None
+    """how often everything is timed, after a first time that compiles; by default 5, with --quick or --gpu 3"""
+    peers: tuple[str, ...] | None = None
+    """packages to time besides ours and Flax: Keras on TensorFlow, Keras on JAX, Keras on Torch, PyTorch (also
+    compiled; each also ', one thread'), Flax NNX, Equinox; by default all but PyTorch's compiled forms, with --quick
+    none, with --gpu PyTorch"""
     python: str | None = None
-    """the Python that has the packages, if it is not this one"""
+    """path of the Python that has the packages; by default this one"""
     quick: bool = False
-    """ours and Flax alone, 4 members on all cores, 3 repetitions, no scaling, unless said otherwise"""
+    """ours and Flax alone, 4 members on all cores, 3 repetitions, no growth, unless other flags say otherwise"""
     full: bool = False
     """all three sizes"""
+    gpu: bool = False
+    """very many trainings in one program, and one large, on a GPU"""
+    device: Literal["cuda", "cpu"] = "cuda"
+    """with --gpu: where all train; cpu tries the same without a GPU"""
+    others: int = 4
+    """with --gpu: how many of the trainings another package does, one after another"""
+    large_epochs: int = 5
+    """with --gpu: epochs of the one large training; 0 leaves it out"""
     out: str | None = None
     """folder for the results, new or empty; by default a new one under runs/"""
+    resume: str | None = None
+    """folder of an interrupted run: continue it, with the configuration stored in it"""
 
 
-class Plan(NamedTuple):
-    """What is decided before the first step."""
+@dataclass(frozen=True, kw_only=True)
+class Decisions(experiment.Decisions):
+    """What is decided before the first step; `cores` are those that this process may use."""
 
-    config: Config
-    folder: Path
-    cores: tuple[int, ...]  # that this process may use
-
-
-class Job(NamedTuple):
-    """Something to be timed."""
-
-    part: str  # one, many, growth, limit
-    package: str  # a name in peers.OWN or peers.PEERS
-    axis: str  # of a growth: what varies; otherwise the name of the sizes
-    value: int  # of the axis; otherwise the number of members
-    shape: Shape
-    members: int
-    epochs: int
-    cores: tuple[tuple[int, ...], ...]  # of each process; the members are shared out to them
-    arm: str = "one_call"
+    cores: tuple[int, ...]
 
 
-class Timed(NamedTuple):
-    """One repetition of a job; 0 is the first, which compiles."""
-
-    part: str
-    package: str
-    axis: str
-    value: int
-    processes: int
-    cores: int
-    members: int
-    epochs: int
-    repetition: int
-    seconds: float  # that the caller waits; of a product, those of one
-    loss: float  # of the last epoch, mean over members; of a product, its floating-point operations
-    bytes: int = 0  # that the compiled program of ours takes for all members, in the first; 0 where not known
+def expected(config: Config) -> tuple[str, ...]:
+    """Packages that the comparison is about: one that is missing is named."""
+    return GPU["peers"] if config.gpu else PEERS
 
 
-def prepare(config: Config) -> Plan:
-    """Check and make the folder. ValueError before anything is run."""
+def decide(config: Config, stored: Mapping[str, Any]) -> list[Decisions]:
+    """Check everything. ValueError with field, value and what is allowed."""
+    import jax
+
+    from lstm_sched._names import check_name
+
+    if config.gpu and (config.quick or config.full):
+        raise ValueError("gpu: True with quick or full; allowed: one of the three")
+    for field in ("device", "others", "large_epochs"):
+        if not config.gpu and getattr(config, field) != getattr(Config, field):
+            raise ValueError(f"{field}: {getattr(config, field)} without gpu; allowed: together with it")
+    defaults = GPU if config.gpu else QUICK if config.quick else DEFAULTS
+    missing = {name: value for name, value in defaults.items() if getattr(config, name) is None}
+    config = replace(config, **missing)
+    if config.gpu:
+        config = replace(config, shapes=("question", "large"))
+    elif config.full:
+        config = replace(config, shapes=tuple(SHAPES))
+    assert config.members is not None and config.peers is not None
     for name in config.shapes:
         check_name("shapes", name, SHAPES)
     for name in config.peers:
-        check_name("peers", name, process.PEERS)
-    for field, least in (("epochs", 1), ("members", 2), ("repetitions", 1)):
-        if getattr(config, field) < least:
-            raise ValueError(f"{field}: {getattr(config, field)}; allowed: {least} or more")
+        check_name("peers", name, ON_GPU if config.gpu else process.PEERS)
+    least = {"epochs": 1, "members": 1 if config.gpu else 2, "repetitions": 1, "others": 1, "large_epochs": 0}
+    for field, lowest in least.items():
+        if getattr(config, field) < lowest:
+            raise ValueError(f"{field}: {getattr(config, field)}; allowed: {lowest} or more")
+    if config.gpu and config.others > config.members:
+        raise ValueError(f"others: {config.others}; allowed: up to {config.members}, the members")
     process.check_python("python", config.python)
-    if config.full:
-        config = dataclasses.replace(config, shapes=tuple(SHAPES))
-    if config.quick:
-        config = unless_asked(config, QUICK)
-    jax.config.update("jax_platforms", "cpu")
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-    plan = Plan(config, run_folder.new_folder(config.out, EXPERIMENT), tuple(cores))
-    sizes = {name: SHAPES[name]._asdict() for name in config.shapes}
-    run_folder.decide(plan.folder, EXPERIMENT, config, {"sizes": sizes, "rates": RATES, "cores": plan.cores})
-    return plan
+    jax.config.update(
+        "jax_platforms", "cpu"
+    )  # this process only asks, and leaves a GPU's memory to the others
+    cores = tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (0,)
+    sizes = {name: asdict(SHAPES[name]) for name in config.shapes}
+    facts = {"sizes": sizes, "rates": RATES, "cores": cores}
+    return [Decisions(config=config, facts=facts, cores=cores)]
 
 
-def ones(plan: Plan, name: str) -> list[Job]:
+def usual(decisions: Decisions, part: str, name: str) -> Job:
+    """One training of these sizes by ours, on all cores."""
+    whole = {"epochs": decisions.config.epochs, "cores": (decisions.cores,), "memory": True}
+    return Job(part=part, axis=name, package=process.OURS, shape=SHAPES[name], **whole)
+
+
+def ones(decisions: Decisions, name: str) -> list[Job]:
     """One training by everybody, each on all cores; its batches are divided where there are several."""
-    packages = [name for name in process.OWN if name != process.DIVIDED or len(plan.cores) > 1]
-    packages += plan.config.peers
-    shape = SHAPES[name]
-    return [Job("one", package, name, 1, shape, 1, plan.config.epochs, (plan.cores,)) for package in packages]
+    ours = usual(decisions, "one", name)
+    divided = [process.DIVIDED] * (len(decisions.cores) > 1)
+    others = [*divided, process.STEP, process.EPOCH, *decisions.config.peers]
+    return [ours, *(replace(ours, package=package, memory=False) for package in others)]
 
 
-def many(plan: Plan, best: str) -> list[Job]:
+def many(decisions: Decisions, best: str) -> list[Job]:
     """Ours in one program, on one core and on all; Flax and the fastest package one after another, in one process and
-    in one a core. In the quick form ours and Flax on all cores, once each."""
-    single, each = (plan.cores[:1],), tuple((core,) for core in plan.cores)
-    name, members = plan.config.shapes[0], plan.config.members
-    ways = [(process.OURS, single), (process.OURS, (plan.cores,))]
-    ways += [(package, cores) for package in (process.EPOCH, best) for cores in ((plan.cores,), each)]
-    if plan.config.quick:
-        ways = [(process.OURS, (plan.cores,)), (process.EPOCH, each)]
+    in one per core. In the quick form ours and Flax on all cores, once each."""
+    config, cores = decisions.config, decisions.cores
+    single, per_core = (cores[:1],), tuple((core,) for core in cores)
+    ways = [(process.OURS, single), (process.OURS, (cores,))]
+    ways += [(package, where) for package in (process.EPOCH, best) for where in ((cores,), per_core)]
+    if config.quick:
+        ways = [(process.OURS, (cores,)), (process.EPOCH, per_core)]
+    ours = replace(usual(decisions, "many", config.shapes[0]), value=config.members, members=config.members)
     return [
-        Job("many", package, name, members, SHAPES[name], members, plan.config.epochs, cores)
-        for package, cores in dict.fromkeys(ways)
+        replace(ours, package=package, cores=where, memory=package == process.OURS)
+        for package, where in dict.fromkeys(ways)
     ]
 
 
-def growth(plan: Plan, axis: str) -> list[Job]:
+def growth(decisions: Decisions, axis: str) -> list[Job]:
     """Ours along one axis; where cores grow, over the members of `many`."""
-    name, jobs = plan.config.shapes[0], []
-    for value in GROWTH[axis]:
-        sizes = {axis: value} if axis in Shape._fields else {}
-        members = value if axis == "members" else plan.config.members if axis == "cores" else 1
-        epochs = value if axis == "epochs" else plan.config.epochs
-        cores = (plan.cores[:value] if axis == "cores" else plan.cores,)
-        shape = SHAPES[name]._replace(**sizes)
-        if axis != "cores" or value <= len(plan.cores):
-            jobs.append(Job("growth", process.OURS, axis, value, shape, members, epochs, cores))
-    return jobs
+    cores, members = decisions.cores, decisions.config.members if axis == "cores" else 1
+    ours = replace(usual(decisions, "growth", decisions.config.shapes[0]), axis=axis, members=members)
+
+    def at(value: int) -> Job:
+        if axis == "cores":
+            return replace(ours, value=value, cores=(cores[:value],))
+        if axis in ("members", "epochs"):
+            return replace(ours, value=value, **{axis: value})
+        return replace(ours, value=value, shape=replace(ours.shape, **{axis: value}))
+
+    return [at(value) for value in GROWTH[axis] if axis != "cores" or value <= len(cores)]
 
 
-def limit(plan: Plan) -> list[Job]:
+def limit(decisions: Decisions) -> list[Job]:
     """On one core: a training of each size, and a large matrix product."""
-    core = (plan.cores[:1],)
-    trained = [
-        Job("limit", process.OURS, name, 1, SHAPES[name], 1, plan.config.epochs, core)
-        for name in plan.config.shapes
-    ]
-    return [*trained, Job("limit", process.OURS, "product", 1, Shape(), 1, 1, core, arm="product")]
+    core = (decisions.cores[:1],)
+    trained = [replace(usual(decisions, "limit", name), cores=core) for name in decisions.config.shapes]
+    return [*trained, replace(trained[0], axis="product", epochs=1, arm="product", memory=False)]
+
+
+def on_gpu(config: Config) -> list[Job]:
+    """Many trainings and one large, by ours and by other packages, which do a few of the many; a check before each."""
+    assert config.members is not None and config.peers is not None
+    whole = {"package": process.OURS, "members": config.members, "epochs": config.epochs}
+    many = Job(part="many", axis="question", value=config.members, shape=SHAPES["question"], **whole)
+    large = Job(
+        part="one", axis="large", shape=SHAPES["large"], package=process.OURS, epochs=config.large_epochs
+    )
+    few = min(config.members, config.others)
+    jobs = [many, *(replace(many, package=package, members=few) for package in config.peers)]
+    others = [process.CUDNN] * (config.device == "cuda") + [*config.peers]
+    if config.large_epochs:
+        jobs += [large, *(replace(large, package=package) for package in others)]
+    check = {"part": "check", "epochs": CHECKED, "repeated": False}
+    return [job for x in jobs for job in (replace(x, members=min(x.members, few), **check), x)]
 
 
 def operations(shape: Shape) -> float:
-    """Floating-point operations of the matrix products in an epoch: of a step forward, T products of (B, H + F) and
-    (H + F, 4H); backward, T of (B, 4H) and (4H, H), and the kernel's gradient, as much as forward. The head's are left
-    out, as are gates and optimizer."""
+    """Floating-point operations of the matrix products in an epoch.
+
+    Of a step: forward, T products of (B, H + F) and (H + F, 4H); backward, T of (B, 4H) and (4H, H), and the kernel's
+    gradient, as much as forward. Those of the head are left out, as are gates and optimizer.
+    """
     gates = 4 * shape.hidden
     forward = 2 * shape.batch * (shape.hidden + shape.features) * gates
     backward = 2 * shape.batch * gates * shape.hidden

@@ -1,14 +1,82 @@
-"""What is said where packages are compared: an answer in one line, notes, one table; and table.md and the page."""
+"""What is reported where packages are compared: an answer in one line, remarks, one table and one figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from rich.console import Console
 
 from experiments.harness import page, report, run_folder
 from experiments.harness import page as pa
-from experiments.harness.page import Section
+from experiments.harness.document import EVERYWHERE, Figure, Lead, Section, Table
+from experiments.harness.peers import timing
+from experiments.harness.peers.jobs import Job, Measured, Row
+from experiments.harness.peers.process import OURS
+from experiments.harness.peers.timing import Spread
+
+
+def seconds_of(rows: Sequence[Row]) -> dict[Job, dict[int, float]]:
+    """The seconds of every repetition of each job that was repeated; the first, which compiles, is left out."""
+    seconds: dict[Job, dict[int, float]] = {row.job: {} for row in rows}
+    for row in rows:
+        if row.repetition:
+            seconds[row.job][row.repetition] = row.seconds
+    return {job: times for job, times in seconds.items() if times}
+
+
+def ratio(slow: Mapping[int, float], fast: Mapping[int, float]) -> Spread:
+    """How many times longer the first takes, in the repetitions that both have."""
+    shared = sorted(slow.keys() & fast.keys())
+    return timing.ratio([slow[r] for r in shared], [fast[r] for r in shared])
+
+
+def disagreeing(rows: Sequence[Row], task: Callable[[Row], Hashable], same: float) -> list[str]:
+    """Losses that are not what they must be, one sentence per job.
+
+    Args:
+        rows: of all packages.
+        task: equal for rows that must reach the same losses: those of our package, or else the median.
+        same: relative difference of losses that rounding, and each package's form of Adam, may make.
+    """
+    groups: dict[Hashable, list[Row]] = {}
+    for row in rows:
+        if row.losses:
+            groups.setdefault(task(row), []).append(row)
+    wrong = {}
+    for group in groups.values():
+        ours = [row.losses for row in group if row.job.package == OURS]
+        expected_M = np.median(ours or [row.losses for row in group], axis=0)
+        for row in group:
+            for m, (loss, expected) in enumerate(zip(row.losses, expected_M.tolist(), strict=True)):
+                if not abs(loss - expected) <= same * abs(expected):
+                    text = f"{row.job.package}, {row.job.title}, member {m}: {loss:.6g} instead of {expected:.6g}"
+                    wrong.setdefault(row.job, text)
+    return list(wrong.values())
+
+
+def remarks(measured: Measured, wrong: Sequence[str], same: float) -> list[str]:
+    """Which packages are missing, and whether all others reached the same loss, as far as there are others."""
+    absent = [f"{name}: {why}" for name, why in measured.lost.items()]
+    if len({row.job.package for row in measured.rows}) < 2:
+        return absent
+    return [
+        *absent,
+        f"OTHER LOSSES: {'; '.join(wrong)}" if wrong else f"All reach the same loss, to {same:g}.",
+    ]
+
+
+def sections(
+    question: str, answer: str, remarks: Sequence[str], table: Table, figure: Figure
+) -> list[Section]:
+    """A comparison of packages: the answer, the figure and one table. A terminal shows the answer last."""
+    answered = [Lead(text=answer), *remarks]
+    return [
+        Section(title=question, blocks=answered, places=EVERYWHERE - {"terminal"}),
+        Section(title="The figure", blocks=[figure]),
+        Section(title="Everything that was timed", blocks=[table], places=EVERYWHERE),
+        Section(title="", blocks=[*remarks, Lead(text=answer)], places=frozenset({"terminal"})),
+    ]
 
 
 class Comparison(NamedTuple):
@@ -22,16 +90,6 @@ class Comparison(NamedTuple):
     columns: tuple[str, ...]
     rows: list[tuple[str, ...]]
     picture: str = ""  # what figure.svg shows; "" where there is none
-
-
-def notes(missing: Mapping[str, str], disagreeing: Sequence[str] | None, same: float) -> list[str]:
-    """What is not there, and whether all trained the same: reached one loss, to a relative difference of `same`; of
-    that nothing where `disagreeing` is None, since nothing was set beside ours."""
-    absent = [f"{name}: not measured ({why})" for name, why in missing.items()]
-    if disagreeing is None:
-        return absent
-    wrong = f"OTHER LOSSES: {'; '.join(disagreeing)}"
-    return [*absent, wrong if disagreeing else f"All reach the same loss, to {same:g}."]
 
 
 def say(out: Console, told: Comparison) -> None:
@@ -49,13 +107,13 @@ def write(folder: Path, told: Comparison, files: dict[str, str]) -> None:
     (folder / "table.md").write_text(text, encoding="utf-8")
     stored, environment = (run_folder.read_json(folder / f"{name}.json") for name in ("config", "env"))
     lead = page.paragraph(told.answer, lead=True)
-    sections = [Section(told.question, lead + "".join(map(page.paragraph, told.notes)))]
+    sections = [pa.Section(told.question, lead + "".join(map(page.paragraph, told.notes)))]
     if told.picture:
-        sections.append(Section("The picture", page.figure_of(folder, told.picture)))
+        sections.append(pa.Section("The picture", page.figure_of(folder, told.picture)))
     sections += [
-        Section(told.heading, page.table(told.columns, told.rows, told.title)),
-        Section("Configuration and versions", pa.configuration(stored, environment)),
-        Section("How to get this again", page.commands([stored["command"]])),
-        Section("Raw files", pa.raw_files(folder, files)),
+        pa.Section(told.heading, page.table(told.columns, told.rows, told.title)),
+        pa.Section("Configuration and versions", pa.configuration(stored, environment)),
+        pa.Section("How to get this again", page.commands([stored["command"]])),
+        pa.Section("Raw files", pa.raw_files(folder, files)),
     ]
     page.write(folder, sections)

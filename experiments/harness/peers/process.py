@@ -1,6 +1,6 @@
-"""Other packages, each in a process of its own that trains what it is told (peers_loop.py) and waits in between.
+"""Other packages, each in a process of its own that trains what it is asked to (loop_peer.py) and waits in between.
 
-They are asked one at a time, so that none takes another's cores, and all in every repetition.
+Packages are asked one at a time, so that none takes another's cores.
 """
 
 import contextlib
@@ -9,43 +9,49 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from experiments.harness.exits import Refused
 
 LIMIT = 600.0  # seconds for an answer
+SCRIPTS = Path(__file__).parent / "scripts"
+SOURCE = Path(__file__).parents[3]  # holds the packages `experiments` and `lstm_sched`
 
 
-class Peer(NamedTuple):
-    """How a package is started."""
+@dataclass(frozen=True, kw_only=True)
+class Peer:
+    """How the process of a package is started."""
 
     script: str
-    words: tuple[str, ...] = ()  # after the script
+    arguments: tuple[str, ...] = ()
     backend: str = ""  # of Keras
-    own: bool = False  # it is run by this Python, which has it
+    this_python: bool = False  # needs this project, and with it this Python
 
 
-OURS, DIVIDED = "ours", "ours, batches divided"
+OURS, DIVIDED, CUDNN = "ours", "ours, batches divided", "ours, cuDNN"
 STEP, EPOCH = "Flax, jitted step", "Flax, scanned epoch"
 OWN = {
-    OURS: Peer("ours", own=True),
-    DIVIDED: Peer("ours", ("divided",), own=True),
-    STEP: Peer("flax", ("step",), own=True),
-    EPOCH: Peer("flax", ("epoch",), own=True),
+    OURS: Peer(script="ours", this_python=True),
+    DIVIDED: Peer(script="ours", arguments=("divided",), this_python=True),
+    CUDNN: Peer(script="ours", arguments=("cudnn",), this_python=True),
+    STEP: Peer(script="flax", arguments=("step",), this_python=True),
+    EPOCH: Peer(script="flax", arguments=("epoch",), this_python=True),
 }
 PEERS = {
-    "Keras on TensorFlow": Peer("keras", backend="tensorflow"),
-    "Keras on JAX": Peer("keras", backend="jax"),
-    "Keras on Torch": Peer("keras", backend="torch"),
-    "PyTorch": Peer("torch", ("eager", "0")),
-    "PyTorch, one thread": Peer("torch", ("eager", "1")),
-    "PyTorch compiled": Peer("torch", ("compiled", "0")),
-    "PyTorch compiled, one thread": Peer("torch", ("compiled", "1")),
-    "Flax NNX": Peer("nnx", own=True),
-    "Equinox": Peer("equinox"),
+    "Keras on TensorFlow": Peer(script="keras", backend="tensorflow"),
+    "Keras on JAX": Peer(script="keras", backend="jax"),
+    "Keras on Torch": Peer(script="keras", backend="torch"),
+    "PyTorch": Peer(script="torch", arguments=("eager", "0")),
+    "PyTorch, one thread": Peer(script="torch", arguments=("eager", "1")),
+    "PyTorch compiled": Peer(script="torch", arguments=("compiled", "0")),
+    "PyTorch compiled, one thread": Peer(script="torch", arguments=("compiled", "1")),
+    "Flax NNX": Peer(script="nnx", this_python=True),
+    "Equinox": Peer(script="equinox"),
 }
+PACKAGES = OWN | PEERS
 
 
 def check_python(field: str, python: str | None) -> None:
@@ -55,73 +61,91 @@ def check_python(field: str, python: str | None) -> None:
 
 
 class Lost(Refused):
-    """A package's process ended, or did not answer."""
+    """A package cannot be used: it is not installed, its process ended, or it did not answer in time."""
 
     def __init__(self, message: str):
         super().__init__(message, code=1)
 
 
-class Process(NamedTuple):
-    """A package that can be asked, or `why_not`."""
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """A package that can be asked; what it prints goes to the file `log`."""
 
-    popen: subprocess.Popen
-    version: str = ""
-    why_not: str = ""
+    package: str
+    popen: subprocess.Popen[str]
+    log: Path
+    version: str
 
 
 @contextlib.contextmanager
 def opened(
-    python: str | None,
-    name: str,
-    errors: Path,
-    cores: Sequence[int] | None = None,
-    platform: str = "cpu",
+    package: str, python: str | None, log: Path, cores: Sequence[int] = (), platform: str = "cpu"
 ) -> Iterator[Process]:
-    """The package of that name while the block lasts, on these cores, by default on all; `platform` is JAX'. What it
-    prints goes to the file `errors`. Raises Lost where it does not start."""
-    peer = (OWN | PEERS)[name]
-    script = Path(__file__).parent / "scripts" / f"{peer.script}_peer.py"
-    command = [
-        sys.executable if peer.own or python is None else python,
-        "-W",
-        "ignore",
-        str(script),
-        *peer.words,
-    ]
-    mine = {"JAX_PLATFORMS": platform, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": peer.backend}
-    mine |= {"PEER_CORES": ",".join(map(str, cores or ()))}
-    if platform != "cpu":  # several share the card; float32 and not TF32, in which losses differ by 1e-3
-        mine |= {"JAX_DEFAULT_MATMUL_PRECISION": "highest", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    if peer.own:
-        mine |= {"PYTHONPATH": str(script.parent.parent)}
-    with errors.open("a", encoding="utf-8") as said:
+    """The process of a package, while the block lasts.
+
+    Args:
+        package: a name in PACKAGES.
+        python: path of the Python that has the package; None for this one.
+        log: file to which all that the package prints is appended.
+        cores: that the process may use; by default all.
+        platform: of JAX, cpu or cuda.
+
+    Raises:
+        Lost: where the package is not installed, or does not start.
+    """
+    peer = PACKAGES[package]
+    command = [sys.executable if peer.this_python or python is None else python, "-W", "ignore"]
+    command += [str(SCRIPTS / f"{peer.script}_peer.py"), *peer.arguments]
+    with log.open("a", encoding="utf-8") as errors:
         popen = subprocess.Popen(
             command,
-            env=os.environ | mine,
+            env=os.environ | _environment(peer, cores, platform),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=said,
+            stderr=errors,
             text=True,
+            start_new_session=True,  # Ctrl-C reaches this process alone, which then ends the other
         )
-        try:
-            yield Process(popen, **_answer(popen, name, errors))
-        finally:
-            popen.kill()
-            popen.communicate()
-
-
-def ask(process: Process, name: str, errors: Path, told: dict[str, Any]) -> dict[str, Any]:
-    """{"seconds", "loss"} of a training. Raises Lost where there is no answer."""
-    assert process.popen.stdin
     try:
-        process.popen.stdin.write(json.dumps(told) + "\n")
-        process.popen.stdin.flush()
-    except BrokenPipeError as e:
-        raise Lost(f"{name}: its process has ended; see {errors}") from e
-    return _answer(process.popen, name, errors)
+        greeting = _answer(popen, log)
+        if "why_not" in greeting:
+            raise Lost(greeting["why_not"])
+        yield Process(package=package, popen=popen, log=log, version=greeting["version"])
+    finally:
+        popen.kill()
+        popen.communicate()
 
 
-def _answer(popen: subprocess.Popen, name: str, errors: Path) -> dict[str, Any]:
+def _environment(peer: Peer, cores: Sequence[int], platform: str) -> dict[str, str]:
+    variables = {"JAX_PLATFORMS": platform, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": peer.backend}
+    variables |= {"PEER_CORES": ",".join(map(str, cores))}
+    if platform != "cpu":  # several share the card; float32 and not TF32, in which losses differ by 1e-3
+        variables |= {"JAX_DEFAULT_MATMUL_PRECISION": "highest", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    if peer.this_python:
+        paths = [str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]
+        variables |= {"PYTHONPATH": os.pathsep.join(paths)}
+    return variables
+
+
+def ask(processes: Sequence[Process], tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What each process answers to its task; all of them work at the same time.
+
+    Args:
+        processes: of one package.
+        tasks: one per process, as loop_peer.py describes them.
+
+    Raises:
+        Lost: where there is no answer.
+    """
+    for process, task in zip(processes, tasks, strict=True):
+        assert process.popen.stdin
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and thus does not answer
+            process.popen.stdin.write(json.dumps(task) + "\n")
+            process.popen.stdin.flush()
+    return [_answer(process.popen, process.log) for process in processes]
+
+
+def _answer(popen: subprocess.Popen[str], log: Path) -> dict[str, Any]:
     assert popen.stdout
     late = threading.Timer(LIMIT, popen.kill)
     late.start()
@@ -130,6 +154,6 @@ def _answer(popen: subprocess.Popen, name: str, errors: Path) -> dict[str, Any]:
     finally:
         late.cancel()
     if not line:
-        said = errors.read_text(encoding="utf-8", errors="replace").splitlines()
-        raise Lost(f"{name}: no answer; {said[-1] if said else 'it said nothing'}")
+        printed = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        raise Lost(f"no answer; {printed[-1] if printed else 'it printed nothing'}")
     return json.loads(line)

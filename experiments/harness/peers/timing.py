@@ -1,20 +1,21 @@
-"""Times that can be compared: taken in turn, told as medians with quartiles.
+"""Times that can be compared: taken in turn, reported as medians with quartiles.
 
-One machine's speed changes from minute to minute, so only times of one repetition are set against each other.
+One machine's speed changes from minute to minute, so only times of one repetition are compared.
 Letters: R repetitions.
 """
 
-from collections.abc import Callable, Hashable, Mapping
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import astuple, dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-Name = TypeVar("Name", bound=Hashable)
 T = TypeVar("T")
 
 
-class Spread(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Spread:
     """The median, and the quartiles around it."""
 
     median: float
@@ -28,7 +29,7 @@ def spread(values_R: ArrayLike) -> Spread:
     if not values_R.size:
         raise ValueError("values_R: none; allowed: one repetition or more")
     low, median, high = np.percentile(values_R, (25, 50, 75)).tolist()
-    return Spread(median, low, high)
+    return Spread(median=median, low=low, high=high)
 
 
 def ratio(slow_R: ArrayLike, fast_R: ArrayLike) -> Spread:
@@ -36,24 +37,25 @@ def ratio(slow_R: ArrayLike, fast_R: ArrayLike) -> Spread:
     return spread(np.asarray(slow_R, float) / np.asarray(fast_R, float))
 
 
-def interleaved(
-    arms: Mapping[Name, Callable[[], T]], repetitions: int, rng: np.random.Generator
-) -> dict[Name, list[T]]:
-    """What each arm returns in each repetition. Every repetition runs all of them, in an order of its own: an arm that
-    always followed the same other one would be told with what that leaves in caches, clocks and threads."""
-    names = list(arms)
-    found: dict[Name, list[T]] = {name: [] for name in names}
-    for _ in range(repetitions):
-        for i in rng.permutation(len(names)):
-            found[names[i]].append(arms[names[i]]())
-    return found
+def turns(jobs: Sequence[T], group: Callable[[T], Hashable], rng: np.random.Generator) -> Iterator[T]:
+    """All jobs once, in a random order that keeps those of one group together.
+
+    A job that always followed the same other one would be timed with what that leaves in caches, clocks and threads.
+    """
+    groups: dict[Hashable, list[T]] = {}
+    for job in jobs:
+        groups.setdefault(group(job), []).append(job)
+    together = list(groups.values())
+    for g in rng.permutation(len(together)):
+        yield from (together[g][i] for i in rng.permutation(len(together[g])))
 
 
 def number(x: float) -> str:
-    """Three digits, thousands apart."""
+    """Three digits; thousands are set apart."""
     return f"{x:,.0f}" if abs(x) >= 100 else f"{x:.3g}"
 
 
-def told(s: Spread, unit: str) -> str:
-    """median [quartiles] unit"""
-    return f"{number(s.median)} [{number(s.low)}, {number(s.high)}] {unit}"
+def in_words(values: Spread, unit: str = "", scale: float = 1.0) -> str:
+    """median [quartiles] unit, each times `scale`."""
+    median, low, high = (number(scale * x) for x in astuple(values))
+    return f"{median} [{low}, {high}] {unit}".rstrip()

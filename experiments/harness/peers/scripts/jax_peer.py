@@ -1,11 +1,10 @@
-"""The loop of the peers that JAX compiles: each step is a call of a compiled function (`step`), or each epoch, which
-scans its batches (`epoch`); optax's Adam, and all data on the device beforehand.
+"""The peers that JAX compiles: a compiled function per step (`step`), or per epoch, whose batches it scans (`epoch`);
+optax's Adam, and all data on the device beforehand.
 
 Letters: S steps, B batch, T time steps, F features.
 """
 
 import functools
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,22 +14,22 @@ import numpy as np
 import optax
 from jax import Array, lax
 
-Weights = Callable[[dict[str, np.ndarray], int], Any]  # of a member, from all arrays
+Arrays = dict[str, np.ndarray]
 Loss = Callable[[Any, Array, Array], Array]  # (weights, x_BTF, y_B1) -> mean squared error
 Trained = tuple[Any, Any]  # weights, moments
 
 
 @functools.cache
-def batches(path: str, batch: int) -> tuple[Array, Array, dict[str, np.ndarray]]:
+def batches(path: str, batch: int) -> tuple[Array, Array, Arrays]:
     """x_SBTF and y_SB1, and all arrays."""
-    told = dict(np.load(path))
-    x, y = (jnp.asarray(told[name].reshape(-1, batch, *told[name].shape[1:])) for name in ("X", "y"))
-    return x, y, told
+    arrays = dict(np.load(path))
+    x, y = (jnp.asarray(arrays[name].reshape(-1, batch, *arrays[name].shape[1:])) for name in ("X", "y"))
+    return x, y, arrays
 
 
 @functools.cache
-def in_turn(path: str, batch: int) -> list[tuple[Array, Array]]:
-    """The same, a pair a step."""
+def pairs(path: str, batch: int) -> list[tuple[Array, Array]]:
+    """The same, one pair per step."""
     return list(zip(*batches(path, batch)[:2], strict=True))
 
 
@@ -55,40 +54,35 @@ def epoch(loss_of: Loss, trained: Trained, rate: Array, x_SBTF: Array, y_SB1: Ar
     return trained, jnp.mean(loss_S)
 
 
-def fit(
-    loss_of: Loss, form: str, trained: Trained, rate: Array, told: dict[str, Any], epochs: int
-) -> tuple[Trained, float]:
-    """Also the last epoch's loss."""
-    x_SBTF, y_SB1, _ = batches(told["data"], told["batch"])
-    loss = jnp.zeros(())
-    for _ in range(epochs):
-        if form == "step":
-            parts = []
-            for x, y in in_turn(told["data"], told["batch"]):
-                trained, one = step(loss_of, trained, rate, x, y)
-                parts.append(one)
-            loss = jnp.mean(jnp.stack(parts))
-        else:
-            trained, loss = epoch(loss_of, trained, rate, x_SBTF, y_SB1)
-    return jax.block_until_ready(trained), float(loss)
+def functions(weights: Callable[[Arrays, int], Any], loss_of: Loss, form: str) -> tuple[Any, Any, Any, Any]:
+    """network, optimizer, fit and begin of loop_peer.train, where an optimizer is moments and a learning rate."""
 
+    def network(task: dict[str, Any], member: int) -> Any:
+        return weights(batches(task["data"], task["batch"])[2], member)
 
-def train(weights: Weights, loss_of: Loss, form: str, told: dict[str, Any]) -> dict[str, Any]:
-    """Each member in turn (loop_peer.py)."""
-    seconds, losses = 0.0, []
-    arrays, whole = batches(told["data"], told["batch"])[2], told["arm"] == "one_call"
-    for member, of_member in told["members"]:
-        rate = jnp.asarray(of_member, float)
-        params = weights(arrays, member)
-        moments, loss = jax.block_until_ready(adam(rate).init(params)), float("nan")
-        began = time.perf_counter()
-        for call in range(1 if whole else told["epochs"]):
-            if told["arm"] == "scratch" and call:
-                params = weights(arrays, member)
-            if told["arm"] in ("recompile", "scratch"):
-                moments = adam(rate).init(params)
-            epochs = told["epochs"] if whole else 1
-            (params, moments), loss = fit(loss_of, form, (params, moments), rate, told, epochs)
-        seconds += time.perf_counter() - began
-        losses.append(loss)
-    return {"seconds": seconds, "loss": losses}
+    def optimizer(params: Any, rate: float) -> tuple[Any, Array]:
+        return adam(rate).init(params), jnp.asarray(rate, float)
+
+    def fit(
+        task: dict[str, Any], params: Any, rule: tuple[Any, Array], epochs: int
+    ) -> tuple[Any, Any, float]:
+        (moments, rate), loss = rule, jnp.zeros(())
+        trained = params, moments
+        x_SBTF, y_SB1, _ = batches(task["data"], task["batch"])
+        for _ in range(epochs):
+            if form == "step":
+                losses = []
+                for x, y in pairs(task["data"], task["batch"]):
+                    trained, batch_loss = step(loss_of, trained, rate, x, y)
+                    losses.append(batch_loss)
+                loss = jnp.mean(jnp.stack(losses))
+            else:
+                trained, loss = epoch(loss_of, trained, rate, x_SBTF, y_SB1)
+        params, moments = jax.block_until_ready(trained)
+        return params, (moments, rate), float(loss)
+
+    def begin(task: dict[str, Any], member: int, rate: float) -> tuple[Any, Any]:
+        params = network(task, member)
+        return jax.block_until_ready((params, optimizer(params, rate)))
+
+    return network, optimizer, fit, begin

@@ -1,4 +1,4 @@
-"""The network that everybody trains, in PyTorch: for the scripts beside this file that are run by a Python with it."""
+"""The network that everybody trains, in PyTorch, for scripts that are run by a Python with PyTorch."""
 
 from collections.abc import Sequence
 from typing import Any

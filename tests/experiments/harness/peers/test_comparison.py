@@ -1,50 +1,66 @@
-"""The answer, the notes and the table of a comparison are the same on the terminal, in Markdown and on the page."""
+"""Losses that differ, packages that are missing and times are reported from the right rows."""
 
-from dataclasses import dataclass
+from dataclasses import replace
 
-from helpers.pages import Parsed
+import pytest
+from helpers.packages import TINY
 
-from experiments.harness import report, run_folder
+from experiments.harness.document import Figure, Lead, Table
 from experiments.harness.peers import comparison
-from experiments.harness.peers.comparison import Comparison
+from experiments.harness.peers.jobs import Job, Measured, Row
+from experiments.harness.peers.process import OURS
+from experiments.harness.peers.timing import Spread
 
-TOLD = Comparison("Who?", "Both.", ["One: not measured (no)"], "All", "Seconds", ("who", "s"), [("we", "1")])
-
-
-@dataclass(frozen=True)
-class Config:
-    seeds: int = 2
+JOB = Job(part="one", axis="question", package=OURS, shape=TINY, epochs=3)
+SAME = 1e-3
 
 
-def written(folder, told):
-    run_folder.decide(folder, "name", Config(), {})
-    comparison.write(folder, told, {"config.json": "what was asked"})
-    return Parsed((folder / "report.html").read_text(encoding="utf-8")), (folder / "table.md").read_text()
+def row(package, repetition=1, seconds=1.0, losses=(0.5, 0.25)):
+    return Row(
+        job=replace(JOB, package=package), repetition=repetition, seconds=seconds, losses=tuple(losses)
+    )
 
 
-def test_the_page_and_the_table_begin_with_the_answer_and_its_notes(tmp_path):
-    page, table = written(tmp_path, TOLD)
-    assert table == "Both.\n\n- One: not measured (no)\n\n| who | s |\n|---|---|\n| we | 1 |\n"
-    assert page.all("p")[:2] == ["Both.", "One: not measured (no)"]
-    assert "The picture" not in page.all("h2")
-    assert {"config.json", "env.json", "table.md"} <= set(page.all("a"))
+def disagreeing(rows):
+    return comparison.disagreeing(rows, lambda row: row.job.part, SAME)
 
 
-def test_a_picture_stands_before_the_table_and_no_notes_leave_no_gap(tmp_path):
-    (tmp_path / "figure.svg").write_text("<svg/>", encoding="utf-8")
-    page, table = written(tmp_path, TOLD._replace(notes=[], picture="Left: a line"))
-    assert table.startswith("Both.\n\n| who")
-    assert page.all("h2")[:2] == ["The picture", "All"]
+def test_the_first_is_left_out_and_ratios_are_taken_where_both_were_timed():
+    rows = [row(OURS, r, s) for r, s in enumerate((9.0, 1.0, 10.0, 1.0))]
+    rows += [row("PyTorch", r, s) for r, s in enumerate((9.0, 2.0, 20.0))]
+    ours, torch = comparison.seconds_of(rows).values()
+    assert (ours, torch) == ({1: 1.0, 2: 10.0, 3: 1.0}, {1: 2.0, 2: 20.0})
+    assert comparison.ratio(torch, ours) == Spread(median=2, low=2, high=2)
+    assert comparison.seconds_of([row(OURS, 0)]) == {}
 
 
-def test_the_answer_is_said_last(capsys):
-    comparison.say(report.console(), TOLD)
-    assert capsys.readouterr().out.rstrip().splitlines()[-2:] == ["One: not measured (no)", "Both."]
+@pytest.mark.parametrize("wrong", [0.2506, float("nan")])
+def test_a_loss_that_is_not_ours_is_named_once(wrong):
+    assert disagreeing([row(OURS), row("PyTorch", losses=(0.5004, 0.2501))]) == []
+    [text] = disagreeing([row(OURS), *(row("PyTorch", r, losses=(0.5004, wrong)) for r in range(3))])
+    for fact in ("PyTorch", "one: question", "member 1", f"{wrong:.6g}", "0.25"):
+        assert fact in text
 
 
-def test_who_is_missing_is_named_with_the_reason_and_other_losses_are_called_so():
-    assert comparison.notes({"One": "no"}, [], 1e-3) == [
-        "One: not measured (no)",
-        "All reach the same loss, to 0.001.",
-    ]
-    assert comparison.notes({}, ["a", "b"], 1e-3) == ["OTHER LOSSES: a; b"]
+def test_where_ours_is_not_among_them_the_median_is_what_losses_must_be():
+    rows = [row(name, losses=[loss]) for name, loss in {"a": 0.5, "b": 0.5, "c": 0.6}.items()]
+    [text] = disagreeing(rows)
+    assert text.startswith("c,")
+
+
+def test_remarks_name_what_is_missing_and_whether_all_agree():
+    both = Measured(rows=[row(OURS), row("PyTorch")], lost={"Keras": "not measured (no)"})
+    assert comparison.remarks(both, [], SAME)[0] == "Keras: not measured (no)"
+    assert "0.001" in comparison.remarks(both, [], SAME)[1]
+    assert "a; b" in comparison.remarks(both, ["a", "b"], SAME)[1]
+    alone = Measured(rows=[row(OURS)], lost={})
+    assert comparison.remarks(alone, [], SAME) == [], "there is nothing to agree with"
+
+
+def test_the_answer_comes_first_on_the_page_and_last_on_a_terminal():
+    table = Table(title="Seconds", columns=("who",), rows=[("ours",)])
+    figure = Figure(draw=lambda: None, shows="bars", name="figure")
+    sections = comparison.sections("Who?", "Both.", ["a remark"], table, figure)
+    page, terminal = ([s for s in sections if place in s.places] for place in ("page", "terminal"))
+    assert page[0].title == "Who?" and page[0].blocks == [Lead(text="Both."), "a remark"]
+    assert terminal[0].blocks == [table] and terminal[-1].blocks[-1] == Lead(text="Both.")
