@@ -1,6 +1,7 @@
 """The rules of the layout, read from the files and their import statements."""
 
 import ast
+import graphlib
 import importlib
 import types
 from functools import cache
@@ -66,6 +67,10 @@ def test_experiments_are_packages():
         "__main__.py",
         "README.md",
     }
+
+
+def test_imports_have_no_cycle():
+    graphlib.TopologicalSorter({module: imports(module) for module in modules()}).prepare()
 
 
 def test_the_library_imports_no_experiment():

@@ -15,8 +15,6 @@ from rich.table import Column
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from experiments.harness import run_folder
-
 NARROWEST = 120  # columns of a table that is not shown on a terminal
 EVERYWHERE = frozenset({"terminal", "markdown", "page"})
 PAGE = frozenset({"page"})
@@ -192,18 +190,3 @@ def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> 
     """A table in Markdown."""
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     return "\n".join(lines + [f"| {' | '.join(map(str, row))} |" for row in rows]) + "\n"
-
-
-def write(folder: Path, document: Document, origin: Origin) -> None:
-    """All files of a document in its folder, each whole or not at all: raw tables, figures, table.md, report.html."""
-    from experiments.harness import figures as pictures  # no measurement waits for matplotlib
-    from experiments.harness import html_page
-
-    for name, rows in document.tables.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        run_folder.write_csv(folder / name, rows)
-    for name, figure in figures(document).items():
-        pictures.write(folder, name, figure.draw(), figure.caption, origin.stored["command"])
-    if text := markdown(document):
-        run_folder.write_text(folder / "table.md", text.rstrip() + "\n")
-    html_page.write(folder, document, origin)

@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from rich.console import Console
 
-from experiments.harness import document, lock, run_folder
+from experiments.harness import document, html_page, lock, run_folder
 from experiments.harness.document import Document, Origin
 from experiments.harness.exits import Interrupted, Stopped
 
@@ -217,7 +217,7 @@ def finish(experiment: Experiment[D, R], job: Job[D]) -> list[R]:
         whole = experiment.together([part for part, _ in job.parts], results) if len(job.parts) > 1 else None
         if whole is not None:
             origin = Origin(stored=job.stored, environment=job.environment, resume=job.folder)
-            document.write(job.folder, whole, origin)
+            write(job.folder, whole, origin)
             document.show(out, whole)
     if void:
         raise RuntimeError("; ".join(void))
@@ -243,7 +243,7 @@ def _carry_out(
         for report in documents:
             says = _stored_as(experiment.name, workplace.parts.get(report.folder, part))
             origin = Origin(stored=says, environment=job.environment, resume=job.folder)
-            document.write(place / report.folder, report, origin)
+            write(place / report.folder, report, origin)
             document.show(out, report)
     total = time.monotonic() - began
     run_folder.note_status(place, "finished", seconds_measuring=round(spent, 1), seconds=round(total, 1))
@@ -252,6 +252,20 @@ def _carry_out(
         f"{total:.0f} s. Report: {page}. Raw numbers and figures: {place}", markup=False, soft_wrap=True
     )
     return result, [report.void for report in documents if report.void]
+
+
+def write(folder: Path, report: Document, origin: Origin) -> None:
+    """All files of a document in its folder, each whole or not at all: raw tables, figures, table.md, report.html."""
+    from experiments.harness import figures  # no measurement waits for matplotlib
+
+    for name, rows in report.tables.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        run_folder.write_csv(folder / name, rows)
+    for name, figure in document.figures(report).items():
+        figures.write(folder, name, figure.draw(), figure.caption, origin.stored["command"])
+    if text := document.markdown(report):
+        run_folder.write_text(folder / "table.md", text.rstrip() + "\n")
+    html_page.write(folder, report, origin)
 
 
 def read_measured(path: Path) -> dict[str, Any]:
