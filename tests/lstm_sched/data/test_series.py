@@ -99,13 +99,6 @@ def test_stocks_are_log_returns_of_the_adjusted_close_ticker_by_ticker():
     assert s.date_R.tolist() == [date_rank[date] for date in dates]
 
 
-def test_returns_do_not_jump_where_a_share_is_split():
-    at = np.datetime64("2005-02-28")
-    adjusted, raw = load("stocks"), load("stocks", ["close"])
-    assert abs(adjusted.values_RF[adjusted.times_R == at]).max() < 0.02
-    assert raw.values_RF[raw.times_R == at].min() == pytest.approx(math.log(0.5), abs=0.02)
-
-
 def test_a_row_that_lacks_one_of_the_columns_is_dropped_and_breaks_the_segment():
     s = load("glucose", ["glucose_mg_dl", "sensor_current_na"])
     rows = rows_of("glucose")

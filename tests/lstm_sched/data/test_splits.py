@@ -7,10 +7,8 @@ import numpy as np
 import pytest
 
 from lstm_sched.data.series import NAMES, Series, load
-from lstm_sched.data.splits import fit_scale, prepare, samples, split
+from lstm_sched.data.splits import prepare, samples, split
 from lstm_sched.data.windows import Samples, Windows
-
-COLUMNS = ("temp_max_c", "wind_m_s")
 
 
 def test_a_single_group_is_split_by_rows():
@@ -50,17 +48,6 @@ def test_a_constant_column_warns_and_is_only_centred():
     assert isinstance(train, Windows) and np.abs(train.rows_RF[:, 1]).max() < 1e-15
 
 
-def test_the_scale_is_that_of_the_training_rows():
-    rows_RF = load("weather", COLUMNS).values_RF[: int(0.7 * 1461)]
-    scale = fit_scale(rows_RF, COLUMNS)
-    mean_F = [sum(column) / len(rows_RF) for column in rows_RF.T]
-    squares = [sum((v - m) ** 2 for v in column) for column, m in zip(rows_RF.T, mean_F, strict=True)]
-    np.testing.assert_allclose(scale.mean_F, mean_F, rtol=1e-12)
-    np.testing.assert_allclose(scale.std_F, (np.array(squares) / len(rows_RF)) ** 0.5, rtol=1e-12)
-    fitted = prepare("weather", 24, columns=COLUMNS).scale
-    np.testing.assert_array_equal(dataclasses.astuple(fitted), dataclasses.astuple(scale))
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -84,7 +71,7 @@ def test_a_wrong_argument_is_an_error_that_names_it(arguments, message):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_not_finite_is_an_error_that_says_where(value):
-    series = load("weather", COLUMNS)
+    series = load("weather", ["temp_max_c", "wind_m_s"])
     series.values_RF[3, 1] = value
     with pytest.raises(ValueError, match=rf"weather: column 'wind_m_s' at row 3 \(2012-01-04\) is {value}"):
         split(series, 24)

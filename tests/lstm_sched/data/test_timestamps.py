@@ -1,6 +1,5 @@
 """Time stamps of every form are read, ordered in UTC, and broken where a calendar would break them."""
 
-import itertools
 from datetime import date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -14,18 +13,15 @@ from lstm_sched.data.timestamps import Timestamps, check_order, read, sampling
 
 ZONES = [None, ZoneInfo("UTC"), timezone(timedelta(hours=-3, minutes=-30)), ZoneInfo("Europe/Berlin")]
 moments = st.datetimes(datetime(1700, 1, 1), datetime(2200, 1, 1))
-rows_of_groups = st.lists(st.tuples(st.integers(0, 2), st.integers(-3, 9)), min_size=2, max_size=20)
 
 
 def read_texts(texts):
     return read(pl.Series(texts), "t")
 
 
-def sampled(time_R, same_R=None):
-    """Sampling of one group, or of several, on a local clock that is UTC."""
-    time_R = np.asarray(time_R)
-    same_R = np.arange(len(time_R)) > 0 if same_R is None else same_R
-    return sampling(Timestamps(time_R=time_R, local_R=time_R), same_R)
+def sampled(time_R):
+    """Sampling of one group on a local clock that is UTC."""
+    return sampling(Timestamps(time_R=time_R, local_R=time_R), np.arange(len(time_R)) > 0)
 
 
 def gaps(time_R):
@@ -122,21 +118,6 @@ def test_stamps_that_do_not_increase_are_an_error_that_names_both(texts, message
         check_order(read_texts(texts), np.arange(len(texts)) > 0, np.arange(len(texts)), "t")
 
 
-@given(rows_of_groups)
-def test_order_is_asked_for_within_groups_alone(rows):
-    rows = sorted(rows, key=lambda row: row[0])
-    pairs = list(itertools.pairwise(rows))
-    wrong = any(a[0] == b[0] and b[1] <= a[1] for a, b in pairs)
-    same_R = np.array([False, *(a[0] == b[0] for a, b in pairs)])
-    time_R = np.array([time for _, time in rows])
-    try:
-        check_order(Timestamps(time_R=time_R, local_R=time_R), same_R, np.arange(len(rows)), "t")
-    except ValueError:
-        assert wrong
-    else:
-        assert not wrong
-
-
 @given(st.integers(10, 120), st.integers(0, 7))
 def test_business_days_break_at_long_closures_alone(first, closed):
     days = [date(2020, 1, 1) + timedelta(days=d) for d in range(200)]
@@ -191,16 +172,3 @@ def test_months_quarters_and_years_are_even_and_break_where_one_is_missing(month
 )
 def test_the_interval_is_the_median_step_in_words(time_R, interval):
     assert sampled(time_R).interval == interval
-
-
-@given(rows_of_groups)
-def test_gaps_of_numbers_are_those_of_a_plain_loop(rows):
-    rows = sorted(rows, key=lambda row: row[0])
-    group_R, time_R = np.array([g for g, _ in rows]), np.cumsum([t + 4 for _, t in rows])
-    same = [False, *(a == b for a, b in itertools.pairwise(group_R.tolist()))]
-    step = [0, *(int(b - a) for a, b in itertools.pairwise(time_R.tolist()))]
-    inside = sorted(s for s, within in zip(step, same, strict=True) if within)
-    half = len(inside) // 2
-    median = (inside[half] + inside[-half - 1]) / 2 if inside else 0
-    expected = [within and s > 1.5 * median for s, within in zip(step, same, strict=True)]
-    assert sampled(time_R, np.array(same)).gap_R.tolist() == expected

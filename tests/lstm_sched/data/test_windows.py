@@ -35,15 +35,6 @@ def drawn() -> Samples:
     return as_samples(rng.normal(size=(6, 4, 2)), rng.normal(size=(6, 3)))
 
 
-def test_the_windows_are_those_of_a_plain_loop_in_row_order():
-    part = windows()
-    x_NTF, y_NO = by_loop(ROWS.astype(np.float32), LENGTHS, WINDOW, HORIZON)
-    assert part.size == len(x_NTF) == 3 + 1 + 5
-    x_BTF, y_BO = part.take(np.arange(part.size))
-    np.testing.assert_array_equal(x_BTF, x_NTF)
-    np.testing.assert_array_equal(y_BO, y_NO)
-
-
 @pytest.mark.parametrize("make", [windows, drawn])
 def test_taking_is_the_same_eagerly_compiled_vmapped_mapped_and_scanned(make):
     part = make()
@@ -102,26 +93,27 @@ def test_windows_cost_the_memory_of_their_rows_alone():
     assert memory.temp_size_in_bytes < 0.1 * stored
 
 
+X, Y = np.zeros((4, 3, 2)), np.zeros((4, 1))
+
+
 @pytest.mark.parametrize(
-    ("x", "y", "message"),
+    ("arrays", "message"),
     [
-        (np.zeros((4, 3)), np.zeros((4, 1)), r"x has shape \(4, 3\)"),
-        (np.zeros((4, 3, 2)), np.zeros(4), r"y \(4,\)"),
-        (np.zeros((4, 3, 2)), np.zeros((5, 1)), r"\(4, 3, 2\), y \(5, 1\)"),
-        (np.zeros((4, 0, 2)), np.zeros((4, 1)), "none of them 0"),
-        (np.zeros((4, 3, 2)), np.array([[0.0], [0.0], [np.nan], [0.0]]), r"y\[2, 0\] is nan"),
-        (np.full((1, 1, 2), np.inf), np.zeros((1, 1)), r"x\[0, 0, 0\] is inf"),
+        ((np.zeros((4, 3)), Y), r"x has shape \(4, 3\)"),
+        ((X, np.zeros(4)), r"y \(4,\)"),
+        ((X, np.zeros((5, 1))), r"\(4, 3, 2\), y \(5, 1\)"),
+        ((np.zeros((4, 0, 2)), Y), "none of them 0"),
+        ((X, np.array([[0.0], [0.0], [np.nan], [0.0]])), r"y\[2, 0\] is nan"),
+        ((X + np.inf, Y), r"x\[0, 0, 0\] is inf"),
+        ((X, Y, np.ones(2)), r"weight of shape \(2,\); allowed: \(4,\), finite, 0 or more"),
+        ((X, Y, np.ones((4, 1))), r"weight of shape \(4, 1\)"),
+        ((X, Y, np.array([1, -1, 1, 1])), "allowed: .* 0 or more"),
+        ((X, Y, np.array([1, np.nan, 1, 1])), "allowed: .* finite"),
     ],
 )
-def test_arrays_of_wrong_shape_or_not_finite_are_an_error_that_names_them(x, y, message):
+def test_arrays_of_wrong_shape_or_value_are_an_error_that_names_them(arrays, message):
     with pytest.raises(ValueError, match=message):
-        as_samples(x, y)
-
-
-def test_whole_numbers_become_floats():
-    part = as_samples(np.arange(24).reshape(4, 3, 2), np.arange(4)[:, None])
-    assert part.x_NTF.dtype == part.y_NO.dtype == jnp.float32
-    assert part.take(np.array([3]))[1].tolist() == [[3.0]]
+        as_samples(*arrays)
 
 
 @given(rows=st.integers(1, 80), many=st.integers(1, 5), window=st.integers(1, 6), horizon=st.integers(1, 4))
@@ -159,17 +151,9 @@ def test_lanes_that_the_rows_do_not_fill_are_refused(arguments, message):
         lanes(*arguments)
 
 
-def test_a_mean_over_weighted_samples_divides_by_their_number():
-    weight_N = np.array([0.0, 1.0, 2.5])
-    part = as_samples(np.zeros((3, 2, 1)), np.zeros((3, 1)), weight_N)
+def test_whole_numbers_become_floats_and_a_mean_over_weighted_samples_divides_by_their_number():
+    part = as_samples(np.zeros((3, 2, 1), int), np.arange(3)[:, None], np.array([0.0, 1.0, 2.5]))
+    assert part.x_NTF.dtype == part.y_NO.dtype == jnp.float32
     np.testing.assert_array_equal(part.weigh(np.array([2, 0]), jnp.full(2, 2.0)), [5.0, 0.0])
     for unweighted in (drawn(), windows()):
         assert unweighted.weigh(np.array([0, 1]), jnp.full(2, 2.0)).tolist() == [2.0, 2.0]
-
-
-@pytest.mark.parametrize(
-    "weight_N", [np.ones(2), np.ones((3, 1)), np.array([1, -1, 1]), np.array([1, np.nan, 1])]
-)
-def test_a_weight_is_one_finite_number_a_sample_0_or_more(weight_N):
-    with pytest.raises(ValueError, match=r"samples: weight of shape .*; allowed: \(3,\), finite, 0 or more"):
-        as_samples(np.zeros((3, 2, 1)), np.zeros((3, 1)), weight_N)
