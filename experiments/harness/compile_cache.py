@@ -13,7 +13,6 @@ import platform
 import sys
 from pathlib import Path
 
-import jax
 import jaxlib.version
 import platformdirs
 
@@ -54,6 +53,8 @@ def _cpu_info() -> list[str]:
 
 def use() -> None:
     """Keep what this process compiles from now on, and read what was kept. Call it before the first compilation."""
+    import jax  # --help must not wait for it
+
     if jax.config.values["jax_compilation_cache_dir"] is not None:
         return
     path = folder()

@@ -27,8 +27,7 @@ class Config:
     repetitions: int | None = None
     """how often everything is timed, after a first time that compiles; by default 7, with --quick 5"""
     peers: tuple[str, ...] | None = None
-    """packages to time besides ours: Keras on TensorFlow, Keras on JAX, Keras on Torch, PyTorch (also compiled; each
-    also ', one thread'), Flax NNX, Equinox; by default the first two and 'PyTorch, one thread', with --quick none"""
+    """besides ours: Keras on TensorFlow | JAX | Torch, PyTorch [compiled][, one thread], Flax NNX, Equinox"""
     python: str | None = None
     """path of the Python that has the packages; by default this one"""
     quick: bool = False

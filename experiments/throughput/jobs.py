@@ -24,6 +24,7 @@ GROWTH = {  # of ours: what varies, and over what
 DEFAULTS = {"epochs": 3, "members": 64, "repetitions": 5, "peers": PEERS}
 QUICK = {"epochs": 3, "members": 4, "repetitions": 3, "peers": ()}
 GPU = {"epochs": 100, "members": 1024, "repetitions": 3, "peers": ("PyTorch",)}
+GPU_SHAPES = ("question", "large")
 CHECKED = 3  # epochs after which losses are compared on a GPU; later, rounding has grown to parts of the loss itself
 
 
@@ -40,9 +41,7 @@ class Config:
     repetitions: int | None = None
     """how often everything is timed, after a first time that compiles; by default 5, with --quick or --gpu 3"""
     peers: tuple[str, ...] | None = None
-    """packages to time besides ours and Flax: Keras on TensorFlow, Keras on JAX, Keras on Torch, PyTorch (also
-    compiled; each also ', one thread'), Flax NNX, Equinox; by default all but PyTorch's compiled forms, with --quick
-    none, with --gpu PyTorch"""
+    """besides ours and Flax: Keras on TensorFlow | JAX | Torch, PyTorch [compiled][, one thread], Flax NNX, Equinox"""
     python: str | None = None
     """path of the Python that has the packages; by default this one"""
     quick: bool = False
@@ -90,7 +89,9 @@ def decide(config: Config, stored: Mapping[str, Any]) -> list[Decisions]:
     missing = {name: value for name, value in defaults.items() if getattr(config, name) is None}
     config = replace(config, **missing)
     if config.gpu:
-        config = replace(config, shapes=("question", "large"))
+        if config.shapes not in (Config.shapes, GPU_SHAPES):
+            raise ValueError(f"shapes: {config.shapes} with gpu; allowed: {GPU_SHAPES}, its only ones")
+        config = replace(config, shapes=GPU_SHAPES)
     elif config.full:
         config = replace(config, shapes=tuple(SHAPES))
     assert config.members is not None and config.peers is not None

@@ -80,6 +80,7 @@ def test_flags_that_are_given_are_kept_in_every_form():
         ({"repetitions": 0}, "repetitions: 0; allowed: 1 or more"),
         ({"python": "nowhere"}, "python: nowhere is no file"),
         ({"device": "cpu"}, "device: cpu without gpu"),
+        ({"gpu": True, "shapes": ("medium",)}, r"shapes: \('medium',\) with gpu"),
         ({"gpu": True, "quick": True}, "gpu: True with quick"),
         ({"gpu": True, "peers": ("Equinox",)}, "peers: unknown 'Equinox'"),
         ({"gpu": True, "members": 0}, "members: 0; allowed: 1 or more"),
