@@ -1,4 +1,4 @@
-"""Bytes of a compiled program, shared out to members; how many of them fit."""
+"""Bytes of a compiled program, divided among members; how many members fit."""
 
 from types import SimpleNamespace
 
@@ -12,18 +12,18 @@ from lstm_sched.population.memory import SPARE, Memory, free_bytes, members_that
 
 
 def program(**sizes):
-    told = SimpleNamespace(**{f"{name}_size_in_bytes": size for name, size in sizes.items()})
-    return SimpleNamespace(memory_analysis=lambda: told)
+    analysis = SimpleNamespace(**{f"{name}_size_in_bytes": size for name, size in sizes.items()})
+    return SimpleNamespace(memory_analysis=lambda: analysis)
 
 
-def test_vmapped_members_have_their_own_of_all_and_mapped_ones_stack_their_outputs_alone():
+def test_vmapped_members_have_a_work_space_each_and_mapped_ones_stack_their_outputs_alone():
     sizes = program(argument=1000, output=300, alias=200, temp=5000)
     assert memory_of(sizes, data=400, members=10, mapped=False) == Memory(400, (600 + 100 + 5000) // 10)
     assert memory_of(sizes, data=400, members=10, mapped=True) == Memory(400 + 4700, (600 + 100 + 300) // 10)
 
 
 @pytest.mark.parametrize("size", [10, 1000])
-def test_a_compiled_program_s_bytes_are_those_of_its_arrays(size):
+def test_the_bytes_of_a_compiled_program_are_those_of_its_arrays(size):
     compiled = jax.jit(lambda x, data: x * data[0]).lower(jnp.zeros((4, size)), jnp.zeros(7)).compile()
     needs = memory_of(compiled, data=28, members=4, mapped=False)
     assert needs.fixed == 28
@@ -31,13 +31,13 @@ def test_a_compiled_program_s_bytes_are_those_of_its_arrays(size):
 
 
 @given(st.integers(0, 10**9), st.integers(1, 10**6), st.integers(0, 10**9))
-def test_what_fits_fits_and_one_more_does_not(fixed, each, free):
-    n = members_that_fit(Memory(fixed, each), free)
-    assert n == 1 or fixed + n * each <= (1 - SPARE) * free
-    assert fixed + (n + 1) * each > (1 - SPARE) * free - 1
+def test_what_fits_fits_and_one_more_does_not(fixed, per_member, free):
+    n = members_that_fit(Memory(fixed, per_member), free)
+    assert n == 1 or fixed + n * per_member <= (1 - SPARE) * free
+    assert fixed + (n + 1) * per_member > (1 - SPARE) * free - 1
 
 
-def test_a_device_that_tells_its_limit_has_what_is_left_of_it_and_a_cpu_its_part_of_the_host(monkeypatch):
+def test_a_device_with_a_limit_has_what_is_left_of_it_and_a_cpu_device_its_part_of_the_host(monkeypatch):
     host = free_bytes()
     assert host > 2**20
     for stats, free in (({"bytes_limit": 100, "bytes_in_use": 30}, 70), ({}, host), (None, host)):
