@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from experiments.claims.claims import Finding
 
@@ -48,8 +48,9 @@ print(json.dumps({"name": name, "example_1": outcome(example_1), "example_3": ou
 """
 
 
-class Said(NamedTuple):
-    """What Keras did, or why nothing is known of it."""
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What Keras did, or why that is not known."""
 
     name: str = ""  # and version, and backend
     example_1: str = ""  # "runs", or "raises" what
@@ -57,28 +58,28 @@ class Said(NamedTuple):
     why_not: str = ""
 
 
-def ask(python: str | None = None, limit: float = LIMIT) -> Said:
+def ask(python: str | None = None, limit: float = LIMIT) -> Answer:
     """Two epochs of each example on tiny data, by this Python or the one given."""
     environment = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"} | os.environ
     command = [python or sys.executable, "-W", "ignore", "-c", SCRIPT]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:
-        return Said(why_not=f"keras did not answer within {limit:.0f} s")
+        return Answer(why_not=f"keras did not answer within {limit:.0f} s")
     lines, errors = done.stdout.splitlines(), done.stderr.splitlines()
     if done.returncode:
-        return Said(
-            why_not=f"keras ended with {done.returncode}: {errors[-1] if errors else 'it said nothing'}"
+        return Answer(
+            why_not=f"keras ended with {done.returncode}: {errors[-1] if errors else 'it printed nothing'}"
         )
-    return Said(**json.loads(lines[-1]))
+    return Answer(**json.loads(lines[-1]))
 
 
-def findings(said: Said) -> dict[str, Finding]:
+def decide(answer: Answer) -> dict[str, Finding]:
     """C12 and C21."""
-    return {"C12": _runs(said, said.example_3), "C21": _runs(said, said.example_1)}
+    return {"C12": _runs(answer, answer.example_3), "C21": _runs(answer, answer.example_1)}
 
 
-def _runs(said: Said, outcome: str) -> Finding:
-    if said.why_not:
-        return Finding("not checked", said.why_not)
-    return Finding("holds" if outcome == "runs" else "does not hold", f"{said.name}: it {outcome}")
+def _runs(answer: Answer, outcome: str) -> Finding:
+    if answer.why_not:
+        return Finding("not checked", answer.why_not)
+    return Finding("holds" if outcome == "runs" else "does not hold", f"{answer.name}: it {outcome}")

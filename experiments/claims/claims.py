@@ -1,6 +1,7 @@
-"""The sentences of the usual answer, and what can be said of one."""
+"""The sentences of the usual answer, and the verdicts that there are."""
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 Verdict = Literal[
     "holds",
@@ -16,23 +17,25 @@ Verdict = Literal[
 MEANING: dict[Verdict, str] = {
     "holds": "The evidence is what the sentence says.",
     "does not hold": "The evidence is the opposite of what the sentence says.",
-    "not as written": "Not of the loop, or the code, that the sentence speaks of; of something beside it.",
-    "depends": "In some of the cases looked at and not in others, which the evidence names.",
-    "undecided": "What the sentence needs did not happen in these trainings, or the interval is too wide to call.",
-    "not checked": "It takes a package that was not found, or that did not answer in time.",
-    "not measured yet": "It takes an experiment of which there are no results.",
-    "void": "Two trainings that must differ did not, so that equal bits mean nothing here.",
+    "not as written": "It does not hold for the loop, or the code, that it is about; it does for another one.",
+    "depends": "It holds in some of the cases that the evidence names, and not in the others.",
+    "undecided": "What the sentence needs did not happen in these trainings, or the interval is too wide.",
+    "not checked": "The check needs a package that was not found, or that did not answer in time.",
+    "not measured yet": "The check needs an experiment of which there are no results.",
+    "void": "Two trainings that must differ did not, so equal bits mean nothing here.",
 }
 
 
-class Finding(NamedTuple):
-    """What was concluded of one claim, and from what."""
+@dataclass(frozen=True)
+class Finding:
+    """What was concluded about one claim, and from what."""
 
     verdict: Verdict
     evidence: str
 
 
-class Claim(NamedTuple):
+@dataclass(frozen=True)
+class Claim:
     """A sentence of the usual answer, and the experiment that decides it."""
 
     text: str

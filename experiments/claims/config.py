@@ -1,20 +1,20 @@
-"""What a run of `claims` decides and reads before its first step."""
+"""What can be asked of `claims`, and what is decided and read before its first step."""
 
 import dataclasses
 import importlib.util
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from experiments.claims import trainings
-from experiments.claims.claims import CLAIMS, HERE
+from experiments.claims.claims import CLAIMS
 from experiments.claims.results import Call, Refit, Rule, calls, refits, rules
-from experiments.harness import run_folder
+from experiments.harness.experiment import Decisions
 from experiments.harness.peers import process
-from experiments.harness.setting import Built, Setting
+from experiments.harness.setting import Setting
+from experiments.harness.source import open_source
 from lstm_sched import population
-
-EXPERIMENT = HERE
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,8 @@ class Config:
 
     out: str | None = None
     """folder for the results, new or empty; by default a new one under runs/"""
+    resume: str | None = None
+    """folder of an interrupted run: continue it, with the configuration stored in it"""
     runs: str = "runs"
     """where other experiments left their results; the newest of each series are read"""
     seeds: int = 2
@@ -33,20 +35,20 @@ class Config:
     """CPU cores (or accelerators) to spread the trainings over; by default all"""
 
 
-class Plan(NamedTuple):
-    """All that is decided, and read, before the first step."""
+@dataclass(frozen=True, kw_only=True)
+class Plan(Decisions):
+    """The two settings that are trained here, and the results of other experiments that were read."""
 
-    config: Config
-    folder: Path
-    question: tuple[Setting, Built]
-    small: tuple[Setting, Built]
+    settings: dict[str, Setting]  # by the name of the network
     refits: list[Refit]
     rules: list[Rule]
     calls: list[Call]
 
 
-def prepare(config: Config, question: Setting = trainings.QUESTION, small: Setting = trainings.SMALL) -> Plan:
-    """Check everything, read what others measured, make the folder. ValueError before any compilation."""
+def decide(
+    config: Config, stored: Mapping[str, Any], settings: Mapping[str, Setting] = trainings.SETTINGS
+) -> list[Plan]:
+    """Check everything and read what others measured. ValueError before any compilation."""
     if config.seeds < 1:
         raise ValueError(f"seeds: {config.seeds}; allowed: 1 or more")
     runs = Path(config.runs)
@@ -54,24 +56,21 @@ def prepare(config: Config, question: Setting = trainings.QUESTION, small: Setti
         raise ValueError(f"runs: {runs} is no folder; allowed: one that holds runs of other experiments")
     process.check_python("keras", config.keras)
     population.use_cores(config.devices)
-    question = dataclasses.replace(question, devices=config.devices)
-    small = dataclasses.replace(small, devices=config.devices)
-    ready = [(setting, trainings.prepare(setting)) for setting in (question, small)]
-    measured = refits(runs), rules(runs), calls(runs)
-    plan = Plan(config, run_folder.new_folder(config.out, EXPERIMENT), ready[0], ready[1], *measured)
-    facts = {
-        "read": sorted({x.table.place for x in (*plan.refits, *plan.rules, *plan.calls)}),
-        **{name: dataclasses.asdict(getattr(plan, name)[0]) for name in ("question", "small")},
+    settings = {
+        name: dataclasses.replace(setting, devices=config.devices) for name, setting in settings.items()
     }
-    run_folder.decide(plan.folder, EXPERIMENT, config, facts)
-    return plan
+    for setting in settings.values():
+        open_source(setting, setting.data[0])
+    facts = {name: dataclasses.asdict(setting) for name, setting in settings.items()}
+    read = {"refits": refits(runs), "rules": rules(runs), "calls": calls(runs)}
+    return [Plan(config=config, facts=facts, settings=settings, **read)]
 
 
 def command(name: str, plan: Plan) -> str:
-    """What gives the evidence of a claim; – where no experiment does."""
+    """The command that gives the evidence of a claim; – where no experiment does."""
     experiment = CLAIMS[name].experiment
     read: dict[str, list[Any]] = {"refit": plan.refits, "monitoring": plan.rules, "overhead": plan.calls}
-    typed = dict.fromkeys(x.table.command for x in read[experiment]) if experiment in read else ()
+    typed = dict.fromkeys(result.table.command for result in read.get(experiment, ()))
     if not typed and importlib.util.find_spec(f"experiments.{experiment}"):
         return f"python -m experiments.{experiment}"
     return "; ".join(typed) or "–"

@@ -5,8 +5,9 @@ import dataclasses
 import json
 import math
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,8 @@ CALLS = ("package", "arm", "steps", "call_median", "share_low", "share_median", 
 RULES = ("rule", "patience", "memory", "n", "epochs_median", "metric", "mean", "lo", "hi", "verdict")
 
 
-class Table(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Table:
     """A file of results and the configuration that it came from."""
 
     file: Path
@@ -44,7 +46,8 @@ class Table(NamedTuple):
         return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
-class Refit(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Refit:
     """What `refit` found on one series, controls left out."""
 
     table: Table
@@ -52,45 +55,47 @@ class Refit(NamedTuple):
     early: stats.Effect | None  # on keras_recompile's validation loss at epoch EARLY; None without curves
 
 
-class Rule(NamedTuple):
-    """What `monitoring` found of one rule, against one fit without it."""
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """What `monitoring` found about one rule, relative to one fit without it."""
 
     table: Table
     rule: str  # stopping, plateau
     patience: int
-    memory: str  # one fit; of a loop: kept, or reset and initial_epoch, with which each fit begins anew
+    memory: str  # one fit; in a loop: kept, or reset and initial_epoch, with which each fit starts it again
     epochs_median: float  # trained
     metric: str
     effect: stats.Effect  # n, mean, interval and verdict; the rest is not in the file
 
 
-class Call(NamedTuple):
-    """What `overhead` found that a call, or a boundary, adds to an epoch of so many steps."""
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """How much, as `overhead` found, a call or a boundary adds to an epoch of so many steps."""
 
     table: Table
     package: str
-    arm: str  # calls, recompile and scratch; of ours also keep, a boundary that drops nothing
+    arm: str  # calls, recompile, scratch; for this library also keep, a boundary that drops nothing
     steps: int
     seconds: float
-    low: float  # as a part of the epoch: the quartiles and the median
+    low: float  # the share of the epoch: lower quartile, median, upper quartile
     share: float
     high: float
 
 
 def newest(experiment: str, name: str, columns: Collection[str], runs: Path) -> list[Table]:
-    """One table a series, from files called `name`; from those recorded where no run has any.
+    """One table per series, from files called `name`; the published ones where no run has any.
 
     ValueError naming the file where a column is missing.
     """
     for root in (runs, RECORDED):
-        found = {}
+        newest_of = {}
         for file in sorted((root / experiment).rglob(name), key=lambda path: path.stat().st_mtime):
             stored = run_folder.read_json(file.parent / "config.json")
             config = stored["config"]
             if _is_question(config) and "rates" not in stored:  # with them each arm has its own
-                found[config["data"][0]] = file
-        if found:
-            return [_table(file, experiment, columns) for file in found.values()]
+                newest_of[config["data"][0]] = file
+        if newest_of:
+            return [_table(file, experiment, columns) for file in newest_of.values()]
     return []
 
 
@@ -102,7 +107,7 @@ def _table(file: Path, experiment: str, columns: Collection[str]) -> Table:
     for column in columns:
         if any(row.get(column) is None for row in rows) or not rows:
             raise ValueError(f"{file}: no column {column!r}; allowed: results of {experiment}")
-    return Table(file, stored["command"], stored["config"], rows)
+    return Table(file=file, command=stored["command"], config=stored["config"], rows=rows)
 
 
 def _is_question(config: dict[str, Any]) -> bool:
@@ -121,7 +126,7 @@ def refits(runs: Path) -> list[Refit]:
 def _refit(table: Table) -> Refit:
     by = {(row["arm"], row["metric"]): _effect(row) for row in table.rows if row["control"] == "False"}
     effects = {arm: (by[arm, stats.Metric.END], by[arm, stats.Metric.SELECTED]) for arm, _ in by}
-    return Refit(table, effects, _early(table.file.parent / "metrics.jsonl"))
+    return Refit(table=table, effects=effects, early=_early(table.file.parent / "metrics.jsonl"))
 
 
 def _effect(row: dict[str, str]) -> stats.Effect:
@@ -149,13 +154,13 @@ def rules(runs: Path) -> list[Rule]:
     """The newest results of `monitoring`."""
     return [
         Rule(
-            table,
-            row["rule"],
-            int(row["patience"]),
-            row["memory"],
-            float(row["epochs_median"]),
-            row["metric"],
-            _effect(dict.fromkeys(stats.Effect._fields, "0") | row | {"qualifier": ""}),
+            table=table,
+            rule=row["rule"],
+            patience=int(row["patience"]),
+            memory=row["memory"],
+            epochs_median=float(row["epochs_median"]),
+            metric=row["metric"],
+            effect=_effect(dict.fromkeys(stats.Effect._fields, "0") | row | {"qualifier": ""}),
         )
         for table in newest("monitoring", "rules.csv", RULES, runs)
         for row in table.rows
@@ -168,10 +173,21 @@ def calls(runs: Path) -> list[Call]:
         files = (root / "overhead").rglob("costs.csv")
         for file in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
             table = _table(file, "overhead", CALLS)
-            found = [
-                Call(table, r["package"], r["arm"], int(r["steps"]), *(float(r[name]) for name in CALLS[3:]))
-                for r in table.rows
-            ]
-            if any(call.package.startswith(KERAS) for call in found):
-                return found
+            measured = [_call(table, row) for row in table.rows]
+            if any(call.package.startswith(KERAS) for call in measured):
+                return measured
     return []
+
+
+def _call(table: Table, row: dict[str, str]) -> Call:
+    seconds, low, share, high = (float(row[name]) for name in CALLS[3:])
+    return Call(
+        table=table,
+        package=row["package"],
+        arm=row["arm"],
+        steps=int(row["steps"]),
+        seconds=seconds,
+        low=low,
+        share=share,
+        high=high,
+    )

@@ -1,13 +1,15 @@
 """A learner and data small enough for laws to be tried hundreds of times, and the policies to try."""
 
+import contextlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
-from lstm_sched import rules
+from lstm_sched import population, rules
 from lstm_sched.data.windows import Data, Samples
 from lstm_sched.learner import Learner, steps_per_epoch
 from lstm_sched.members import Carrying, Hyper, make_origin, member
@@ -16,6 +18,7 @@ from lstm_sched.noise import Noise, gaussian_noise
 from lstm_sched.optimizers import OPTIMIZERS
 from lstm_sched.orders import SHUFFLED
 from lstm_sched.policy import keep
+from lstm_sched.population import run as population_run
 from lstm_sched.presets import CONTINUE, POLICIES
 from lstm_sched.schedules import tabulate
 from lstm_sched.state import Moments, TrainState
@@ -25,6 +28,18 @@ from lstm_sched.state import Moments, TrainState
 SOON: dict[str, Any] = {"xla_backend_optimization_level": 0}
 if jax.__version_info__ < (0, 11):  # later ones have no other emitters
     SOON["xla_cpu_use_fusion_emitters"] = False
+
+
+@contextlib.contextmanager
+def populations_soon():
+    """Populations are compiled as SOON says while the block lasts."""
+    original: Any = population.run_all
+    static = {"static_argnames": ("learner", "layout"), "donate_argnames": "progress_M"}
+    program = jax.jit(original.__wrapped__, **static, compiler_options=SOON)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (population, population_run):
+            patch.setattr(module, "run_all", program)
+        yield
 
 
 def _init(key):

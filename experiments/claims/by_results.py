@@ -1,18 +1,11 @@
-"""Claims on the loop itself: each a function from what was trained to a finding, so that other trainings say other."""
+"""Claims that other experiments decide: each a function from their results to a finding."""
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Mapping, Sequence
 
 from experiments.claims.claims import CLAIMS, Finding
 from experiments.claims.results import EARLY, KERAS, Call, Refit, Rule
-from experiments.claims.trainings import Runs, differ, span, weights
-from experiments.harness.arms import differing
 from experiments.harness.wording import change
 from lstm_sched import stats
-
-# Claims that other experiments decide: each a function from their results to a finding.
-
 
 ONCE, LOST = ("one fit",), ("reset", "initial_epoch")  # memories of a rule
 WRITTEN, ANEW = "calls", "recompile"  # arms: fit in a loop, as it is written, and with compile in it
@@ -38,8 +31,8 @@ def decide(refits: Sequence[Refit], rules: Sequence[Rule], calls: Sequence[Call]
     }
 
 
-def beside(found: dict[str, Finding], refits: Sequence[Refit]) -> dict[str, Finding]:
-    """C2 and C4, of which bits decide what is written, with what is known of loops that drop state."""
+def extended(findings: Mapping[str, Finding], refits: Sequence[Refit]) -> dict[str, Finding]:
+    """C2 and C4, which bits decide as they are written, with what is known of loops that drop state."""
     dropping = [effects for refit in refits for effects in refit.effects.values() if not _same(effects)]
     agreed = [stats.combine(*effects)[0] for effects in dropping]
     early = [
@@ -54,14 +47,15 @@ def beside(found: dict[str, Finding], refits: Sequence[Refit]) -> dict[str, Find
         if early
         else "with compile in the loop: the curves of refit, which say it, are not here",
     }
-    return found | {
-        name: found[name]._replace(evidence=f"{found[name].evidence}; {text}")
+    return {
+        name: Finding(findings[name].verdict, f"{findings[name].evidence}; {text}")
         for name, text in second.items()
+        if findings[name].verdict != "void"
     }
 
 
 def superior(refits: Sequence[Refit]) -> Finding:
-    """C18: of the loop as it is written, `keras_loop`; loops that drop state are beside it."""
+    """C18, about the loop as it is written, `keras_loop`; the evidence also has the loops that drop state."""
     as_written = [refit.effects["keras_loop"] for refit in refits if "keras_loop" in refit.effects]
     if not as_written:
         return Finding("not measured yet", "no results of refit with keras_loop")
@@ -82,29 +76,29 @@ def superior(refits: Sequence[Refit]) -> Finding:
 
 def stopping_helps(rules: Sequence[Rule]) -> Finding:
     """C10: a lower loss after the last epoch in fewer epochs, in one fit and in a loop that is handed the rule."""
-    looked = [r for r in rules if r.rule == "stopping"]
-    once, loop = (list(filter(_stops_well, _of(looked, *memory))) for memory in (ONCE, LOST))
-    if not _of(looked, *ONCE):
+    measured = [r for r in rules if r.rule == "stopping"]
+    once, loop = (list(filter(_stops_well, _of(measured, *memory))) for memory in (ONCE, LOST))
+    if not _of(measured, *ONCE):
         return Finding("not measured yet", "no results of monitoring with stopping")
     if once:
-        return Finding("holds" if loop else "not as written", _listed(looked))
-    open_ = any(r.effect.verdict == "undecided" for r in _of(looked, *ONCE))
-    return Finding("undecided" if open_ else "does not hold", _listed(looked))
+        return Finding("holds" if loop else "not as written", _listed(measured))
+    open_ = any(r.effect.verdict == "undecided" for r in _of(measured, *ONCE))
+    return Finding("undecided" if open_ else "does not hold", _listed(measured))
 
 
 def lowering_helps(rules: Sequence[Rule]) -> Finding:
     """C11: rules that lower the rate, in one fit."""
-    looked = [r for r in rules if r.rule != "stopping"]
-    verdicts = {r.effect.verdict for r in _of(looked, *ONCE)}
+    measured = [r for r in rules if r.rule != "stopping"]
+    verdicts = {r.effect.verdict for r in _of(measured, *ONCE)}
     if not verdicts:
         return Finding("not measured yet", "no results of monitoring with a rule that lowers the rate")
     if "better" in verdicts:
-        return Finding("depends" if "worse" in verdicts else "holds", _listed(looked))
-    return Finding("undecided" if "undecided" in verdicts else "does not hold", _listed(looked))
+        return Finding("depends" if "worse" in verdicts else "holds", _listed(measured))
+    return Finding("undecided" if "undecided" in verdicts else "does not hold", _listed(measured))
 
 
 def negligible(calls: Sequence[Call]) -> Finding:
-    """C17: of Keras, in epochs of every length that was measured, with compile in the loop and without."""
+    """C17, for Keras, in epochs of every length that was measured, with compile in the loop and without."""
     keras = [c for c in calls if c.package.startswith(KERAS) and c.arm in (WRITTEN, ANEW)]
     if not keras:
         return Finding("not measured yet", "no results of overhead with Keras")
@@ -125,8 +119,7 @@ def _grouped(calls: Sequence[Call]) -> list[list[Call]]:
 
 
 def _costs(same: Sequence[Call]) -> str:
-    """One package and arm: milliseconds, beside the shortest epochs, where they are told best; and the share of an
-    epoch of each length."""
+    """One package and arm: milliseconds in the shortest epochs, where they stand out; then the share of each epoch."""
     first, how = same[0], " with compile" * (same[0].arm == ANEW)
     shares = [f"{100 * c.share:,.{0 if c.share >= 0.1 else 1}f} % at {c.steps:,}" for c in same]
     return f"{first.package}{how}: {1e3 * first.seconds:.3g} ms a call, of an epoch {', '.join(shares)} steps"
@@ -166,72 +159,3 @@ def _listed(rules: Sequence[Rule]) -> str:
         verdicts = sorted({r.effect.verdict for r in loops})
         text += f"; handed to each fit of a loop: {' or '.join(verdicts)}, {' or '.join(epochs)} epochs"
     return text
-
-
-def more_updates(runs: Runs) -> Finding:
-    """C1."""
-    one, loop = runs["one_fit"], runs["keras_loop"]
-    other = weights(runs, "keras_loop", "one_fit")
-    evidence = (
-        f"{span(loop.step_N)} updates in the loop, {span(one.step_N)} in one fit; {differ(runs, other)}"
-    )
-    return Finding("holds" if other or (loop.step_N != one.step_N).any() else "does not hold", evidence)
-
-
-def explores_otherwise(runs: Runs) -> Finding:
-    """C2, as far as bits decide it."""
-    other, dropped = (weights(runs, name, "one_fit") for name in ("keras_loop", "keras_recompile"))
-    evidence = f"as written {differ(runs, other)}; with compile in the loop {dropped:,} do"
-    return Finding("holds" if other else "not as written", evidence)
-
-
-def monitored_more(runs: Runs) -> Finding:
-    """C3."""
-    one, loop = (np.isfinite(runs[name].val_NE).sum(1) for name in ("one_fit", "keras_loop"))
-    other = differing(runs["one_fit"].val_NE, runs["keras_loop"].val_NE)
-    evidence = f"{span(loop)} validation losses in the loop, {span(one)} in one fit; {other} differ by a bit"
-    return Finding("holds" if (loop > one).any() else "does not hold", evidence)
-
-
-def faster_at_first(runs: Runs) -> Finding:
-    """C4, as written: the first fifth of the epochs is at first."""
-    one, loop = runs["one_fit"], runs["keras_loop"]
-    other = differing((one.loss_NE, one.val_NE), (loop.loss_NE, loop.val_NE))
-    evidence = f"{other} of {2 * one.loss_NE.size} training and validation losses differ by a bit"
-    first = max(1, one.loss_NE.shape[1] // 5)
-    ahead_N = one.loss_NE[:, :first].mean(1) < loop.loss_NE[:, :first].mean(1)
-    if other:
-        evidence += (
-            f"; one fit has the lower training loss in the first {first} epochs of {ahead_N.sum()} seeds"
-        )
-    return Finding("holds" if ahead_N.all() else "depends" if ahead_N.any() else "does not hold", evidence)
-
-
-def stuck_early(runs: Runs) -> Finding:
-    """C5: that two runs differ would not yet say which of them is stuck."""
-    one, loop = runs["one_fit"], runs["keras_loop"]
-    other = differing((one.params, one.selected), (loop.params, loop.selected))
-    evidence = f"{other} numbers differ by a bit in the last weights and in those of lowest validation loss"
-    if other:
-        return Finding("undecided", evidence)
-    return Finding("not as written", evidence + ": where one is stuck, so is the other")
-
-
-def sampling_needs_loop(runs: Runs) -> Finding:
-    """C15."""
-    other, repeated = (weights(runs, name, "one_fit") for name in ("keras_loop", "keras_reseed"))
-    evidence = (
-        f"with a new order and new dropout in each epoch {differ(runs, other)}; {repeated:,} do from a loop that "
-        "repeats the first order and dropout, so that in one fit they are new"
-    )
-    return Finding("holds" if other else "does not hold", evidence)
-
-
-OF_QUESTION: dict[str, Callable[[Runs], Finding]] = {
-    "C1": more_updates,
-    "C2": explores_otherwise,
-    "C3": monitored_more,
-    "C4": faster_at_first,
-    "C5": stuck_early,
-}
-OF_SMALL: dict[str, Callable[[Runs], Finding]] = {"C15": sampling_needs_loop}

@@ -4,33 +4,37 @@ import csv
 import dataclasses
 import json
 import os
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from experiments.claims import ask_keras, claims, results, verdicts
-from experiments.claims import config as co
+from experiments.claims import ask_keras, by_results, claims, config, results
 from experiments.harness.setting import Setting
 from lstm_sched import stats
-
-KERAS = ask_keras.Said("Keras 3", "runs", "raises ValueError: no")
 
 # ---- the real Keras
 
 
 @pytest.mark.parametrize(
-    ("said", "c12", "c21"),
+    ("fields", "c12", "c21"),
     [
-        (KERAS, "does not hold", "holds"),
-        (ask_keras.Said("Keras 4", "raises TypeError: no", "runs"), "holds", "does not hold"),
-        (ask_keras.Said(why_not="keras is not installed"), "not checked", "not checked"),
+        (
+            {"name": "Keras 3", "example_1": "runs", "example_3": "raises ValueError: no"},
+            "does not hold",
+            "holds",
+        ),
+        (
+            {"name": "Keras 4", "example_1": "raises TypeError: no", "example_3": "runs"},
+            "holds",
+            "does not hold",
+        ),
+        ({"why_not": "keras is not installed"}, "not checked", "not checked"),
     ],
 )
-def test_examples_1_and_3_are_as_keras_says(said, c12, c21):
-    found = ask_keras.findings(said)
-    assert (found["C12"].verdict, found["C21"].verdict) == (c12, c21)
-    assert (said.name or said.why_not) in found["C12"].evidence
+def test_examples_1_and_3_are_as_keras_runs_them(fields, c12, c21):
+    findings = ask_keras.decide(ask_keras.Answer(**fields))
+    assert (findings["C12"].verdict, findings["C21"].verdict) == (c12, c21)
+    assert next(iter(fields.values())) in findings["C12"].evidence
 
 
 KERAS_THAT = {
@@ -100,7 +104,7 @@ def effect(arm, end, selected):
 def test_c18_is_as_refit_found(loop, other, verdict, tmp_path):
     rows = effect("keras_loop", *loop) + effect("keras_recompile", *other)
     recorded(tmp_path / "refit" / "a", rows)
-    found = verdicts.superior(results.refits(tmp_path))
+    found = by_results.superior(results.refits(tmp_path))
     assert found.verdict == verdict
     assert "n = 8" in found.evidence
     assert str(tmp_path / "refit" / "a") in found.evidence
@@ -110,8 +114,8 @@ def test_c18_depends_where_series_differ_and_waits_where_nothing_is_known(tmp_pa
     for series, end in (("sunspots", "better"), ("weather", "worse")):
         recorded(tmp_path / "refit" / "a" / series, effect("keras_loop", end, end), data=[series])
     refits = results.refits(tmp_path)
-    assert verdicts.superior(refits).verdict == "depends"
-    assert verdicts.superior([]).verdict == "not measured yet"
+    assert by_results.superior(refits).verdict == "depends"
+    assert by_results.superior([]).verdict == "not measured yet"
 
 
 def test_the_newest_run_in_the_questions_setting_is_read(tmp_path):
@@ -127,7 +131,7 @@ def test_what_is_recorded_is_read_where_there_is_no_run(tmp_path):
     refits = results.refits(tmp_path)
     assert [refit.table.series for refit in refits] == ["sunspots", "weather"]
     assert all(refit.table.place.startswith("docs/refit/") for refit in refits)
-    found = verdicts.superior(refits)
+    found = by_results.superior(refits)
     assert found.verdict == "not as written"
     assert "keras_recompile@10 +1.7 % [+0.7, +2.6] / +0.1 % [−0.2, +0.3]" in found.evidence
 
@@ -136,7 +140,7 @@ def test_the_second_half_of_c2_and_c4_is_that_of_refit(tmp_path):
     rows = effect("keras_loop", "identical", "identical") + effect("drop_count", "better", "better")
     folder = recorded(tmp_path / "refit" / "a", rows + effect("drop_v", "worse", "better"))
     start = {name: claims.Finding("holds", "x") for name in ("C2", "C4")}
-    without = verdicts.beside(start, results.refits(tmp_path))
+    without = by_results.extended(start, results.refits(tmp_path))
     assert without["C2"].evidence.endswith("on both metrics better in 1, worse in 0 of 2 (see C18)")
     assert "are not here" in without["C4"].evidence
     with (folder / "metrics.jsonl").open("w") as file:
@@ -145,7 +149,7 @@ def test_the_second_half_of_c2_and_c4_is_that_of_refit(tmp_path):
                 for epoch in (9, 10):
                     row = {"arm": arm, "seed": seed, "epoch": epoch, "val": val if epoch == 10 else None}
                     file.write(json.dumps(row) + "\n")
-    found = verdicts.beside(start, results.refits(tmp_path))["C4"].evidence
+    found = by_results.extended(start, results.refits(tmp_path))["C4"].evidence
     d = np.log((0.18 + np.arange(8, 16) * 1e-4) / 0.2)
     assert f"at epoch 10 changes by {stats.percent(d.mean()):+.1f} % [".replace("-", "−") in found
     assert "sunspots (n = 8" in found
@@ -175,7 +179,7 @@ LOOP = rule("stopping", "reset", "identical", 100)
 )
 def test_c10_is_as_monitoring_found(rows, verdict, tmp_path):
     recorded(tmp_path / "monitoring" / "a", rows, "monitoring")
-    found = verdicts.stopping_helps(results.rules(tmp_path))
+    found = by_results.stopping_helps(results.rules(tmp_path))
     assert found.verdict == verdict
     if verdict == "not as written":
         assert "patience 10 −9.5 % [−10.4, −8.6], 30 epochs (n = 8, " in found.evidence
@@ -195,7 +199,7 @@ def test_c10_is_as_monitoring_found(rows, verdict, tmp_path):
 def test_c11_is_as_monitoring_found(once, verdict, tmp_path):
     rows = [rule("plateau", "one fit", v, 100) for v in once] + [rule("plateau", "reset", "identical", 100)]
     recorded(tmp_path / "monitoring" / "a", rows, "monitoring")
-    assert verdicts.lowering_helps(results.rules(tmp_path)).verdict == verdict
+    assert by_results.lowering_helps(results.rules(tmp_path)).verdict == verdict
 
 
 def call(package, arm, steps, ms, share, spread=0.1):
@@ -221,7 +225,7 @@ DEAR, CHEAP = call("Keras on JAX", "calls", 1, 5.0, 4.0), call("Keras on JAX", "
 def test_c17_is_as_overhead_found_of_keras(rows, verdict, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RECORDED", tmp_path / "published")
     recorded(tmp_path / "overhead" / "a", rows, "overhead")
-    found = verdicts.negligible(results.calls(tmp_path))
+    found = by_results.negligible(results.calls(tmp_path))
     assert found.verdict == verdict
     if rows == [DEAR, CHEAP]:
         said = "Keras on JAX: 5 ms a call, of an epoch 400 % at 1, 0.5 % at 1,000 steps"
@@ -254,12 +258,11 @@ def test_a_table_without_a_column_is_refused(tmp_path):
 
 
 def test_a_command_is_given_only_where_there_is_something_to_run(monkeypatch, tmp_path):
-    plan: co.Plan = SimpleNamespace(  # pyright: ignore
-        refits=results.refits(tmp_path), rules=[], calls=[]
-    )
+    [plan] = config.decide(config.Config(), {})
+    plan = dataclasses.replace(plan, rules=[], calls=[])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert co.command("C17", plan) == "–"
-    assert co.command("C18", plan).startswith("python -m experiments.refit --data sunspots weather")
+    assert config.command("C17", plan) == "–"
+    assert config.command("C18", plan).startswith("python -m experiments.refit --data sunspots weather")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    assert co.command("C17", plan) == "python -m experiments.overhead"
-    assert co.command("C10", plan) == "python -m experiments.monitoring"
+    assert config.command("C17", plan) == "python -m experiments.overhead"
+    assert config.command("C10", plan) == "python -m experiments.monitoring"
