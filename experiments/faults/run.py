@@ -60,7 +60,7 @@ def prepare(config: Config) -> Plan:
     folder = run_folder.new_folder(config.out, EXPERIMENT).absolute()
     seed = random.randrange(2**31) if config.seed is None else config.seed
     (folder / "runs").mkdir()
-    (run,) = victim.prepare(victim.Config(out=str(folder / "runs" / "plan")))
+    (run,) = victim.decide(victim.Config(), {})
     run_folder.decide(folder, EXPERIMENT, config, {"seed": seed, "run": asdict(run.config)})
     return Plan(config, seed, folder, run)
 

@@ -4,13 +4,16 @@ python -m experiments.faults.victim --out DIR
 python -m experiments.faults.victim --resume DIR
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from experiments.harness import arms as ar
-from experiments.harness import cli, report, run_folder
+from experiments.harness import cli, training
 from experiments.harness import plan as pl
-from experiments.harness import plan as pla
-from experiments.harness.plan import Experiment, Plan
+from experiments.harness.document import Document
+from experiments.harness.experiment import Experiment, Workplace
+from experiments.harness.plan import Plan
 from experiments.harness.setting import Built, Setting
 from lstm_sched import population
 from lstm_sched.members import Progress
@@ -36,25 +39,24 @@ def arms_of(config: Config, built: Built) -> tuple[list[ar.Arm], dict[str, str]]
     return ar.parse(config.arms, config, built)
 
 
-RUN = Experiment("faults_run", Config, arms_of)
+def decide(config: Config, stored: Mapping[str, Any]) -> list[Plan]:
+    """The plan of the one series."""
+    return pl.decide(Plan, config, arms_of)
 
 
-def prepare(config: Config) -> list[Plan]:
-    """All that is decided before the first step; ValueError before any compilation."""
-    return pla.prepare(RUN, config)
-
-
-def execute(plans: list[Plan]) -> None:
+def measure(plan: Plan, workplace: Workplace) -> None:
     """Train."""
-    pl.each(plans, execute_one)
+    training.of_plan(plan, workplace.folder, workplace.console)
 
 
-def execute_one(plan: Plan) -> None:
-    """Train, and note what it took."""
-    _, trained = pl.train(plan, report.console())
-    last = run_folder.read_json(plan.folder / "status.json")
-    facts = {key: last[key] for key in ("epochs", "saved", "seconds_saving") if key in last}
-    run_folder.write_status(plan.folder, "finished", seconds_training=round(trained, 1), **facts)
+def conclude(plan: Plan, results: None) -> list[Document]:
+    """Nothing is reported: what matters is on disk."""
+    return []
+
+
+EXPERIMENT = Experiment(
+    name="faults.victim", config=Config, decide=decide, measure=measure, conclude=conclude
+)
 
 
 def begin(plan: Plan) -> Progress:
@@ -64,4 +66,4 @@ def begin(plan: Plan) -> Progress:
 
 
 if __name__ == "__main__":
-    cli.run_plan(RUN.name, Config, prepare, execute, __doc__ or "")
+    cli.run(EXPERIMENT, __doc__ or "")

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments.harness import setting as se
-from lstm_sched import rules
+from lstm_sched import rules, stats
 from lstm_sched._names import check_name
 from lstm_sched.auditing.fate import differing as differs
 from lstm_sched.auditing.leaves import leaves
@@ -181,6 +181,11 @@ def _dropped(policy: TrainState, setting: se.Setting, built: se.Built) -> tuple[
             if kept != 1:
                 found.append(Dropped(fate, component + jax.tree_util.keystr(path), float(kept)))
     return tuple(found)
+
+
+def family(arms: Sequence[Arm]) -> int:
+    """Comparisons that are decided together: arms that answer the question and can differ, times the metrics."""
+    return len(stats.Metric) * sum(not (arm.control or arm.is_identity) for arm in arms)
 
 
 def labels(arms: Sequence[Arm]) -> list[tuple[str, int]]:

@@ -1,12 +1,23 @@
-"""What every page says of the data: the series, its parts in time, and how the file was understood."""
+"""What is reported of the data: the series, its parts in time, and how the file was understood."""
 
 import dataclasses
 from functools import partial
 
-from experiments.harness.document import Block, Figure, Section, Table
+import numpy as np
+from rich.console import Console
+
+from experiments.harness import document
+from experiments.harness.document import EVERYWHERE, Block, Document, Figure, Section, Table
 from experiments.harness.html_page import flat
 from experiments.harness.setting import Setting
 from experiments.harness.source import Source
+
+
+def show_data(console: Console, setting: Setting, source: Source) -> None:
+    """Print how the data were understood before anything is trained, so that a misread file is noticed in time."""
+    *blocks, _ = data_section(setting, source).blocks  # the summary says what the last table does
+    section = Section(title="The data", blocks=[source.summary, *blocks], places=EVERYWHERE)
+    document.show(console, Document(sections=[section]))
 
 
 def data_section(setting: Setting, source: Source) -> Section:
@@ -26,14 +37,13 @@ def data_section(setting: Setting, source: Source) -> Section:
 def _before(setting: Setting, source: Source) -> list[Block]:
     if source.series is None:
         return [f"{source.name}: ready-made samples, cut in their order; there is no time to draw."]
-    from experiments.harness import figures  # no measurement waits for matplotlib
-
     scale, target = source.split.scale, source.series.columns[0]
+    gaps = len(np.unique(source.series.segment_R)) > 1
+    breaks = " The line is broken where rows are missing; a tick below marks a gap." * gaps
     drawn = Figure(
-        draw=partial(figures.timeline, source.series, source.split.extents),
-        shows="The target over time, with the training, validation and test parts shaded and gaps marked.",
-        caption=f"The target, {target}, in its own unit. The line is broken where rows are missing; a tick below marks "
-        "a gap.",
+        draw=partial(_draw, source),
+        shows="The target over time, with the training, validation and test parts shaded.",
+        caption=f"The target, {target}, in its own unit.{breaks}",
     )
     text = (
         f"{source.name}, {source.series.target}. A window is {setting.window} rows; its target lies {setting.horizon} "
@@ -41,3 +51,10 @@ def _before(setting: Setting, source: Source) -> list[Block]:
         f"standard deviation {scale.std_F[0]:.4g}."
     )
     return [text, drawn]
+
+
+def _draw(source: Source) -> str:
+    from experiments.harness import figures  # no measurement waits for matplotlib
+
+    assert source.series is not None
+    return figures.timeline(source.series, source.split.extents)

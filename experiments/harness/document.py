@@ -16,6 +16,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 NARROWEST = 120  # columns of a table that is not shown on a terminal
+LONG = 24  # characters beyond which a cell's text is broken into lines
+WIDE = 4  # columns beyond which a table is wide
 EVERYWHERE = frozenset({"terminal", "markdown", "page"})
 PAGE = frozenset({"page"})
 
@@ -119,6 +121,11 @@ def console() -> Console:
     return here if here.is_terminal else Console(highlight=False, width=NARROWEST)
 
 
+def duration(seconds: float) -> str:
+    """Seconds, or minutes where they are many."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
+
+
 def blocks(document: Document, place: str) -> Iterable[Block]:
     """The blocks that one place shows, in order."""
     return (block for section in document.sections if place in section.places for block in section.blocks)
@@ -137,7 +144,13 @@ def show(out: Console, document: Document) -> None:
             case str():
                 out.print(Text(block))
             case Lead():
+                out.print()
                 out.print(Text(block.text, style="bold"))
+            case Table() if stacks(block) and out.width < NARROWEST:
+                out.print(Text(block.title))
+                for row in block.rows:
+                    head, *cells = (f"{name}: {cell}" for name, cell in zip(block.columns, row, strict=True))
+                    out.print(Text("\n    ".join([head, *cells])))
             case Table():
                 out.print(rich_table(block))
             case Code():
@@ -149,11 +162,21 @@ def show(out: Console, document: Document) -> None:
                 pass  # the page has them
 
 
+def stacks(table: Table) -> bool:
+    """Whether a table has so many columns and so long texts that a narrow place shows it as a list of rows."""
+    return len(table.columns) > WIDE and any(len(str(cell)) > LONG for row in table.rows for cell in row)
+
+
 def rich_table(table: Table) -> RichTable:
     """A table for a terminal: what is too long for its column is folded and never cut."""
     heads = [
-        Column(Text(name), overflow="fold", justify="right" if name in table.numeric else "left")
-        for name in table.columns
+        Column(
+            Text(name),
+            overflow="fold",
+            justify="right" if name in table.numeric else "left",
+            no_wrap=i == 0 and all(len(str(row[0])) <= LONG for row in table.rows),
+        )
+        for i, name in enumerate(table.columns)
     ]
     made = RichTable(*heads, title=Text(table.title), box=box.SIMPLE)
     for row in table.rows:

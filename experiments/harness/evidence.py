@@ -1,65 +1,84 @@
-"""What a page shows of any experiment that compares arms with one fit: effects, controls, checks, baselines, curves."""
+"""Sections on any experiment that compares arms with one fit: effects, controls, baselines, curves, what is dropped."""
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 
 from experiments.harness import arms as ar
-from experiments.harness import figures, page, report, wording
+from experiments.harness import wording
+from experiments.harness.document import EVERYWHERE, Block, Figure, Section, Table
 from experiments.harness.outcome import METRICS, Results
 from experiments.harness.setting import Setting
-from experiments.refit.sensitivity import Beside
 from lstm_sched import stats
-from lstm_sched.policy import fates, mark
+from lstm_sched.policy import fates
 
-SOUGHT = 2.0  # the factor on the rate that must be worse after the last epoch
-BESIDE = (
-    "arm",
-    "metric",
-    "over test windows, %",
-    "BCa, %",
-    "Wilcoxon p",
-    "P(arm < one_fit)",
-    "rms / rms of ulp",
-    "same effect as the rate ×",
-    "disagrees",
+WORSE = 2.0  # the factor on the rate that must be worse after the last epoch
+COLUMNS = ("arm", "drops", "n", *METRICS, "verdict")
+SPAN = (
+    100  # times the lowest loss: pictures of curves end there, as one that diverges would flatten all others
 )
+SHOWN = frozenset({"terminal", "page"})
 
 
-def effects(arms: Sequence[ar.Arm], results: Results, aliases: Mapping[str, str]) -> str:
-    """Arms that answer the question."""
-    rows = report.effect_rows([arm for arm in arms if not arm.control], results)
-    title = f"{report.effect_title(arms, results)}. In brackets the interval; n: seeds."
-    twin_notes = (
-        f"{name} drops what {twin} drops, as far as this setting reads it: one arm with two names."
-        for name, twin in aliases.items()
+def effects(arms: Sequence[ar.Arm], results: Results, aliases: Mapping[str, str]) -> list[Block]:
+    """Arms that answer the question: a table, and what must be known to read it."""
+    spread = wording.spread(results)
+    sds = wording.listed([f"{sd} {metric}" for metric, sd in spread.items()])
+    notes = [f"Between seeds the test loss of one_fit has a standard deviation of {sds}."] * bool(spread)
+    notes += [
+        f"{name} drops what {arm} drops, as far as this setting reads it: one arm with two names."
+        for name, arm in aliases.items()
+    ]
+    table = effect_table([arm for arm in arms if not arm.control], results, "the deciding interval")
+    return [table, *notes]
+
+
+def effect_table(arms: Sequence[ar.Arm], results: Results, interval: str) -> Table:
+    """One row per arm: what it drops, its change on both metrics, its verdict."""
+    return Table(
+        title=f"Change of test loss relative to one_fit, in % (in brackets {interval}; n: seeds)",
+        columns=COLUMNS,
+        rows=[
+            (
+                arm.name,
+                wording.drops(arm),
+                arm.seeds,
+                *(wording.change(results.effects[arm.name][metric]) for metric in METRICS),
+                wording.verdict(arm, results),
+            )
+            for arm in arms
+            if arm.name != ar.REFERENCE
+        ],
+        numeric=frozenset({"n"}),
     )
-    return page.table(report.COLUMNS, rows, title) + "".join(page.paragraph(note) for note in twin_notes)
 
 
-def controlled(controls: Sequence[ar.Arm], results: Results) -> str:
-    """Arms whose result is known, and what they license."""
-    licensed = page.paragraph(
-        "Intervals are over seeds: they concern this series, split and test period, and no other."
-    )
-    if not controls:
-        return page.paragraph("This run has no controls: nothing says what it could have seen.") + licensed
-    title = "% change of test loss against one_fit; each control at 95 %. In brackets the interval; n: seeds."
-    table = page.table(report.COLUMNS, report.effect_rows(controls, results), title)
-    return table + "".join(page.paragraph(_control(arm, results)) for arm in controls) + licensed
+def controls(arms: Sequence[ar.Arm], results: Results) -> Section:
+    """Arms whose result is known, and what they allow to conclude."""
+    known = [arm for arm in arms if arm.control]
+    blocks: list[Block] = ["This run has no controls, so nothing shows which changes it could have seen."]
+    if known:
+        table = effect_table(known, results, "the 95 % interval of each control by itself")
+        blocks = [table, *(_control(arm, results) for arm in known)]
+    scope = "Intervals are over seeds: they concern this series, split and test period, and no other."
+    return Section(title="Controls, and what may be concluded", blocks=[*blocks, scope], places=EVERYWHERE)
 
 
 def _control(arm: ar.Arm, results: Results) -> str:
     if arm.nudged:
         return (
-            f"{arm.name}: one weight was moved by the smallest step that its number format can take. What this "
-            "changes in single runs is the chaos floor; it says nothing about means."
+            f"{arm.name}: one weight was moved by the smallest step of its number format. The change that this makes "
+            "in single runs is the chaos floor; it is no statement about means."
         )
-    if arm.rate_factor == SOUGHT:
+    if arm.rate_factor == WORSE:
         if results.effects[arm.name][stats.Metric.END].verdict == "worse":
             return f"{arm.name}: worse after the last epoch, as expected: this run can see a change of that kind."
-        return f"{arm.name}: not found worse after the last epoch, as expected of it: this run may be insensitive."
+        return (
+            f"{arm.name}: INSENSITIVE: twice the rate is not worse after the last epoch, as it should be, so this run "
+            "may miss a change of that kind."
+        )
     if arm.rate_factor != 1:
         return f"{arm.name}: a mark on the ruler by which effects are stated as changes of the rate."
     same = results.differing[arm.name] == 0
@@ -68,74 +87,76 @@ def _control(arm: ar.Arm, results: Results) -> str:
     )
 
 
-def checked(treatments: Sequence[ar.Arm], found: Mapping[tuple[str, str], Beside]) -> str:
-    """Other looks at the same pairs."""
-    rows = []
-    for arm in treatments:
-        for metric in METRICS:
-            if arm.is_identity or (arm.name, metric) not in found:
-                continue
-            b = found[arm.name, metric]
-            c, rate = b.checks, _number(b.equal_rate) if b.equal_rate else b.why_not
-            rate = rate if metric == stats.Metric.END else "–"  # the ruler measures the last epoch alone
-            numbers = (_number(x) for x in (c.wilcoxon, c.superiority, b.floor))
-            block, bca = _range(b.block_lo, b.block_hi), _range(c.bca_lo, c.bca_hi)
-            rows.append((arm.name, metric, block, bca, *numbers, rate, c.disagrees or "–"))
-    if not rows:
-        return page.paragraph("No arm can differ from one_fit, so there is nothing to check.")
-    return page.paragraph(
-        "None of these changes a verdict. The first interval is over blocks of test windows instead of seeds."
-    ) + page.table(
-        BESIDE, rows, "Sensitivity checks at the level of the verdicts; –: cannot be made, or none."
-    )
-
-
-def _number(x: float) -> str:
-    return f"{x:.3g}" if math.isfinite(x) else "–"
-
-
-def _range(lo: float, hi: float) -> str:
-    ends = ", ".join(f"{stats.percent(x):+.1f}" for x in (lo, hi)).replace("-", "−")
-    return f"[{ends}]" if math.isfinite(lo) else "–"
-
-
-def baselines(setting: Setting, results: Results) -> str:
-    """Losses without a network, and which part is the hardest."""
+def baselines(setting: Setting, results: Results) -> Section:
+    """Losses without a network, those of one fit, and which part is the hardest."""
     parts = ("train", "val", "test")
-    rows = [
+    forecasts = [
         (wording.forecast(name, setting.window), *(f"{losses[part]:.4f}" for part in parts))
         for name, losses in results.baselines.items()
     ]
-    reference = results.rows(ar.REFERENCE)
-    rows += [(f"one_fit {m}", "", "", f"{np.mean(results.loss[m][reference]):.4f}") for m in METRICS]
-    losing = wording.loses(results, setting.window).strip()
-    text = losing or "One fit is better than each of these forecasts on the test part."
+    table = Table(
+        title=f"{setting.loss} of the target, standardised by the training part",
+        columns=("forecast", *parts),
+        rows=[*forecasts, *_of_one_fit(results)],
+        numeric=frozenset(parts),
+    )
+    losing = " ".join(wording.loses(results, setting.window))
+    blocks: list[Block] = [
+        table,
+        "one_fit: mean over seeds; its loss on train is the mean over the epoch, each window before its update.",
+        losing or "One fit is better than each of these forecasts on the test part.",
+    ]
     simple = results.baselines.get("persistence")
     if simple and simple["train"]:
         ratios = " and ".join(f"{simple[part] / simple['train']:.2f} on {part}" for part in parts[1:])
-        text += (
-            " How hard is each part? The loss of persistence, which repeats the last value, relative to that on "
-            f"train: {ratios} (above 1: harder than training)."
+        blocks.append(
+            "How hard is each part? The loss of persistence, which repeats the last value, relative to that on train: "
+            f"{ratios} (above 1: harder than training)."
         )
-    title = f"{setting.loss} of the target (standardised by the training part); one_fit: mean over seeds."
-    return page.table(("forecast", *parts), rows, title) + page.paragraph(text)
+    return Section(title="Forecasts that need no network", blocks=blocks, places=SHOWN)
 
 
-def every_training(arms: Sequence[ar.Arm], results: Results) -> str:
+def _of_one_fit(results: Results) -> list[tuple[str, ...]]:
+    """Its losses on each part, at the epoch of each metric."""
+    rows, last = results.rows(ar.REFERENCE), results.curves["val"].shape[1] - 1
+    epochs = {
+        stats.Metric.END: np.full(rows.size, last),
+        stats.Metric.SELECTED: results.best_epoch_M[rows] - 1,
+    }
+    cells = []
+    for metric, epoch_N in epochs.items():
+        on_curves = [results.curves[name][rows, epoch_N] for name in ("loss", "val")]
+        losses = [float(np.mean(loss_N)) for loss_N in (*on_curves, results.loss[metric][rows])]
+        cells.append((f"one_fit {metric}", *(f"{x:.4f}" if math.isfinite(x) else "–" for x in losses)))
+    return cells
+
+
+def every_training(arms: Sequence[ar.Arm], results: Results) -> Section:
     """Small multiples of validation loss."""
-    return page.figure(
-        figures.seeds(arms, results),
-        "Validation loss against epoch, a panel for each arm and a line for each seed.",
-        "Validation loss of each training: a panel an arm, a thin line a seed; the thick grey line is the mean of "
-        f"one_fit. Where a line ends its loss is not finite; the picture ends at {figures.SPAN} times the lowest loss.",
+    caption = (
+        "Validation loss of each training: one panel per arm and one thin line per seed; the thick grey line is the "
+        "mean of one_fit. Where a line ends its loss is not finite; the picture ends at "
+        f"{SPAN} times the lowest loss."
     )
+    shows = "Validation loss against epoch, one panel per arm and one line per seed."
+    drawn = Figure(draw=partial(_draw_seeds, arms, results), shows=shows, caption=caption)
+    return Section(title="Every training", blocks=[drawn])
 
 
-def survives(treatments: Sequence[ar.Arm]) -> str:
-    """Component × arm."""
-    columns = [fates(arm.policy) for arm in treatments]
-    rows = [(name, *(mark(column[name]) for column in columns)) for name in columns[0]]
-    title = (
-        "✓ kept at a boundary, ✗ dropped; a number: the fraction kept. A run need not use every component."
-    )
-    return page.table(("component", *(arm.name for arm in treatments)), rows, title)
+def _draw_seeds(arms: Sequence[ar.Arm], results: Results) -> str:
+    from experiments.harness import figures  # no measurement waits for matplotlib
+
+    return figures.seeds(arms, results)
+
+
+def dropped(arms: Sequence[ar.Arm]) -> Section:
+    """All that each arm drops at a boundary, whether or not the run reads it."""
+    rows = [(arm.name, _dropped(arm)) for arm in arms if not arm.control]
+    table = Table(title="What each arm drops at a boundary", columns=("arm", "drops"), rows=rows)
+    note = "A run need not use every component; everything that is not listed is kept."
+    return Section(title="What survives a boundary", blocks=[table, note], places=SHOWN)
+
+
+def _dropped(arm: ar.Arm) -> str:
+    lost = {name: fraction for name, fraction in fates(arm.policy).items() if fraction != 1}
+    return ", ".join(f"{name} (keeps {f:g})" if f else name for name, f in lost.items()) or "nothing"

@@ -62,14 +62,17 @@ class Workplace:
     environment: Mapping[str, Any] = field(default_factory=dict)
     parts: dict[str, Decisions] = field(default_factory=dict)
 
-    def part(self, name: str, decisions: Decisions) -> "Workplace":
+    @contextlib.contextmanager
+    def part(self, name: str, decisions: Decisions) -> "Iterator[Workplace]":
         """A sub-folder for a part of the measurement; its config.json says what was decided for it."""
-        inner = dataclasses.replace(self, folder=self.folder / name, measured={}, parts={})
-        inner.folder.mkdir(exist_ok=True)
-        run_folder.write_json(inner.folder / "config.json", _stored_as(self.experiment, decisions))
-        run_folder.write_json(inner.folder / "env.json", self.environment)
+        folder = self.folder / name
+        folder.mkdir(exist_ok=True)
+        run_folder.write_json(folder / "config.json", _stored_as(self.experiment, decisions))
+        run_folder.write_json(folder / "env.json", self.environment)
         self.parts[name] = decisions
-        return inner
+        with _status(folder):
+            yield dataclasses.replace(self, folder=folder, measured={}, parts={})
+        run_folder.note_status(folder, "finished")
 
     def once(self, key: str, measure: Callable[[], Any]) -> Any:
         """A value of plain JSON, measured once: it is written as soon as it is known, and read when a run goes on.

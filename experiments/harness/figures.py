@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from experiments.harness import arms as ar
+from experiments.harness.evidence import SPAN
 from experiments.harness.outcome import Results
-from lstm_sched import stats
 from lstm_sched.data.series import Series
 from lstm_sched.data.splits import Extent
 
@@ -27,12 +27,8 @@ COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def save(folder: Path, fig: Figure, caption: str, command: str) -> None:
-    """figure.svg and figure.png, with the caption and the command that made them at the foot."""
-    lines = [*textwrap.wrap(caption, 160), *textwrap.wrap(command, 160)]
-    fig.supxlabel("\n".join(lines), fontsize=7.5, color="0.3")
-    fig.savefig(folder / "figure.png", dpi=150)
-    fig.savefig(folder / "figure.svg", metadata={"Date": None})
-    plt.close(fig)
+    """figure.svg and figure.png."""
+    write(folder, "figure", fig, caption, command)
 
 
 def write(folder: Path, name: str, fig: Figure, caption: str, command: str) -> None:
@@ -45,12 +41,6 @@ def write(folder: Path, name: str, fig: Figure, caption: str, command: str) -> N
             fig.savefig(part, format=kind, **how)
             part.replace(folder / f"{name}.{kind}")
     plt.close(fig)
-
-
-def level(results: Results) -> str:
-    """Of the intervals: corrected for all comparisons that are decided together."""
-    m = next(round(stats.ALPHA / (1 - e.level)) for e in results.effects[ar.REFERENCE].values())
-    return f"1 − 0.05/{m}"
 
 
 # Logarithmic axes with plain numbers: matplotlib's own are formulas, which the project's figures do not
@@ -83,7 +73,6 @@ STYLE: dict[Any, Any] = {
 }
 SHADES = {"train": "#FFFFFF", "val": "#CFE3F3", "test": "#FBE3C0"}
 MOST_POINTS, MOST_MARKS = 20_000, 1_000  # more are drawn as pixels, which bounds the size of the file
-SPAN = 100  # times the lowest loss: the picture ends there, so that one diverging curve does not flatten all others
 
 
 def timeline(series: Series, extents: Sequence[Extent]) -> str:

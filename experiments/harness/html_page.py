@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from experiments.harness import run_folder
 from experiments.harness.document import (
+    LONG,
     Block,
     Code,
     Document,
@@ -27,12 +28,11 @@ from experiments.harness.document import (
     Section,
     Table,
     Terms,
+    stacks,
 )
 
 STYLE = Path(__file__).with_name("page.css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
-LONG = 24  # characters beyond which a cell's text is broken into lines
-WIDE = 4  # columns beyond which a table is wide
 NOT_HTML = re.compile(r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 FILES = {
@@ -110,13 +110,12 @@ def _table(table: Table) -> str:
     with many columns and long texts becomes a list of rows on a narrow screen.
     """
     rows = [[str(cell) for cell in row] for row in table.rows]
-    stack = len(table.columns) > WIDE and any(len(cell) > LONG for row in rows for cell in row)
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
     body = "\n".join(f"<tr>{''.join(map(_cell, table.columns, row, range(len(row))))}</tr>" for row in rows)
     caption = escape(table.title)
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{caption}">\n'
-        f"<table{' class=stack' if stack else ''}>\n<caption>{caption}</caption>\n"
+        f"<table{' class=stack' if stacks(table) else ''}>\n<caption>{caption}</caption>\n"
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 

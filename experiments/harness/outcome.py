@@ -3,16 +3,20 @@
 Letters: M members in the order of `arms.labels`, N seeds of one arm, E epochs.
 """
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
+from rich.console import Console
 
 from experiments.harness import arms as ar
-from experiments.harness import run_folder
-from experiments.harness.setting import Built, Setting
+from experiments.harness import run_folder, training
+from experiments.harness.plan import Plan
+from experiments.harness.setting import Built
 from lstm_sched import population, stats
 from lstm_sched.data.windows import Windows
 from lstm_sched.learner import Params
@@ -24,78 +28,100 @@ from lstm_sched.stats import sensitivity
 METRICS = tuple(stats.Metric)
 
 
-class Results(NamedTuple):
-    labels: list[tuple[str, int]]  # (arm, seed) of each member
-    loss: dict[str, np.ndarray]  # metric -> test loss, [M]
-    windows: dict[str, np.ndarray]  # metric -> loss of each test window, [M, W]
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """What came of every member: losses, curves, and how far it is another arm's run; effects of each arm."""
+
+    labels: Sequence[tuple[str, int]]  # (arm, seed) of each member
+    loss: Mapping[str, np.ndarray]  # metric -> test loss, [M]
+    windows: Mapping[str, np.ndarray]  # metric -> loss of each test window, [M, W]
     best_epoch_M: np.ndarray  # of lowest validation loss, from 1 on
     diverged_M: np.ndarray
-    curves: dict[str, np.ndarray]  # record.CURVES -> [M, E]
-    differing: dict[
+    curves: Mapping[str, np.ndarray]  # run_folder.CURVES -> [M, E]
+    differing: Mapping[
         str, int
-    ]  # arm -> numbers of the whole run that differ by a bit from `equals`, or one_fit
-    differing_weights: dict[str, int]  # arm -> the same for the last weights alone
+    ]  # arm -> numbers of the run that differ by a bit from its `must_equal`, or one_fit
+    differing_weights: Mapping[str, int]  # arm -> the same for the last weights alone
     weights: int  # in one network
-    effects: dict[str, dict[str, stats.Effect]]  # arm -> metric -> effect
-    baselines: dict[str, dict[str, float]]  # forecast -> part -> loss
+    baselines: Mapping[str, Mapping[str, float]]  # forecast -> part -> loss
+    effects: Mapping[str, Mapping[str, stats.Effect]]  # arm -> metric -> effect
 
     def rows(self, arm: str) -> np.ndarray:
         """Members of an arm."""
         return np.array([m for m, (name, _) in enumerate(self.labels) if name == arm])
 
-    def paired(self, arm: str, other: str = ar.REFERENCE) -> np.ndarray:
-        """The other arm's members with the seeds of `rows(arm)`."""
-        return np.array([self.labels.index((other, self.labels[m][1])) for m in self.rows(arm)])
+    def paired(self, arm: str, reference: str = ar.REFERENCE) -> np.ndarray:
+        """The reference's members with the seeds of `rows(arm)`."""
+        return np.array([self.labels.index((reference, self.labels[m][1])) for m in self.rows(arm)])
 
 
-def conclude(
-    setting: Setting, built: Built, arms: Sequence[ar.Arm], folder: Path, state_M: Progress
-) -> Results:
-    """Test losses, divergence, bits and effects. The test part is read here, twice a member, and nowhere else."""
-    labels = ar.labels(arms)
+def measure(plan: Plan, folder: Path, console: Console) -> Results:
+    """Train what the folder does not have yet, then take the test losses. The test part is read nowhere else."""
+    state_M = training.of_plan(plan, folder, console)
+    labels, built = ar.labels(plan.arms), plan.built
     windows = on_test(built, state_M.state.params, state_M.selected.params)
     loss = {metric: loss_MW.mean(1) for metric, loss_MW in windows.items()}
-    curves = run_folder.read_curves(folder, labels, setting.epochs)
-    forecasts = loss_of_baselines(setting.loss, built)
-    diverged_M = who_diverged(forecasts["mean"]["train"], curves, *loss.values())
-    best_M = np.asarray(state_M.selected.epoch)
-    weights = sum(leaf[0].size for leaf in jax.tree.leaves(state_M.state.params))
-    results = Results(labels, loss, windows, best_M, diverged_M, curves, {}, {}, weights, {}, forecasts)
-    read, m = ar.reads(setting), max(1, family(arms))
-    for arm in arms:
-        kept = {c: getattr(state_M.state, c) for c in read if getattr(arm.policy, c) == 1}
+    curves = run_folder.read_curves(folder, labels, plan.config.epochs)
+    forecasts = loss_of_baselines(plan.config.loss, built)
+    results = Results(
+        labels=labels,
+        loss=loss,
+        windows=windows,
+        best_epoch_M=np.asarray(state_M.selected.epoch),
+        diverged_M=who_diverged(forecasts["mean"]["train"], curves, *loss.values()),
+        curves=curves,
+        differing={},
+        differing_weights={},
+        weights=sum(leaf[0].size for leaf in jax.tree.leaves(state_M.state.params)),
+        baselines=forecasts,
+        effects={},
+    )
+    return with_effects(_with_bits(results, plan, state_M), plan.arms)
+
+
+def _with_bits(results: Results, plan: Plan, state_M: Progress) -> Results:
+    """How many numbers of each arm's run are not those of the run that it must be, or of one_fit."""
+    read, whole, weights = ar.reads(plan.config), {}, {}
+    for arm in plan.arms:
+        kept = {name: getattr(state_M.state, name) for name in read if getattr(arm.policy, name) == 1}
         rows, paired = results.rows(arm.name), results.paired(arm.name, arm.must_equal or ar.REFERENCE)
-        whole = (state_M.selected, kept, curves["loss"], curves["val"])
-        results.differing[arm.name] = _differing(whole, rows, paired)
-        results.differing_weights[arm.name] = _differing(state_M.state.params, rows, paired)
-        results.effects[arm.name] = {metric: _effect(results, arm, metric, m) for metric in METRICS}
-    return results
+        everything = (state_M.selected, kept, results.curves["loss"], results.curves["val"])
+        whole[arm.name] = _differing(everything, rows, paired)
+        weights[arm.name] = _differing(state_M.state.params, rows, paired)
+    return dataclasses.replace(results, differing=whole, differing_weights=weights)
+
+
+def with_effects(results: Results, arms: Sequence[ar.Arm]) -> Results:
+    """The same results with each arm's effects, which follow from them alone."""
+    size = max(1, ar.family(arms))
+    effects = {arm.name: {metric: _effect(results, arm, metric, size) for metric in METRICS} for arm in arms}
+    return dataclasses.replace(results, effects=effects)
 
 
 def on_test(built: Built, end_M: Params, selected_M: Params) -> dict[str, np.ndarray]:
     """metric -> loss_MW of the last weights and of the selected ones on each window of the test part."""
-
-    def one(params_M: Params) -> np.ndarray:
-        loss_MW = population.losses(built.learner, built.layout, params_M, built.split.data.test)
-        return loss_MW.astype(np.float64)
-
-    return {stats.Metric.END: one(end_M), stats.Metric.SELECTED: one(selected_M)}
+    learner, layout, test = built.learner, built.layout, built.split.data.test
+    weights = {stats.Metric.END: end_M, stats.Metric.SELECTED: selected_M}
+    return {
+        metric: population.losses(learner, layout, params_M, test).astype(np.float64)
+        for metric, params_M in weights.items()
+    }
 
 
 def who_diverged(mean: float, curves: dict[str, np.ndarray], *tests: np.ndarray) -> np.ndarray:
     """diverged_M, from the curves of the epochs that were run, the test losses, and the train loss of the mean."""
     rows = zip(curves["loss"], curves["val"], *tests, strict=True)
-    return np.array([stats.diverged(loss_E[-1], mean, loss_E, *others) for loss_E, *others in rows], bool)
+    return np.array([stats.diverged(loss_E[-1], mean, loss_E, *losses) for loss_E, *losses in rows], bool)
 
 
 def columns(
-    loss: dict[str, np.ndarray],
-    curves: dict[str, np.ndarray],
+    loss: Mapping[str, np.ndarray],
+    curves: Mapping[str, np.ndarray],
     best_M: np.ndarray,
     diverged_M: np.ndarray,
     m: int,
 ) -> dict[str, Any]:
-    """What came of member m, for its row in a table."""
+    """The outcome of member m, as columns of a table."""
     return {
         "test_end": loss[stats.Metric.END][m],
         "test_selected": loss[stats.Metric.SELECTED][m],
@@ -107,21 +133,30 @@ def columns(
     }
 
 
-def _effect(results: Results, arm: ar.Arm, metric: str, m: int) -> stats.Effect:
-    """Controls are no claims: each is judged alone, and `ulp`, which gets no verdict, has an interval all the same."""
-    d = log_loss(results, metric, results.rows(arm.name)), log_loss(results, metric, results.paired(arm.name))
+def _effect(results: Results, arm: ar.Arm, metric: str, size: int) -> stats.Effect:
+    """The effect, decided together with `size` others. Controls are no claims: each is judged alone.
+
+    `ulp` gets no verdict, but an interval, however few its seeds are.
+    """
+    log_N, reference_N = _pair(results, arm, metric)
     same = results.differing[arm.name] == 0 and arm.must_equal in (None, ar.REFERENCE)
-    effect = stats.compare(*d, 1 if arm.control else m, same)
+    effect = stats.compare(log_N, reference_N, 1 if arm.control else size, same)
     finite = not (effect.diverged or effect.diverged_ref)
     if arm.nudged and effect.qualifier == "too few seeds" and effect.n > 1 and finite:
-        mean, lo, hi = (float(x) for x in stats.interval(d[0] - d[1], 1))
+        mean, lo, hi = (float(x) for x in stats.interval(log_N - reference_N, 1))
         effect = effect._replace(mean=mean, lo=lo, hi=hi)
     return effect
 
 
+def _pair(results: Results, arm: ar.Arm, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Log losses of an arm and of the reference, paired by seed."""
+    return log_loss(results, metric, results.rows(arm.name)), log_loss(
+        results, metric, results.paired(arm.name)
+    )
+
+
 def _differing(tree_M: Any, rows: np.ndarray, paired: np.ndarray) -> int:
-    one, other = (jax.tree.map(lambda leaf, at=at: leaf[at], tree_M) for at in (rows, paired))
-    return ar.differing(one, other)
+    return ar.differing(*(jax.tree.map(lambda leaf, at=at: leaf[at], tree_M) for at in (rows, paired)))
 
 
 def log_loss(results: Results, metric: str, rows: np.ndarray) -> np.ndarray:
@@ -130,13 +165,8 @@ def log_loss(results: Results, metric: str, rows: np.ndarray) -> np.ndarray:
     return np.log(loss_N, out=np.full(loss_N.shape, np.inf), where=~diverged_N)
 
 
-def family(arms: Sequence[ar.Arm]) -> int:
-    """Comparisons decided together: treatments that can differ, times two metrics."""
-    return len(METRICS) * sum(not (arm.control or arm.is_identity) for arm in arms)
-
-
 def void(arms: Sequence[ar.Arm], results: Results) -> list[str]:
-    """Arms that must be the reference run and are not: nothing can be concluded then."""
+    """Arms that must be another arm's run and are not: nothing can be concluded then."""
     return [arm.name for arm in arms if arm.is_identity and results.differing[arm.name]]
 
 
@@ -146,30 +176,27 @@ def loss_of_baselines(kind: str, built: Built) -> dict[str, dict[str, float]]:
     forecasts = {"mean": ba.fit_mean(train), "AR": ba.fit_linear_ar(train)}
     if isinstance(train, Windows):
         forecasts["persistence"] = ba.last_value
-    found = {name: ba.losses(forecasts, part, POINT[kind]) for name, part in parts.items()}
-    return {forecast: {part: losses[forecast] for part, losses in found.items()} for forecast in forecasts}
+    of_part = {name: ba.losses(forecasts, part, POINT[kind]) for name, part in parts.items()}
+    return {name: {part: losses[name] for part, losses in of_part.items()} for name in forecasts}
 
 
-def write(folder: Path, results: Results, config_hash: str) -> None:
-    """results.csv, a row a training. Deterministic columns only."""
-    run_folder.write_csv(
-        folder / "results.csv",
-        (
-            {
-                "config": config_hash,
-                "arm": arm,
-                "seed": seed,
-                **columns(results.loss, results.curves, results.best_epoch_M, results.diverged_M, m),
-            }
-            for m, (arm, seed) in enumerate(results.labels)
-        ),
-    )
+def table(results: Results, digest: str) -> list[dict[str, Any]]:
+    """Rows of results.csv, one per training. Deterministic columns only."""
+    return [
+        {
+            "config": digest,
+            "arm": arm,
+            "seed": seed,
+            **columns(results.loss, results.curves, results.best_epoch_M, results.diverged_M, m),
+        }
+        for m, (arm, seed) in enumerate(results.labels)
+    ]
 
 
 def difference(results: Results, arm: ar.Arm, metric: str) -> np.ndarray:
     """Log loss of an arm less that of the reference, paired by seed; 0 where both diverged."""
-    one, other = (log_loss(results, metric, at(arm.name)) for at in (results.rows, results.paired))
-    return np.subtract(one, other, out=np.zeros(len(one)), where=one != other)
+    log_N, reference_N = _pair(results, arm, metric)
+    return np.subtract(log_N, reference_N, out=np.zeros(len(log_N)), where=log_N != reference_N)
 
 
 def parts_at(results: Results, arm: ar.Arm) -> int | None:

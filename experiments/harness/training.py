@@ -1,13 +1,14 @@
-"""The host's side of a training: raw curves to disk, checkpoints, and a stop at the next chunk."""
+"""The host's side of a training: raw curves to disk, checkpoints, and a stop at the next chunk.
+
+Letters: M members of a population.
+"""
 
 import contextlib
-import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -21,8 +22,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from experiments.harness import run_folder
+from experiments.harness import arms, run_folder
+from experiments.harness.document import duration
 from experiments.harness.exits import FULL, IO_ERROR, Interrupted, Refused, stop_signals
+from experiments.harness.plan import Plan
 from lstm_sched import checkpoint, population
 from lstm_sched.data.windows import Data
 from lstm_sched.learner import Learner
@@ -30,12 +33,13 @@ from lstm_sched.members import Log, Member
 from lstm_sched.members import Progress as State
 from lstm_sched.population.layout import Layout
 
-# How far a training is, and the time that it has left.
+CHUNK_SECONDS = 3.0  # between signs of life, and so until a signal is obeyed
+LINE_SECONDS = 30.0  # after which a line is printed where there is no bar, however slow the training
 
 
 @contextlib.contextmanager
 def bar(console: Console, epochs: int, done: int) -> Iterator[Callable[[int], None]]:
-    """A bar with time left on a terminal; elsewhere a plain line at the first epoch and each tenth."""
+    """A bar with the time left on a terminal; elsewhere plain lines, at the first epoch and each tenth or 30 s."""
     if console.is_terminal:
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
         clocks = (TimeElapsedColumn(), TextColumn("elapsed,"), TimeRemainingColumn(), TextColumn("left"))
@@ -43,19 +47,20 @@ def bar(console: Console, epochs: int, done: int) -> Iterator[Callable[[int], No
             task = progress.add_task("training", total=epochs, completed=done)
             yield lambda clock: progress.update(task, completed=clock)
         return
-    began, start, printed = time.monotonic(), done, [done * 10 // epochs]
+    began = last = time.monotonic()
+    tenth = done * 10 // epochs
 
     def line(clock: int) -> None:
-        if clock == done + 1 or clock * 10 // epochs > printed[0]:
-            printed[0] = clock * 10 // epochs
-            elapsed = time.monotonic() - began
-            left = elapsed / (clock - start) * (epochs - clock)
-            console.print(f"epoch {clock}/{epochs}, {elapsed:.0f} s elapsed, about {left:.0f} s left")
+        nonlocal last, tenth
+        now = time.monotonic()
+        if clock == done + 1 or clock * 10 // epochs > tenth or now - last > LINE_SECONDS:
+            last, tenth = now, clock * 10 // epochs
+            left = (now - began) / (clock - done) * (epochs - clock)
+            console.print(
+                f"epoch {clock}/{epochs}, {duration(now - began)} elapsed, about {duration(left)} left"
+            )
 
     yield line
-
-
-CHUNK_SECONDS = 3.0  # between signs of life, and so until a signal is obeyed
 
 
 def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tuple[float, float]:
@@ -68,8 +73,8 @@ def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tup
     shared = population.replicate(data, layout)
     size = jax.tree.leaves(members)[0].shape[0]
     per_device = size // layout.shards
-    one = np.arange(size) % per_device == 0 if layout.mapped else np.ones(size, bool)
-    one &= np.arange(size) < member_M.hp.rates_S.shape[0]  # what fills up the devices costs no epoch
+    probed_M = np.arange(size) % per_device == 0 if layout.mapped else np.ones(size, bool)
+    probed_M &= np.arange(size) < member_M.hp.rates_S.shape[0]  # what fills up the devices costs no epoch
 
     def seconds(end_M: np.ndarray) -> float:
         fresh = population.shard(population.start_all(learner, member_M.origin), layout)
@@ -79,9 +84,9 @@ def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tup
         return time.perf_counter() - began
 
     compiled = looked + seconds(np.zeros(size, np.int32))
-    epoch = seconds(one.astype(np.int32))
+    epoch = seconds(probed_M.astype(np.int32))
     if epoch < 1:  # short enough to look twice, past what a first execution costs
-        epoch = min(epoch, seconds(one.astype(np.int32)))
+        epoch = min(epoch, seconds(probed_M.astype(np.int32)))
     return compiled, epoch * (per_device if layout.mapped else 1) * -(-total // at_once)
 
 
@@ -103,18 +108,16 @@ def train(
     save_every: float,
     begin_M: State | None = None,
 ) -> State:
-    """Run the population to its end, from the folder's checkpoint where there is one, or else from `begin_M`.
+    """Run the population to its end, from `begin_M` (see `resumed`) or from the beginning.
 
     Saves at the first chunk's end after each `save_every` seconds. Raises Interrupted after the chunk in which a
-    signal arrived, with everything saved; Refused where nothing sound can be read, or nothing more written.
+    signal arrived, with everything saved; Refused where nothing more can be written.
     """
     store = folder / "checkpoint"
-    clock = saved = 0
+    state_M = begin_M
+    clock = saved = 0 if state_M is None else int(state_M.clock[0])
     saving = 0.0
     try:
-        state_M = _resumed(folder, learner, member_M, console)
-        state_M = begin_M if state_M is None else state_M
-        clock = saved = 0 if state_M is None else int(state_M.clock[0])
         if (folder / "metrics.jsonl").exists():
             run_folder.cut_metrics(folder, clock)
         last_saved = time.monotonic()
@@ -132,7 +135,7 @@ def train(
                     saving += last_saved - began
                 stopped = bool(received) and saved == clock
                 facts = {"epochs": clock, "saved": saved, "of": epochs, "seconds_saving": round(saving, 3)}
-                run_folder.write_status(folder, "interrupted" if stopped else "running", **facts)
+                run_folder.note_status(folder, "interrupted" if stopped else "running", **facts)
                 if stopped:
                     raise Interrupted(received[0], folder)
     except OSError as e:
@@ -153,13 +156,16 @@ def _in_chunks(
 ) -> Iterator[tuple[State, Log]]:
     """As `population.train`, after one epoch for the first time, so that something is soon known."""
     for end in dict.fromkeys((min(clock + 1, epochs), epochs)):
-        for now in train_to(end, state_M, chunk):
-            yield now
-            state_M = now[0]
+        for step in train_to(end, state_M, chunk):
+            yield step
+            state_M = step[0]
 
 
-def _resumed(folder: Path, learner: Learner, member_M: Member, console: Console) -> State | None:
-    """The folder's newest sound progress; what is to be said of it is printed and recorded."""
+def resumed(folder: Path, learner: Learner, member_M: Member, console: Console) -> State | None:
+    """The newest sound progress that the folder holds, or None; what was wrong with it is printed and recorded.
+
+    Raises Refused where nothing that it holds is sound.
+    """
     store = folder / "checkpoint"
     if checkpoint.latest(store) is None:
         return None
@@ -170,19 +176,62 @@ def _resumed(folder: Path, learner: Learner, member_M: Member, console: Console)
             state_M = population.to_host(checkpoint.restore(store, like)[0])
         except ValueError as e:
             raise Refused(str(e)) from e
-    told = [str(warning.message) for warning in caught]
-    told += [f"set aside: {path}" for path in checkpoint.set_aside(store, state_M)]
-    for line in told:
-        console.print(line, markup=False, soft_wrap=True)
-    run_folder.append_resumed(folder, int(state_M.clock[0]), told)
+    notes = [str(warning.message) for warning in caught]
+    notes += [f"set aside: {path}" for path in checkpoint.set_aside(store, state_M)]
+    for note in notes:
+        console.print(note, markup=False, soft_wrap=True)
+    run_folder.append_resumed(folder, int(state_M.clock[0]), notes)
     return state_M
 
 
-def from_dict(config: type, fields: dict[str, Any]) -> Any:
-    """A configuration from its JSON; lists are tuples."""
-    known = {f.name for f in dataclasses.fields(config)}
-    if set(fields) != known:
-        raise ValueError(
-            f"config: fields {sorted(set(fields) ^ known)} differ; this version has {sorted(known)}"
-        )
-    return config(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+def of_plan(plan: Plan, folder: Path, console: Console) -> State:
+    """All members of a plan at their last epoch; epochs that the folder has are not trained again."""
+    config, built = plan.config, plan.built
+    learner, layout, data = built.learner, built.layout, built.split.data
+    member_M, labels = population.stack(arms.members(plan.arms, config, built)), arms.labels(plan.arms)
+    begin_M = resumed(folder, learner, member_M, console)
+    done = 0 if begin_M is None else int(begin_M.clock[0])
+    if begin_M is not None and done >= config.epochs:
+        console.print(f"All {config.epochs} epochs of {len(labels)} trainings are done; nothing is trained.")
+        return begin_M
+    counts = ", ".join(f"{arm.seeds} of {arm.name}" for arm in plan.arms)
+    console.print(f"{len(labels)} trainings of {config.epochs} epochs: {counts}")
+    compiled, epoch_seconds = _probed(console, learner, layout, member_M, data)
+    how = "one after another" + ", each batch divided" * layout.divided if layout.mapped else "batched"
+    devices = f"{layout.devices} device{'s' * (layout.devices > 1)}, members {how}"
+    console.print(
+        f"Compiled in {duration(compiled)}; expected: {duration(epoch_seconds * (config.epochs - done))} of "
+        f"training ({devices}). Ctrl-C stops it; nothing is lost. Results: {folder}"
+    )
+    run_folder.note_status(folder, "running", of=config.epochs)
+    chunk = chunk_of(epoch_seconds, config.epochs)
+    began = time.monotonic()
+    state_M = train(
+        folder,
+        learner,
+        layout,
+        member_M,
+        labels,
+        data,
+        config.epochs,
+        chunk,
+        console,
+        config.save_every,
+        begin_M,
+    )
+    run_folder.note_status(folder, "running", seconds_training=round(time.monotonic() - began, 1))
+    return state_M
+
+
+from_dict = run_folder.config_of  # its former name
+
+
+def _probed(
+    console: Console, learner: Learner, layout: Layout, member_M: Member, data: Data
+) -> tuple[float, float]:
+    """As `probe`; says meanwhile that it compiles."""
+    if console.is_terminal:
+        with console.status("compiling"):
+            return probe(learner, layout, member_M, data)
+    console.print("compiling")
+    return probe(learner, layout, member_M, data)

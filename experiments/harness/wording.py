@@ -1,17 +1,17 @@
-"""What a run means in words: what an arm drops, what came of it, and the answer to the question."""
+"""What a run means in words: what an arm drops, how its loss changes, and the answer to the question."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from experiments.harness import arms as ar
-from experiments.harness.outcome import METRICS, Results, difference, parts_at, void
+from experiments.harness.outcome import METRICS, Results, difference, log_loss, parts_at, void
 from lstm_sched import stats
 from lstm_sched.stats import sensitivity
 
 
 def change(effect: stats.Effect) -> str:
-    """% change of test loss with its deciding interval."""
+    """The change of test loss in %, with the interval from which its verdict is read."""
     if effect.verdict == "identical":
         return "= bits"
     if np.isnan(effect.mean):
@@ -22,19 +22,18 @@ def change(effect: stats.Effect) -> str:
 
 
 def verdict(arm: ar.Arm, results: Results) -> str:
-    """The sentence of an arm."""
+    """The verdict on an arm, for both metrics."""
     effects = results.effects[arm.name]
     if arm.nudged:
         return f"no verdict; {_floor(arm, results)}; {_parting(arm, results)}"
-    words = stats.combine(*(effects[metric] for metric in METRICS))[1]
+    text = stats.combine(*(effects[metric] for metric in METRICS))[1]
     if arm.is_identity and results.differing[arm.name] == 0:
-        total = results.weights * arm.seeds
-        return f"{words}: 0 of {total:,} weights differ by a bit ({arm.seeds} seeds)"
-    return words
+        return f"{text}: 0 of {results.weights * arm.seeds:,} weights differ by a bit ({arm.seeds} seeds)"
+    return text
 
 
 def _floor(arm: ar.Arm, results: Results) -> str:
-    """How far one weight moved by a unit in its last place moves the test loss."""
+    """How far the test loss moves where one weight was moved by a unit in its last place."""
     effect = results.effects[arm.name][stats.Metric.END]
     if effect.diverged or effect.diverged_ref:
         return f"diverged: {effect.diverged} of {effect.n} runs, and {effect.diverged_ref} of {ar.REFERENCE}"
@@ -46,56 +45,77 @@ def _floor(arm: ar.Arm, results: Results) -> str:
 
 
 def _parting(arm: ar.Arm, results: Results) -> str:
-    """When its validation loss has left that of its twin."""
+    """When its validation loss has left that of the reference."""
     epoch, epochs = parts_at(results, arm), results.curves["val"].shape[1]
-    words = f"parts from {ar.REFERENCE}'s by more than {stats.percent(sensitivity.APART):.1g} %"
+    text = f"parts from {ar.REFERENCE}'s by more than {stats.percent(sensitivity.APART):.1g} %"
     if epoch is None:
-        return f"validation loss never {words} in {epochs} epochs"
-    return f"validation loss {words} at epoch {epoch}"
+        return f"validation loss never {text} in {epochs} epochs"
+    return f"validation loss {text} at epoch {epoch}"
 
 
 def drops(arm: ar.Arm) -> str:
-    """What a boundary of this arm drops, in words."""
+    """What a boundary of this arm drops, and how often."""
     if arm.nudged:
         return "nothing; one weight moved by 1 ulp"
     if arm.control and arm.rate_factor != 1:
         return f"nothing; rate × {arm.rate_factor:g}"
-    what = ", ".join(arm.lost) or "nothing that the run reads"
-    often = f"every {arm.every} epochs" if arm.every != 1 else "every 1 epoch"
-    own = f"; its own learning rate {often}" if arm.rescheduled else ""
-    own += f"; rate × {arm.rate_factor:.3g}" if arm.rate_factor != 1 else ""
-    return f"{what}, {often}{own}" if arm.lost else f"{what}{own}"
+    often = "every epoch" if arm.every == 1 else f"every {arm.every} epochs"
+    more = f"; its own learning rate {often}" if arm.rescheduled else ""
+    more += f"; rate × {arm.rate_factor:.3g}" if arm.rate_factor != 1 else ""
+    if not arm.lost:
+        return f"nothing that the run reads{more}"
+    return f"{listed(arm.lost)}, {often}{more}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as a list in a sentence."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def answer(arms: Sequence[ar.Arm], results: Results, window: int) -> str:
-    """The first paragraph."""
-    broken = void(arms, results)
-    if broken:
-        return f"This run is void: {', '.join(broken)} should be one_fit bit for bit, and is not."
-    proved = [arm for arm in arms if arm.is_identity and not arm.control and arm.name != ar.REFERENCE]
-    same = ""
-    if proved:
-        total = results.weights * sum(arm.seeds for arm in proved)
-        names = " and ".join(arm.name for arm in proved)
-        same = f"Same run: 0 of {total:,} weights differ by a bit between one_fit and {names}. "
+    """The answer in a paragraph: what is the same run, then one sentence per arm that is not."""
+    if broken := void(arms, results):
+        return f"This run is void: {listed(broken)} must be one_fit bit for bit, and is not."
+    same = [arm for arm in arms if arm.is_identity and not arm.control and arm.name != ar.REFERENCE]
     changed = [arm for arm in arms if not (arm.is_identity or arm.control)]
-    parts = [f"{arm.name} (drops {drops(arm)}): {verdict(arm, results)}" for arm in changed]
-    text = same + ("What changes results is what else happens between the fits: " if same and parts else "")
-    text += "; ".join(parts) + ("." if parts else "")
-    return text + loses(results, window)
+    sentences = []
+    if same:
+        total, names = results.weights * sum(arm.seeds for arm in same), listed([arm.name for arm in same])
+        sentences.append(f"Same run: 0 of {total:,} weights differ by a bit between one_fit and {names}.")
+    if same and changed:
+        sentences.append("Results change only with what else happens between the fits.")
+    sentences += [f"{arm.name} (drops {drops(arm)}): {verdict(arm, results)}." for arm in changed]
+    return " ".join([*sentences, *loses(results, window)])
+
+
+def spread(results: Results) -> dict[str, str]:
+    """metric -> standard deviation of one_fit's test loss between seeds, where it has several and none diverged."""
+    logs = {metric: log_loss(results, metric, results.rows(ar.REFERENCE)) for metric in METRICS}
+    return {
+        metric: f"{stats.percent(log_N.std(ddof=1)):.1f} %"
+        for metric, log_N in logs.items()
+        if len(log_N) > 1 and np.isfinite(log_N).all()
+    }
+
+
+def level(results: Results) -> str:
+    """The level of the intervals, corrected for all comparisons that are decided together."""
+    size = next(round(stats.ALPHA / (1 - e.level)) for e in results.effects[ar.REFERENCE].values())
+    return f"1 − {stats.ALPHA:g}/{size}"
 
 
 def forecast(name: str, window: int) -> str:
-    """What a baseline is called."""
+    """The name of a forecast that needs no network, as it is printed."""
     return f"AR({window})" if name == "AR" else name
 
 
-def loses(results: Results, window: int) -> str:
-    """Whether the network is worse than a forecast that needs none."""
-    rows, text = results.rows(ar.REFERENCE), ""
-    for metric in METRICS:
-        network = float(np.mean(results.loss[metric][rows]))
-        for name, losses in results.baselines.items():
-            if not network < losses["test"]:
-                text += f" One fit ({network:.3f} {metric}) loses to {forecast(name, window)} ({losses['test']:.3f})."
-    return text
+def loses(results: Results, window: int) -> list[str]:
+    """A sentence for each forecast without a network that is at least as good on the test part."""
+    rows = results.rows(ar.REFERENCE)
+    means = {metric: float(np.mean(results.loss[metric][rows])) for metric in METRICS}
+    return [
+        f"One fit ({mean:.3f} {metric}) loses to {forecast(name, window)} ({losses['test']:.3f})."
+        for metric, mean in means.items()
+        for name, losses in results.baselines.items()
+        if not mean < losses["test"]
+    ]

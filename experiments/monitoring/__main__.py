@@ -2,7 +2,5 @@
 
 from experiments.harness import cli
 from experiments.monitoring import run
-from experiments.monitoring.config import MONITORING, Config, prepare
-from experiments.monitoring.run import execute
 
-cli.run_plan(MONITORING.name, Config, prepare, execute, run.__doc__ or "")
+cli.run(run.EXPERIMENT, run.__doc__ or "")

@@ -1,10 +1,12 @@
-"""Which runs tell what a loop does to a rule: {no rule, stopping, plateau} × {one fit, kept, reset, initial_epoch}."""
+"""What monitoring may be asked, and its arms: {no rule, stopping, plateau} × {one fit, kept, reset, initial_epoch}."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from experiments.harness import arms as ar
-from experiments.harness import plan
-from experiments.harness.plan import Experiment, Plan
+from experiments.harness import plan as pl
+from experiments.harness.plan import Plan
 from experiments.harness.setting import Built, Setting
 from lstm_sched import monitor
 from lstm_sched.data.series import Series
@@ -12,7 +14,7 @@ from lstm_sched.monitor import Watch
 from lstm_sched.presets import CONTINUE, KERAS_INITIAL_EPOCH, KERAS_LOOP
 
 RULES = ("stopping", "plateau")
-MEMORIES = {  # of a loop's boundaries
+MEMORIES = {  # what a loop's boundaries drop, by what becomes of the rule's counters
     "kept": CONTINUE,
     "reset": KERAS_LOOP,
     "initial_epoch": KERAS_INITIAL_EPOCH,
@@ -27,13 +29,13 @@ class Config(Setting):
     patience: tuple[int, ...] = (5, 10)
     """epochs without improvement of the validation loss after which a rule acts"""
     factor: float = 0.1
-    """of the learning rate, when it does not improve"""
+    """factor on the learning rate when the loss has not improved (ReduceLROnPlateau)"""
     quick: bool = False
     """10 epochs, 6 seeds and patience 1 and 2, unless said otherwise: to see it work, not to conclude from"""
 
 
 def name_of(rule: str, patience: int, memory: str = "") -> str:
-    """What the arm is called."""
+    """The name of the arm."""
     return f"{rule}_{patience}" + f"_{memory}" * bool(memory)
 
 
@@ -79,15 +81,12 @@ def _watch(rule: str, patience: int, config: Config) -> Watch:
     return monitor.watch(config.epochs, plateau=monitor.plateau(patience, config.factor))
 
 
-MONITORING = Experiment("monitoring", Config, arms_of, watched=True)
-
-
-def prepare(config: Config, given: Series | None = None) -> list[Plan]:
-    """All that is decided before the first step; ValueError before any compilation."""
-    if config.resume is None and config.quick:
-        config = plan.unless_asked(config, QUICK)
+def decide(config: Config, stored: Mapping[str, Any], series: Series | None = None) -> list[Plan]:
+    """The plan for each series; `series` is one given from Python, in place of the one that `config.data` names."""
+    if config.quick:
+        config = pl.unless_asked(config, QUICK)
     repeated = len(set(config.patience)) < len(config.patience)
     if not config.patience or repeated or min(config.patience) < 1:
         raise ValueError(f"patience: {config.patience}; allowed: different numbers of epochs, 1 or more")
-    monitor.plateau(factor=config.factor)
-    return plan.prepare(MONITORING, config, given)
+    monitor.plateau(factor=config.factor)  # raises for a factor that is not allowed
+    return pl.decide(Plan, config, arms_of, watched=True, series=series)

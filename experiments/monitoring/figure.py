@@ -1,30 +1,32 @@
 """The picture of `monitoring`: how long each rule trains, and what that does to the test loss."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from experiments.harness import arms
-from experiments.harness.figures import COLOURS, STYLE, level, save
+from experiments.harness.arms import Arm
+from experiments.harness.figures import COLOURS, STYLE
 from experiments.harness.outcome import METRICS, Results
 from lstm_sched import stats
 
-matplotlib.use("Agg")
-
 
 def draw(
-    folder: Path,
-    single: Sequence[tuple[str, int, arms.Arm]],
+    single: Sequence[tuple[str, int, Arm]],
     ran: Mapping[str, np.ndarray],
     looped: Mapping[int, np.ndarray],
     results: Results,
-    command: str,
-) -> None:
-    """figure.svg and figure.png: `single` are the rules in one fit, `ran` their epochs by seed, `looped` the loop's."""
+) -> Figure:
+    """The whole picture.
+
+    Args:
+        single: rule, patience and arm of each rule in one fit.
+        ran: epochs that each seed of these arms trained, by arm.
+        looped: the same by patience, for the loop that passes the stopping rule to every fit.
+        results: of the run.
+    """
     rules = list(dict.fromkeys(rule for rule, _, _ in single))
     patiences = sorted({patience for _, patience, _ in single})
     with plt.rc_context(STYLE):
@@ -35,9 +37,7 @@ def draw(
         for axes in (left, right):
             axes.set_xticks(range(len(patiences)), [str(p) for p in patiences])
             axes.set_xlabel("patience, epochs")
-        n = max(arm.seeds for _, _, arm in single)
-        caption = f"n = {n} seeds. Paired-t intervals at level {level(results)}; grey band ±1 %."
-        save(folder, fig, caption, command)
+    return fig
 
 
 def _epochs(
@@ -49,13 +49,13 @@ def _epochs(
     for patience, ran_N in stopped:
         x = patiences.index(patience)
         spread_N = np.linspace(-0.12, 0.12, len(ran_N)) if len(ran_N) > 1 else np.zeros(1)
-        label = ("one fit, a seed", "one fit, median") if x == 0 else (None, None)
+        label = ("one fit, one seed", "one fit, median") if x == 0 else (None, None)
         axes.plot(x + spread_N, ran_N, "o", color=COLOURS[1], ms=4, alpha=0.6, label=label[0], zorder=3)
         axes.plot(
             [x - 0.2, x + 0.2], [np.median(ran_N)] * 2, color=COLOURS[1], lw=2.5, label=label[1], zorder=4
         )
     for i, (patience, ran_N) in enumerate(looped.items()):
-        label = "loop that hands it to every fit" if i == 0 else None
+        label = "loop that passes it to every fit" if i == 0 else None
         axes.plot(
             [patiences.index(patience) + 0.3] * len(ran_N),
             ran_N,
@@ -72,7 +72,7 @@ def _epochs(
 
 def _effects(
     axes: Axes,
-    single: Sequence[tuple[str, int, arms.Arm]],
+    single: Sequence[tuple[str, int, Arm]],
     rules: Sequence[str],
     patiences: Sequence[int],
     results: Results,
@@ -95,6 +95,6 @@ def _effects(
         for i, metric in enumerate(METRICS):
             colour = COLOURS[1 - rules.index(rule)]
             axes.plot([], [], "o", color=colour, mfc="w" if i else colour, label=f"{rule}, {metric}")
-    axes.set_ylabel("change of test loss against one fit without a rule, %")
+    axes.set_ylabel("change of test loss relative to one fit without a rule, %")
     axes.set_title("What it does to the test loss, in one fit", fontsize=9, loc="left")
     axes.legend(fontsize=7.5, frameon=False)

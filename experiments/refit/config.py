@@ -1,13 +1,17 @@
-"""What the main job may be asked, and which arms that means."""
+"""What refit may be asked, and what is decided from it before the first step."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from experiments.harness import arms as ar
-from experiments.harness import plan
-from experiments.harness.plan import Experiment, Plan
-from experiments.harness.setting import Built, Setting
+from experiments.harness import plan as pl
+from experiments.harness.plan import Plan
+from experiments.harness.setting import FIRST_SEED, Built, Setting
 from experiments.refit import tuning
+from experiments.refit.tuning import Grid, Swept
 from lstm_sched.data.series import Series
 
 QUICK = {"epochs": 10, "seeds": 6}
@@ -16,7 +20,7 @@ ALL_SEEDS = 32
 
 @dataclass(frozen=True)
 class Config(Setting):
-    """Fields of the main job."""
+    """Fields of refit."""
 
     arms: tuple[str, ...] = (
         "one_fit",
@@ -37,23 +41,61 @@ class Config(Setting):
     folder of a sweep, of those that it tried"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RefitPlan(Plan):
+    """A plan, and how each arm's own best rate is found where that is asked for."""
+
+    tuning: Grid | Swept | None = None
+
+
+def decide(config: Config, stored: Mapping[str, Any], series: Series | None = None) -> list[RefitPlan]:
+    """The plan for each series; `series` is one given from Python, in place of the one that `config.data` names."""
+    if "rates" in stored:
+        raise ValueError("resume: a folder best_rate is part of a run; allowed: the folder above it")
+    plans = pl.decide(RefitPlan, expanded(config), arms_of, series=series)
+    return [_with_tuning(plan, stored.get("tuning")) for plan in plans]
+
+
+def expanded(config: Config) -> Config:
+    """The configuration with what `quick`, `full` and all arms stand for."""
+    if config.quick:
+        config = pl.unless_asked(config, QUICK)
+    if config.arms == ("all",):
+        config = pl.unless_asked(config, {"seeds": ALL_SEEDS})
+    if config.full:
+        names = tuple(dict.fromkeys((*config.arms, *ar.RULER)))
+        config = dataclasses.replace(config, arms=names, full=False)
+    return config
+
+
 def arms_of(config: Config, built: Built) -> tuple[list[ar.Arm], dict[str, str]]:
-    """The arms asked for, and those left out."""
+    """The arms asked for, and the names left out."""
     return ar.parse(config.arms, config, built)
 
 
-REFIT = Experiment("refit", Config, arms_of, tuning=tuning.decided)
-
-
-def prepare(config: Config, given: Series | None = None) -> list[Plan]:
-    """All that is decided before the first step; ValueError before any compilation."""
-    if config.resume is None:
-        if config.quick:
-            config = plan.unless_asked(config, QUICK)
-        if config.arms == ("all",):
-            config = plan.unless_asked(config, {"seeds": ALL_SEEDS})
-        if config.full:
-            config = dataclasses.replace(
-                config, arms=tuple(dict.fromkeys((*config.arms, *ar.RULER))), full=False
+def _with_tuning(plan: RefitPlan, stored: Mapping[str, Any] | None) -> RefitPlan:
+    """`stored` is what a run that goes on decided. ValueError naming what cannot be."""
+    config = plan.config
+    if config.tuned is None:
+        return plan
+    if len(config.tuned) > 1:
+        raise ValueError(f"tuned: {', '.join(config.tuned)}; allowed: nothing, or one folder of a sweep")
+    able = tuning.able(plan.arms)
+    if not config.tuned:
+        last = tuning.FIRST_TUNED - FIRST_SEED
+        if config.seeds > last:
+            raise ValueError(
+                f"seeds: {config.seeds}; allowed with tuned: up to {last}, as rates are tuned on seeds from "
+                f"{tuning.FIRST_TUNED} on"
             )
-    return plan.prepare(REFIT, config, given)
+        seeds = tuning.QUICK_SEEDS if config.quick else tuning.SEEDS
+        decided = Grid(
+            arms=tuple(arm.name for arm in able), seeds=tuple(tuning.FIRST_TUNED + i for i in range(seeds))
+        )
+    elif stored is not None:  # the sweep is asked once
+        decided = Swept(**stored)
+    else:
+        from experiments.refit import rates_of_sweep  # reads with polars, for which no other training waits
+
+        decided = rates_of_sweep.decide(config, Path(config.tuned[0]), plan.source, able)
+    return dataclasses.replace(pl.with_facts(plan, {"tuning": dataclasses.asdict(decided)}), tuning=decided)

@@ -1,30 +1,26 @@
 """The picture that answers the question: curves on the left, effects with intervals and verdicts on the right."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
-import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter
 
 from experiments.harness import arms as ar
-from experiments.harness.figures import COLOURS, STYLE, level, save
-from experiments.harness.outcome import METRICS, Results, log_loss
+from experiments.harness.figures import COLOURS, STYLE
+from experiments.harness.outcome import METRICS, Results
 from experiments.harness.setting import Setting
 from experiments.harness.wording import forecast
 from lstm_sched import stats
 
-matplotlib.use("Agg")
 DASHES = ("-", "--", "-.", (0, (1, 1)))  # where there are more arms than colours
-WORDS = {"undecided": "too wide to call", "equivalent": "within ±1 %"}
+SHORT = {"undecided": "too wide to call", "equivalent": "within ±1 %"}
 
 
-def draw(
-    folder: Path, setting: Setting, arms: Sequence[ar.Arm], results: Results, command: str, heading: str = ""
-) -> None:
-    """figure.svg and figure.png in the folder."""
+def draw(setting: Setting, arms: Sequence[ar.Arm], results: Results) -> Figure:
+    """The whole picture."""
     treated = [arm for arm in arms if not (arm.control or arm.is_identity)]
     colours = {arm.name: COLOURS[i % len(COLOURS)] for i, arm in enumerate(treated)}
     rows = sum(arm.name != ar.REFERENCE for arm in arms)
@@ -34,7 +30,7 @@ def draw(
         )
         _curves(left, setting, arms, results, colours)
         _forest(right, arms, results, colours)
-        save(folder, fig, f"{heading}. " * bool(heading) + _caption(arms, results), command)
+    return fig
 
 
 def _curves(
@@ -79,8 +75,8 @@ def _curves(
         if name in results.baselines:
             label, val = forecast(name, setting.window), results.baselines[name]["val"]
             axes.axhline(val, color="0.25", lw=1, ls=style, label=label)
-    what = "mean and sd over seeds" if banded else "mean over seeds, for one_fit with sd"
-    axes.set(xlabel="epoch", ylabel=f"validation loss (standardised; {what})", yscale="log")
+    drawn = "mean and sd over seeds" if banded else "mean over seeds, for one_fit with sd"
+    axes.set(xlabel="epoch", ylabel=f"validation loss (standardised; {drawn})", yscale="log")
     axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
     axes.yaxis.set_minor_formatter(FormatStrFormatter("%.3g"))
     axes.tick_params(axis="y", which="minor", labelsize=7)
@@ -107,7 +103,7 @@ def _forest(axes: Axes, arms: Sequence[ar.Arm], results: Results, colours: dict[
         )
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("change of test loss against one_fit, %")
+    axes.set_xlabel("change of test loss relative to one_fit, %")
     for filled, metric in ((True, METRICS[0]), (False, METRICS[1])):
         axes.plot([], [], "o", color="0.25", mfc="0.25" if filled else "w", label=metric)
     axes.legend(fontsize=7.5, frameon=False, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
@@ -121,27 +117,17 @@ def _effect(axes: Axes, y: float, effect: stats.Effect, colour: str, filled: boo
             axes.plot(0, y + 0.17, "D", color="k", ms=6)
             axes.text(1.01, y + 0.17, "= bits", **place)
         return
-    words = WORDS.get(effect.verdict, effect.verdict)
+    text = SHORT.get(effect.verdict, effect.verdict)
     if arm.nudged:
-        words = "no verdict"
+        text = "no verdict"
     elif effect.qualifier == "too few seeds":
-        words = f"n = {effect.n}: too few to call"
+        text = f"n = {effect.n}: too few to call"
     elif effect.diverged or effect.diverged_ref:
-        words += f" ({effect.diverged} of {effect.n} diverged)"
+        text += f" ({effect.diverged} of {effect.n} diverged)"
     mean, lo, hi = (stats.percent(x) for x in (effect.mean, effect.lo, effect.hi))
     if np.isfinite(mean):
         fill = colour if filled else "w"
         axes.errorbar(
             mean, y, xerr=[[mean - lo], [hi - mean]], fmt="o", color=colour, mfc=fill, ms=5, capsize=2
         )
-    axes.text(1.01, y, words, **place)
-
-
-def _caption(arms: Sequence[ar.Arm], results: Results) -> str:
-    sds = (log_loss(results, metric, results.rows(ar.REFERENCE)) for metric in METRICS)
-    sd = " and ".join(f"{stats.percent(x.std(ddof=1)):.1f} %" for x in sds if len(x) > 1)
-    seeds = ", ".join(f"{arm.name} {arm.seeds}" for arm in arms)
-    return (
-        f"n: {seeds}. Paired-t intervals at level {level(results)} (controls: 95 %); grey band ±1 %. "
-        f"Between-seed sd of one_fit: {sd or 'one seed'} (end, selected)."
-    )
+    axes.text(1.01, y, text, **place)

@@ -1,44 +1,36 @@
 """Several series together: on these, and over series like these."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from rich.console import Console
 
-from experiments.harness import arms as ar
-from experiments.harness import report, run_folder
+from experiments.harness.document import EVERYWHERE, Block, Document, Section, Table
 from experiments.harness.outcome import METRICS, Results, difference
+from experiments.harness.plan import Plan
 from lstm_sched import stats
 from lstm_sched.stats import sensitivity
-from lstm_sched.stats import sensitivity as se
+
+Row = Mapping[str, object]
 
 
-def pool(
-    names: Sequence[str], arms: Sequence[Sequence[ar.Arm]], results: Sequence[Results]
-) -> list[dict[str, object]]:
-    """A row for each treatment that can differ on every series, and metric: mean effects with two intervals.
+def pool(plans: Sequence[Plan], results: Sequence[Results]) -> list[Row]:
+    """A row for each arm that answers the question and can differ on every series, and metric: two intervals.
 
     `these` is a stratified bootstrap over seeds: a statement on these series. `such` is the Hartung–Knapp interval
     of the mean over series like these, with one degree of freedom less than there are series.
     """
-    able = [{arm.name: arm for arm in some if not (arm.control or arm.is_identity)} for some in arms]
+    able = [{arm.name: arm for arm in plan.arms if not (arm.control or arm.is_identity)} for plan in plans]
+    names = " ".join(plan.source.name for plan in plans)
     rows = []
     for name in able[0]:
-        if not all(name in some for some in able):
+        if not all(name in arms for arms in able):
             continue
         for metric in METRICS:
-            d_DN = [difference(r, some[name], metric) for r, some in zip(results, able, strict=True)]
-            row: dict[str, object] = {"arm": name, "metric": metric, "series": " ".join(names)}
-            row |= {
-                "mean": np.nan,
-                "these_lo": np.nan,
-                "these_hi": np.nan,
-                "such_lo": np.nan,
-                "such_hi": np.nan,
-            }
+            d_DN = [difference(of, arms[name], metric) for of, arms in zip(results, able, strict=True)]
+            row: dict[str, object] = {"arm": name, "metric": metric, "series": names}
+            row |= dict.fromkeys(("mean", "these_lo", "these_hi", "such_lo", "such_hi"), np.nan)
             if all(np.isfinite(d_N).all() and len(d_N) > 1 and d_N.std() > 0 for d_N in d_DN):
-                mean, lo, hi = se.stratified_mean(d_DN, 1 - stats.ALPHA)
+                mean, lo, hi = sensitivity.stratified_mean(d_DN, 1 - stats.ALPHA)
                 means = [d_N.mean() for d_N in d_DN]
                 errors = [d_N.std(ddof=1) / np.sqrt(len(d_N)) for d_N in d_DN]
                 _, such_lo, such_hi = sensitivity.pooled(means, errors)
@@ -47,19 +39,34 @@ def pool(
     return rows
 
 
-def say(out: Console, folder: Path, rows: Sequence[dict[str, object]]) -> None:
-    """pooled.csv, and the same as a table."""
-    if not rows:
-        out.print("No arm differs from one_fit on every series: there is nothing to pool.")
-        return
-    run_folder.write_csv(folder / "pooled.csv", rows)
-    columns = ("arm", "metric", "mean", "on these series", "over series like these")
-    lines = []
+def document(names: Sequence[str], pools: Mapping[str, Sequence[Row]]) -> Document:
+    """The report on all series: `pools` has the rows of each file, and which comparison they are of."""
+    blocks: list[Block] = []
+    for file, rows in pools.items():
+        which = ", each arm at its own best rate" * file.startswith("best_rate")
+        blocks.append(
+            _table(rows, which) if rows else "No arm differs from one_fit on every series: nothing to pool."
+        )
+    title = f"What do the series {', '.join(names)} say together?"
+    section = Section(title=title, blocks=blocks, places=EVERYWHERE)
+    return Document(
+        sections=[section],
+        tables={file: rows for file, rows in pools.items() if rows},
+        files={"pooled.csv": "mean effects over the series"} | dict.fromkeys(names, "the run on this series"),
+    )
+
+
+def _table(rows: Sequence[Row], which: str) -> Table:
+    cells = []
     for row in rows:
         mean, *ends = (
             f"{stats.percent(float(str(row[k]))):+.1f}".replace("-", "−")
             for k in ("mean", "these_lo", "these_hi", "such_lo", "such_hi")
         )
-        cells = (f"{mean} %", f"[{ends[0]}, {ends[1]}]", f"[{ends[2]}, {ends[3]}]")
-        lines.append((str(row["arm"]), str(row["metric"]), *cells))
-    out.print(report.table("% change of test loss over the series, 95 % intervals", columns, lines))
+        intervals = (f"[{ends[0]}, {ends[1]}]", f"[{ends[2]}, {ends[3]}]")
+        cells.append((row["arm"], row["metric"], f"{mean} %", *intervals))
+    return Table(
+        title=f"Mean change of test loss over the series, in %, with 95 % intervals{which}",
+        columns=("arm", "metric", "mean", "on these series", "over series like these"),
+        rows=cells,
+    )

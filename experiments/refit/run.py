@@ -7,119 +7,97 @@ Runtime: about 4 minutes on two cores. Expected: a loop of fits that drops nothi
 re-building the optimizer, or dropping its moments, is not, and whether it helps depends on when one looks.
 """
 
-import time
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
-from experiments.harness import exits, outcome, page, report, run_folder
-from experiments.harness import plan as pl
-from experiments.harness.page import Section
-from experiments.harness.plan import Plan, job_folder
-from experiments.refit import pooled, sensitivity, tuning
-from experiments.refit.config import Config, prepare
+from experiments.harness import experiment, outcome, run_folder
+from experiments.harness.data_section import show_data
+from experiments.harness.document import Document
+from experiments.harness.experiment import Experiment, Workplace
+from experiments.harness.outcome import Results
+from experiments.refit import pooled, report, tuning
+from experiments.refit.config import Config, RefitPlan, decide
+from experiments.refit.tuning import Tuned
 from lstm_sched.data.series import Series
 
 
-class Compared(NamedTuple):
-    """A comparison that has been made and written."""
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """The comparison at best rates."""
 
-    plan: Plan
-    results: outcome.Results
-    beside: Mapping[tuple[str, str], sensitivity.Beside]
-
-
-def execute(plans: list[Plan]) -> list[outcome.Results]:
-    """Every series in turn; several of them are pooled. Results are those at the same rate, whatever is tuned."""
-    both = pl.each(plans, execute_both)
-    out, places = report.console(), (job_folder(plans), job_folder(plans) / "best_rate")
-    for number, (folder, which) in enumerate(zip(places, ("the same rate", "best rates"), strict=True)):
-        results = [each[number] for each in both if len(each) > number]
-        if len(plans) > 1 and results:
-            folder.mkdir(exist_ok=True)
-            rows = pooled.pool([plan.source.name for plan in plans], [plan.arms for plan in plans], results)
-            if len(both[0]) > 1:
-                out.print(f"\nAll series, at {which}:")
-            pooled.say(out, folder, rows)
-    return [each[0] for each in both]
+    tuned: Tuned
+    plan: RefitPlan
+    results: Results
 
 
-def execute_one(plan: Plan) -> outcome.Results:
-    """Train all members, then compare, write and print."""
-    return compare(plan).results
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """The results at the same rate, and those at best rates where they are asked for."""
+
+    same: Results
+    best: Best | None = None
 
 
-def execute_both(plan: Plan) -> list[outcome.Results]:
-    """The comparison at the same rate; where rates are tuned, before it the tuning and after it that at best rates."""
+def measure(plan: RefitPlan, workplace: Workplace) -> Measured:
+    """Train all arms; where rates are tuned, the tuning comes before, and the arms at their best rates after."""
+    show_data(workplace.console, plan.config, plan.source)
     if plan.tuning is None:
-        return [execute_one(plan)]
-    from experiments.refit import report as re
-
-    began, out = time.monotonic(), report.console()
-    report.say_data(out, plan.config, plan.source)
-    stage = "tuning"
-    try:
-        _note(plan, "running", stage)
-        tuned = tuning.tune(plan, out)
-        stage = "same rate"
-        one = compare(plan._replace(heading=re.same(plan)))
-        stage = "best rate"
-        _note(plan, "running", stage)
-        best = tuning.at_best(plan, tuned.rates)
-        other = compare(best._replace(heading=re.best(tuned.rates)))
-    except exits.Interrupted:
-        _note(plan, "interrupted", stage)
-        raise
-    said = re.changed(plan.arms, one.results, other.results, tuned, plan.config.lr)
-    re.write_markdown(one.plan, other.plan, one.results, other.results, tuned, said)
-    write_page(one, re.sections(one.plan, other.plan, other.results, tuned, said))
-    for line in (*tuned.notes, said):
-        out.print(line, markup=False, style="bold" if line is said else None)
-    _note(plan, "finished", "all", seconds=round(time.monotonic() - began, 1))
-    return [one.results, other.results]
+        return Measured(same=outcome.measure(plan, workplace.folder, workplace.console))
+    _stage(workplace, "tuning")
+    tuned = tuning.tune(plan, plan.tuning, workplace)
+    _stage(workplace, "same rate")
+    same = outcome.measure(plan, workplace.folder, workplace.console)
+    _stage(workplace, "best rate")
+    best_plan = tuning.at_best(plan, tuned.rates)
+    with workplace.part("best_rate", best_plan) as inner:
+        results = outcome.measure(best_plan, inner.folder, inner.console)
+    _stage(workplace, "all")
+    return Measured(same=same, best=Best(tuned=tuned, plan=best_plan, results=results))
 
 
-def _note(plan: Plan, state: str, stage: str, **facts: object) -> None:
-    """The state of the whole and its part that is at work, beside what is known of the training in the same folder."""
-    file = plan.folder / "status.json"
-    last = run_folder.read_json(file) if file.exists() else {}
-    known = {name: value for name, value in last.items() if name not in ("state", "updated")}
-    run_folder.write_status(plan.folder, state, **(known | {"stage": stage} | facts))
+def _stage(workplace: Workplace, stage: str) -> None:
+    run_folder.note_status(workplace.folder, "running", stage=stage)
+    if stage != "all":
+        workplace.console.print(f"\nStage: {stage}")
 
 
-def compare(plan: Plan) -> Compared:
-    """Train all members, then compare, write and print."""
-    began, console, config = time.monotonic(), report.console(), plan.config
-    state_M, trained = pl.train(plan, console, describe=not plan.heading)
-    from experiments.refit import figure  # no training waits for matplotlib
-
-    results = outcome.conclude(config, plan.built, plan.arms, plan.folder, state_M)
-    stored = run_folder.read_json(plan.folder / "config.json")
-    found = sensitivity.beside(plan.arms, results, plan.source.period)
-    outcome.write(plan.folder, results, stored["hash"])
-    sensitivity.write(plan.folder, plan.arms, results, found, stored["hash"])
-    figure.draw(plan.folder, config, plan.arms, results, stored["command"], plan.heading)
-    table = report.in_markdown(config, plan.arms, results, plan.heading)
-    (plan.folder / "table.md").write_text(table, encoding="utf-8")
-    compared = Compared(plan, results, found)
-    write_page(compared)
-    report.say_answer(console, config, plan.arms, plan.aliases, results, plan.heading)
-    pl.finish(plan, console, began, trained, outcome.void(plan.arms, results))
-    return compared
+def conclude(plan: RefitPlan, measured: Measured) -> list[Document]:
+    """One document, or two where rates are tuned."""
+    if measured.best is None or plan.tuning is None:
+        return [report.document(plan, measured.same)]
+    best = measured.best
+    return report.documents(plan, measured.same, best.plan, best.results, plan.tuning, best.tuned)
 
 
-def write_page(compared: Compared, more: Sequence[Section] = ()) -> None:
-    """report.html; `more` comes after the effects."""
-    from experiments.refit import page as pa
+def together(plans: Sequence[RefitPlan], measured: Sequence[Measured]) -> Document:
+    """Effects over all series, at the same rate and at best rates."""
+    pools = {"pooled.csv": pooled.pool(plans, [series.same for series in measured])}
+    best = [series.best for series in measured if series.best is not None]
+    if best:
+        pools["best_rate/pooled.csv"] = pooled.pool([b.plan for b in best], [b.results for b in best])
+    return pooled.document([plan.source.name for plan in plans], pools)
 
-    plan, results, found = compared
-    stored, environment = (run_folder.read_json(plan.folder / f"{name}.json") for name in ("config", "env"))
-    what = (plan.folder, plan.config, plan.source, plan.arms, plan.aliases, results, found)
-    page.write(plan.folder, pa.sections(*what, stored, environment, plan.heading, more))
+
+EXPERIMENT = Experiment(
+    name="refit", config=Config, decide=decide, measure=measure, conclude=conclude, together=together
+)
 
 
-def main(config: Config | None = None, series: Series | None = None) -> list[outcome.Results]:
-    """The whole job, for Python, one result a series; ValueError for what the command line would refuse.
+def main(config: Config | None = None, series: Series | None = None) -> list[Results]:
+    """The whole experiment, for Python.
 
-    `series` is your own (`lstm_sched.from_arrays(...).series`), in place of the one that `config.data` names.
+    Args:
+        config: by default that of the question.
+        series: your own (`lstm_sched.from_arrays(...).series`), in place of the one that `config.data` names.
+
+    Returns:
+        The results on each series, at the same rate, whatever is tuned.
+
+    Raises:
+        ValueError, TypeError, OSError: for what the command line would refuse, before anything is trained.
     """
-    return execute(prepare(Config() if config is None else config, series))
+    question = dataclasses.replace(EXPERIMENT, decide=partial(decide, series=series))
+    measured = experiment.carry_out(question, Config() if config is None else config)
+    return [of_series.same for of_series in measured]

@@ -1,31 +1,29 @@
-"""Each arm's own best learning rate, and the comparison of arms at it.
+"""Each arm's own best learning rate, and the plan of the comparison at it.
 
 The rates are factors of the setting's, the same for all arms, and are tried on seeds that are never reported:
 
 tuning/round_1      every arm that can differ, and one_fit, at every factor, trained as any run is
 tuning/round_2 …    where an arm was best at the lowest or highest factor: all arms at one factor of 2 beyond
-tuning/rates.csv    a row an arm and factor
+tuning/rates.csv    one row per arm and factor
 best_rate/          the same run as that in the folder itself, each arm at its own rate
 
-Or they are those that a sweep tried (`tuning_sweep`).
+Or they are those that a sweep tried (`rates_of_sweep`). Letters: N seeds of an arm at a rate.
 """
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from experiments.harness import arms as ar
-from experiments.harness import outcome, run_folder
+from experiments.harness import outcome, run_folder, training
 from experiments.harness import plan as pl
-from experiments.harness import plan as pla
-from experiments.harness.plan import Plan
-from experiments.harness.setting import FIRST_SEED
-from experiments.harness.source import Source
+from experiments.harness.arms import Arm
+from experiments.harness.experiment import Workplace
+from experiments.harness.plan import P, Plan
 
 FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)
 EXTENSIONS = 4  # rounds beyond an edge, at most
@@ -34,60 +32,62 @@ RULE = (
     "the lowest mean over seeds of the log of the lowest validation loss, +inf where a run diverged; of equal ones "
     "the factor nearest to 1"
 )
-Losses = Mapping[
-    tuple[str, float], np.ndarray
-]  # (arm, factor) -> log of the lowest validation loss, [N] seeds
+Losses = Mapping[tuple[str, float], np.ndarray]  # (arm, factor) -> log of the lowest validation loss, [N]
 
 
-class Tuned(NamedTuple):
-    """What came of it."""
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """How the best rates are found by training: decided before the first step."""
 
-    rates: dict[str, float]  # arm -> its best rate
-    notes: list[str]  # what has to be said of them
+    arms: tuple[str, ...]
+    factors: tuple[float, ...] = FACTORS
+    extensions: int = EXTENSIONS
+    seeds: tuple[int, ...]
+    rule: str = RULE
 
 
-def able(arms: Sequence[ar.Arm]) -> list[ar.Arm]:
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """The best rates as an earlier sweep has them."""
+
+    sweep: str  # its folder
+    sweep_hash: str
+    seeds: Sequence[int]
+    rule: str
+    rates: Mapping[str, float]  # arm -> its best rate
+    tried: Mapping[str, Sequence[float]]  # arm -> the rates that the sweep tried
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """The best rates, and what they rest on."""
+
+    rates: Mapping[str, float]  # arm -> its best rate
+    notes: Sequence[str]  # what must be known of them
+    tried: Sequence[Mapping[str, Any]] = ()  # rows of rates.csv
+
+
+def able(arms: Iterable[Arm]) -> list[Arm]:
     """one_fit and the arms that can differ from it: all others have its rate, or a factor of it."""
     return [arm for arm in arms if arm.name == ar.REFERENCE or not (arm.control or arm.is_identity)]
 
 
-def decided(config: Any, source: Source, arms: Sequence[ar.Arm]) -> dict[str, Any] | None:
-    """What is settled beforehand; None where nothing is tuned. ValueError naming what cannot be."""
-    if config.tuned is None:
-        return None
-    if len(config.tuned) > 1:
-        raise ValueError(f"tuned: {', '.join(config.tuned)}; allowed: nothing, or one folder of a sweep")
-    if config.tuned:
-        from experiments.refit import rates_of_sweep  # reads with polars, for which no other training waits
-
-        return rates_of_sweep.decided(config, Path(config.tuned[0]), source, able(arms))
-    if FIRST_SEED + config.seeds > FIRST_TUNED:
-        raise ValueError(
-            f"seeds: {config.seeds}; allowed with tuned: up to {FIRST_TUNED - FIRST_SEED}, as rates are tuned "
-            f"on seeds from {FIRST_TUNED} on"
-        )
-    seeds = range(FIRST_TUNED, FIRST_TUNED + (QUICK_SEEDS if config.quick else SEEDS))
-    grid = {"factors": list(FACTORS), "extensions": EXTENSIONS, "seeds": list(seeds)}
-    return {"arms": [arm.name for arm in able(arms)], **grid, "rule": RULE}
-
-
-def tune(plan: Plan, out: Console) -> Tuned:
-    """The best rates, from what the plan's folder has of the tuning and by training the rest."""
-    told = plan.tuning or {}
-    if "rates" in told:
-        return Tuned(told["rates"], told["notes"])
+def tune(plan: Plan, how: Grid | Swept, workplace: Workplace) -> Tuned:
+    """The best rates, from what the folder has of the tuning and by training the rest."""
+    if isinstance(how, Swept):
+        return Tuned(rates=how.rates, notes=how.notes)
     losses: dict[tuple[str, float], np.ndarray] = {}
-    wanted = list(told["factors"])
-    for n in range(1 + told["extensions"]):
+    wanted = list(how.factors)
+    for n in range(1 + how.extensions):
         if wanted:
-            losses |= _round(plan, f"round_{n + 1}", wanted, out)
+            losses |= _round(plan, how, f"round_{n + 1}", wanted, workplace)
             wanted = beyond(losses, choose(losses))
     chosen, tried, lr = choose(losses), [factor for _, factor in losses], plan.config.lr
     rows = _rows(losses, chosen, lr)
-    run_folder.write_csv(plan.folder / "tuning" / "rates.csv", rows)
     notes = [
-        f"{arm} is best at {factor * lr:g}, an edge of the rates that were tried after {told['extensions']} "
-        "extensions of the grid: a better one may lie beyond"
+        f"{arm} is best at {factor * lr:g}, an edge of the rates that were tried after {how.extensions} extensions of "
+        "the grid: a better one may lie beyond"
         for arm, factor in chosen.items()
         if wanted and factor in (min(tried), max(tried))
     ]
@@ -96,13 +96,15 @@ def tune(plan: Plan, out: Console) -> Tuned:
         for row in rows
         if row["chosen"] and math.isinf(row["mean_log_val"])
     ]
-    return Tuned({arm: factor * lr for arm, factor in chosen.items()}, notes)
+    return Tuned(rates={arm: factor * lr for arm, factor in chosen.items()}, notes=notes, tried=rows)
 
 
 def choose(losses: Losses) -> dict[str, float]:
     """arm -> the factor of its best rate, by RULE; of two that are as near to 1 the lower."""
     best: dict[str, tuple[float, float]] = {}
-    for (arm, factor), log_N in sorted(losses.items(), key=lambda one: (abs(math.log(one[0][1])), one[0][1])):
+    for (arm, factor), log_N in sorted(
+        losses.items(), key=lambda item: (abs(math.log(item[0][1])), item[0][1])
+    ):
         mean = float(log_N.mean())
         if arm not in best or mean < best[arm][0]:
             best[arm] = mean, factor
@@ -111,46 +113,59 @@ def choose(losses: Losses) -> dict[str, float]:
 
 def beyond(losses: Losses, chosen: Mapping[str, float]) -> list[float]:
     """The factors that come next: one beyond the lowest or highest where that is the best of any arm."""
-    tried = {factor for _, factor in losses}
+    tried, best = {factor for _, factor in losses}, set(chosen.values())
     lowest, highest = min(tried), max(tried)
-    found = set(chosen.values())
-    return [lowest / 2] * (lowest in found) + [highest * 2] * (highest in found)
+    return [lowest / 2] * (lowest in best) + [highest * 2] * (highest in best)
 
 
-def _round(plan: Plan, name: str, factors: Sequence[float], out: Console) -> Losses:
+def _round(plan: Plan, grid: Grid, name: str, factors: Sequence[float], workplace: Workplace) -> Losses:
     """Arms at these factors, all in one population; read where they have been trained."""
-    told, folder = plan.tuning or {}, plan.folder / "tuning" / name
-    keys = [(arm, factor) for arm in able(plan.arms) for factor in factors]
-    first, n = told["seeds"][0], len(told["seeds"])
-    arms = [
-        dataclasses.replace(arm, name=f"{arm.name} at x{factor:g}", rate_factor=factor, first=first, seeds=n)
-        for arm, factor in keys
-    ]
-    status = folder / "status.json"
-    if not (status.exists() and run_folder.read_json(status)["state"] == "finished"):
-        folder.mkdir(parents=True, exist_ok=True)
+    keys = [(arm.name, factor) for arm in able(plan.arms) for factor in factors]
+
+    def measure() -> list[list[float | None]]:
         rates = ", ".join(f"{factor * plan.config.lr:g}" for factor in factors)
-        out.print(
-            f"\nTuning, {name}: rates {rates}, seeds {first} to {first + n - 1}, which are not reported"
+        workplace.console.print(
+            f"\nTuning, {name}: rates {rates}, seeds {grid.seeds[0]} to {grid.seeds[-1]}, which are not reported"
         )
-        _, seconds = pl.train(plan._replace(folder=folder, arms=arms), out, describe=False)
-        run_folder.write_status(
-            folder, "finished", epochs=plan.config.epochs, seconds_training=round(seconds, 1)
+        log_KN = _train(plan, grid, name, factors, workplace).reshape(len(keys), -1)
+        return [[float(x) if math.isfinite(x) else None for x in log_N] for log_N in log_KN]
+
+    log_KN = workplace.once(f"tuning {name}", measure)
+    return {
+        key: np.array([math.inf if x is None else x for x in log_N])
+        for key, log_N in zip(keys, log_KN, strict=True)
+    }
+
+
+def _train(plan: Plan, grid: Grid, name: str, factors: Sequence[float], workplace: Workplace) -> np.ndarray:
+    """log_M: the log of each training's lowest validation loss, +inf where it diverged."""
+    arms = tuple(
+        dataclasses.replace(
+            arm,
+            name=f"{arm.name} at x{factor:g}",
+            rate_factor=factor,
+            first=grid.seeds[0],
+            seeds=len(grid.seeds),
         )
+        for arm in able(plan.arms)
+        for factor in factors
+    )
+    folder = workplace.folder / "tuning" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    training.of_plan(dataclasses.replace(plan, arms=arms), folder, workplace.console)
+    run_folder.note_status(folder, "finished")
     curves = run_folder.read_curves(folder, ar.labels(arms), plan.config.epochs)
     mean = outcome.loss_of_baselines(plan.config.loss, plan.built)["mean"]["train"]
     diverged_M = outcome.who_diverged(mean, curves)
     val_M = np.nanmin(curves["val"], axis=1, initial=np.inf)
-    log_M = np.log(val_M, out=np.full(val_M.shape, np.inf), where=~diverged_M)
-    names = [(arm.name, factor) for arm, factor in keys]
-    return dict(zip(names, log_M.reshape(len(keys), n), strict=True))
+    return np.log(val_M, out=np.full(val_M.shape, np.inf), where=~diverged_M)
 
 
 def _rows(losses: Losses, chosen: Mapping[str, float], lr: float) -> list[dict[str, Any]]:
-    """Of rates.csv: arm by arm, the rates rising."""
+    """Rows of rates.csv: arm by arm, the rates rising."""
     order = {arm: i for i, arm in enumerate(chosen)}
     rows = []
-    for (arm, factor), log_N in sorted(losses.items(), key=lambda one: (order[one[0][0]], one[0][1])):
+    for (arm, factor), log_N in sorted(losses.items(), key=lambda item: (order[item[0][0]], item[0][1])):
         finite = np.isfinite(log_N)
         whole = finite.all() and log_N.size > 1
         row = {"arm": arm, "factor": factor, "rate": factor * lr, "mean_log_val": float(log_N.mean())}
@@ -159,18 +174,13 @@ def _rows(losses: Losses, chosen: Mapping[str, float], lr: float) -> list[dict[s
     return rows
 
 
-def at_best(plan: Plan, rates: Mapping[str, float]) -> Plan:
-    """The same comparison in best_rate/: one_fit's best rate is the setting's, an arm's own a factor of it."""
+def at_best(plan: P, rates: Mapping[str, float]) -> P:
+    """The same comparison where one_fit's best rate is the setting's, and every other arm's a factor of it."""
     lr = rates[ar.REFERENCE]
-    own = {arm.name for arm in able(plan.arms)}
-    arms = [
-        dataclasses.replace(arm, rate_factor=rates[arm.name] / lr) if arm.name in own else arm
+    names = {arm.name for arm in able(plan.arms)}
+    arms = tuple(
+        dataclasses.replace(arm, rate_factor=rates[arm.name] / lr) if arm.name in names else arm
         for arm in plan.arms
-    ]
+    )
     config = dataclasses.replace(plan.config, lr=lr, tuned=None)
-    best = plan._replace(config=config, folder=plan.folder / "best_rate", arms=arms, tuning=None)
-    best.folder.mkdir(exist_ok=True)
-    stored = run_folder.read_json(plan.folder / "config.json")
-    if not (best.folder / "config.json").exists():
-        pla.write_decisions(stored["experiment"], best, dict(rates), stored["command"])
-    return best
+    return pl.with_facts(dataclasses.replace(plan, config=config, arms=arms), {"rates": dict(rates)})

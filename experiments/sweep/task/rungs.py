@@ -133,7 +133,9 @@ def _train(
             spent["seconds_epoch"] = seconds / at.size  # of one cell
         chunk = training.chunk_of(spent["seconds_epoch"] * at.size, task.config.epochs)
         labels = [(str(cell["number"]), cell["seed"]) for cell in cells]
-        begun = None if begin_M is None else population.to_host(begin_M, at)
+        begun = training.resumed(folder, learner, member_M, task.console)
+        if begun is None and begin_M is not None:
+            begun = population.to_host(begin_M, at)
         began = time.monotonic()
         states.append(
             training.train(

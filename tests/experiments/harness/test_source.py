@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments.harness import experiment
 from experiments.harness import source as so
 from experiments.harness.setting import check
 from experiments.harness.source import open_source, outline
 from experiments.refit import run as refit
-from experiments.refit.run import Config
+from experiments.refit.config import Config
 from lstm_sched import from_arrays, load
 from lstm_sched.data.series import Series
 
@@ -74,8 +75,8 @@ def test_a_csv_of_ones_own_is_trained_on_and_described_and_goes_on_with_the_same
     stored = json.loads((tmp_path / "run" / "config.json").read_text())
     assert stored["data"]["understood"]["columns"] == ["close", "volume"]
     written(frame.with_columns(pl.col("close") * 2), tmp_path / "own.csv")
-    with pytest.raises(ValueError, match="begun with other values of own"):
-        refit.prepare(Config(resume=out))
+    with pytest.raises(ValueError, match="begun with another data"):
+        experiment.prepare(refit.EXPERIMENT, Config(resume=out))
 
 
 def test_ready_made_samples_and_a_series_are_pooled_and_each_has_a_folder_that_stays_inside(tmp_path, capsys):

@@ -10,6 +10,7 @@ import pytest
 
 from experiments.faults import files, victim
 from experiments.harness import arms, exits, run_folder, training
+from experiments.harness.experiment import carry_out
 from lstm_sched import checkpoint
 from lstm_sched.checkpoint import steps
 
@@ -26,7 +27,7 @@ def done(tmp_path_factory):
 
 
 def run(config):
-    victim.execute(victim.prepare(config))
+    carry_out(victim.EXPERIMENT, config)
 
 
 @pytest.fixture

@@ -2,22 +2,42 @@
 
 import csv
 import dataclasses
-import sys
+import signal
 
 import numpy as np
 import pytest
+from helpers import refused
 
-from experiments.harness import cli, outcome
+from experiments.harness import arms as ar
+from experiments.harness import run_folder, training
+from experiments.harness.exits import Interrupted
 from experiments.monitoring import run as monitoring
-from experiments.monitoring.config import Config, prepare
+from experiments.monitoring.config import Config, decide
+from lstm_sched import stats
 
 SMALL = Config(data=("ar",), window=4, hidden=4, batch=256, epochs=12, seeds=6, lr=0.05, patience=(1, 3))
+END, SELECTED = stats.Metric
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
+    """A run that was stopped after some epochs and resumed: its folder, results, and rules.csv."""
     folder = tmp_path_factory.mktemp("monitoring") / "run"
-    (results,) = monitoring.main(dataclasses.replace(SMALL, out=str(folder)))
+    whole = training.train
+
+    def stopped(folder, learner, layout, member_M, labels, data, epochs, *rest):
+        whole(folder, learner, layout, member_M, labels, data, 5, *rest)
+        raise Interrupted(signal.SIGTERM, folder)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "train", stopped)
+        with pytest.raises(Interrupted):
+            monitoring.main(dataclasses.replace(SMALL, out=str(folder)))
+    assert (run_folder.read_status(folder)["state"], run_folder.read_status(folder)["epochs"]) == (
+        "interrupted",
+        5,
+    )
+    (results,) = monitoring.main(Config(resume=str(folder)))
     with (folder / "rules.csv").open(newline="") as file:
         return folder, results, list(csv.DictReader(file))
 
@@ -29,13 +49,12 @@ def test_a_rule_acts_in_one_fit_and_in_a_loop_that_keeps_its_counters(done):
     assert all(float(row["epochs_min"]) < SMALL.epochs for row in single if row["patience"] == "1")
     for row in rows:
         if row["memory"] == "kept":
-            assert row["differing"] == "0"
-            assert row["must_be"] == f"{row['rule']}_{row['patience']}"
+            assert (row["must_be"], row["differing"]) == (f"{row['rule']}_{row['patience']}", "0")
     plateau = results.curves["rate"][results.rows("plateau_1")]
     assert plateau.min() < 0.9 * plateau.max()
 
 
-def test_a_rule_that_is_handed_to_every_fit_is_no_rule(done):
+def test_a_rule_that_is_passed_to_every_fit_is_no_rule(done):
     _, results, rows = done
     for row in rows:
         if row["memory"] in ("reset", "initial_epoch"):
@@ -48,44 +67,39 @@ def test_a_rule_that_is_handed_to_every_fit_is_no_rule(done):
 def test_stopping_returns_the_best_weights_of_the_epochs_that_it_ran(done):
     _, results, _ = done
     rows = results.rows("stopping_3")
-    np.testing.assert_allclose(
-        results.loss["after the last epoch"][rows], results.loss["at its best epoch"][rows], rtol=1e-6
-    )
+    np.testing.assert_allclose(results.loss[END][rows], results.loss[SELECTED][rows], rtol=1e-6)
 
 
-def test_the_folder_holds_the_picture_the_table_and_the_page(done):
-    folder, _, _ = done
+def test_the_folder_holds_picture_tables_and_page_and_each_epoch_once(done):
+    folder, results, _ = done
     names = {path.name for path in folder.iterdir()}
-    assert {"rules.csv", "results.csv", "figure.svg", "figure.png", "report.html", "status.json"} <= names
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "0 of" in page
-    assert "http" not in page.split("<body>")[1].split("How to get this again")[0]
+    assert {"rules.csv", "results.csv", "figure.svg", "figure.png", "report.html", "table.md"} <= names
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == len(results.labels) * SMALL.epochs
+    reset = sum(arm.endswith(("reset", "initial_epoch")) for arm, _ in results.labels)
+    text = (folder / "table.md").read_text()
+    assert f"0 of {results.weights * reset:,} weights differ by a bit" in text
 
 
-def test_fits_of_several_epochs_are_measured_since_a_rule_can_act_inside_one(tmp_path):
-    (plan,) = prepare(dataclasses.replace(SMALL, every=3, out=str(tmp_path / "run")))
+def test_fits_of_several_epochs_are_measured_since_a_rule_can_act_inside_one():
+    (plan,) = decide(dataclasses.replace(SMALL, every=3), {})
     assert {arm.must_equal for arm in plan.arms if arm.name.endswith("reset")} == {None}
-    assert outcome.family(plan.arms) == 2 * 2 * (2 + 2 * 2)
+    assert ar.family(plan.arms) == 2 * 2 * (2 + 2 * 2)
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--patience", "0"], "patience: (0,); allowed"),
         (["--patience", "2", "2"], "patience: (2, 2); allowed"),
         (["--factor", "1"], "factor: 1.0; allowed: 0 to below 1"),
-        (["--resume", "nowhere"], "nowhere"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(flags, said, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["monitoring", *flags])
-    with pytest.raises(SystemExit) as stopped:
-        cli.run_plan("monitoring", Config, prepare, monitoring.execute, "")
-    assert stopped.value.code == 2
-    assert said in capsys.readouterr().err
+def test_bad_flags_are_refused(flags, message, tmp_path, request):
+    refused.before_any_compilation(monitoring, "monitoring", flags, message, tmp_path / "out", request)
 
 
-def test_a_finished_run_is_concluded_again_from_its_folder(done):
+def test_a_finished_run_is_concluded_again_from_its_folder(done, capsys):
     folder, results, _ = done
     (again,) = monitoring.main(Config(resume=str(folder)))
-    np.testing.assert_array_equal(again.loss["after the last epoch"], results.loss["after the last epoch"])
+    np.testing.assert_array_equal(again.loss[END], results.loss[END])
+    assert "nothing is trained" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The main job, as a user runs it, on series small enough to wait for."""
+"""Refit as a user runs it, on series small enough to wait for."""
 
 import contextlib
 import csv
@@ -16,18 +16,21 @@ import jax
 import numpy as np
 import pytest
 from helpers import refused
+from helpers.pages import Parsed
 
 from experiments.harness import arms as ar
-from experiments.harness import outcome, run_folder
+from experiments.harness import experiment, outcome, run_folder
+from experiments.harness.experiment import carry_out
 from experiments.harness.setting import build
 from experiments.harness.source import open_source
 from experiments.refit import run as refit
-from experiments.refit.run import Config
+from experiments.refit.config import Config, decide
 from lstm_sched import stats
 from lstm_sched.presets import ALIASES, POLICIES
 
 ROOT = Path(__file__).parents[3]
 SMALL = Config(data=("ar",), window=4, hidden=4, batch=256, epochs=4, seeds=6, lr=0.01)
+END, SELECTED = stats.Metric
 ALL_FILES = {
     *("config.json", "env.json", "status.json", "metrics.jsonl", "results.csv", "effects.csv", "table.md"),
     *("figure.png", "figure.svg", "report.html", "checkpoint"),
@@ -39,6 +42,16 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
+def metrics_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def main(config, out):
+    """The results of a run on one series."""
+    (results,) = refit.main(dataclasses.replace(config, out=str(out)))
+    return results
+
+
 class _Collect(logging.Handler):
     def __init__(self, messages):
         super().__init__()
@@ -48,19 +61,12 @@ class _Collect(logging.Handler):
         self.messages.append(record.getMessage())
 
 
-def main(config, out):
-    """The results of a run on one series."""
-    (results,) = refit.main(dataclasses.replace(config, out=str(out)))
-    return results
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """One whole small run: (folder, results, what it printed, how often the training was compiled)."""
     folder = tmp_path_factory.mktemp("refit") / "run"
     messages, printed = [], folder.parent / "printed.txt"
-    handler = _Collect(messages)
-    logger = logging.getLogger("jax")
+    handler, logger = _Collect(messages), logging.getLogger("jax")
     logger.addHandler(handler)
     with jax.log_compiles(), printed.open("w") as out, contextlib.redirect_stdout(out):
         results = main(SMALL, folder)
@@ -76,29 +82,29 @@ def test_one_compilation_serves_all_arms(done):
 def test_the_folder_holds_what_it_should(done):
     folder, results, _, _ = done
     assert {p.name for p in folder.iterdir()} == ALL_FILES
-    config = json.loads((folder / "config.json").read_text())
-    assert config["config"]["hidden"] == 4
-    assert config["family"] == 4
-    assert config["margin"] == stats.DELTA
-    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
-    assert json.loads((folder / "env.json").read_text())["packages"]["jax"] == jax.__version__
+    config = run_folder.read_json(folder / "config.json")
+    assert (config["config"]["hidden"], config["family"], config["margin"]) == (4, 4, stats.DELTA)
+    assert config["arms"]["one_fit"] == {"seeds": 6, "every": 0, "control": False}
+    status = run_folder.read_status(folder)
+    assert (status["state"], status["epochs"], status["of"]) == ("finished", 4, 4)
+    assert {"seconds_training", "seconds_saving"} <= set(status)
+    assert run_folder.read_json(folder / "env.json")["packages"]["jax"] == jax.__version__
     table = rows_of(folder / "results.csv")
     assert [(row["arm"], int(row["seed"])) for row in table] == results.labels
     assert {row["config"] for row in table} == {config["hash"]}
     assert min(int(row["seed"]) for row in table) == 8
-    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert len(metrics) == len(results.labels) * SMALL.epochs
+    assert len(metrics_of(folder)) == len(results.labels) * SMALL.epochs
+    assert (folder / "figure.png").stat().st_size > 10_000
 
 
 def test_the_raw_curves_give_the_results(done):
     folder = done[0]
-    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    metrics = metrics_of(folder)
     for row in rows_of(folder / "results.csv"):
         val = {
             m["epoch"]: m["val"] for m in metrics if (m["arm"], str(m["seed"])) == (row["arm"], row["seed"])
         }
-        assert float(row["val_selected"]) == min(val.values())
-        assert val[int(row["best_epoch"])] == min(val.values())
+        assert float(row["val_selected"]) == min(val.values()) == val[int(row["best_epoch"])]
         assert float(row["val_end"]) == val[SMALL.epochs]
     boundaries = {(m["arm"], m["epoch"]) for m in metrics if m["boundary"]}
     assert boundaries == {
@@ -111,7 +117,7 @@ def test_what_drops_nothing_is_identical_and_what_drops_something_is_not(done):
     same = {arm for arm, count in results.differing.items() if count == 0}
     assert same == {"one_fit", "keras_loop", "aa"}
     for arm in ("keras_loop", "aa"):
-        assert results.effects[arm][stats.Metric.END].verdict == "identical"
+        assert results.effects[arm][END].verdict == "identical"
     assert results.differing_weights["ulp"] > 0
     assert results.differing_weights["keras_recompile"] > results.weights
 
@@ -119,11 +125,8 @@ def test_what_drops_nothing_is_identical_and_what_drops_something_is_not(done):
 def test_effects_are_paired_by_seed_and_come_from_results_csv(done):
     folder, _, _, _ = done
     loss = {(r["arm"], r["seed"]): float(r["test_end"]) for r in rows_of(folder / "results.csv")}
-    row = next(
-        r
-        for r in rows_of(folder / "effects.csv")
-        if (r["arm"], r["metric"]) == ("keras_recompile", stats.Metric.END)
-    )
+    effects = {(r["arm"], r["metric"]): r for r in rows_of(folder / "effects.csv")}
+    row = effects["keras_recompile", END]
     d = [np.log(loss["keras_recompile", str(s)]) - np.log(loss["one_fit", str(s)]) for s in range(8, 14)]
     assert float(row["mean"]) == pytest.approx(np.mean(d))
     assert float(row["level"]) == pytest.approx(1 - 0.05 / 4)
@@ -131,124 +134,136 @@ def test_effects_are_paired_by_seed_and_come_from_results_csv(done):
 
 def test_the_epoch_at_which_an_arm_parts_is_that_of_the_raw_curves(done):
     folder = done[0]
-    metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    val = {(m["arm"], m["seed"], m["epoch"]): m["val"] for m in metrics}
-    found = {r["arm"]: r["parts_at"] for r in rows_of(folder / "effects.csv")}
-    for arm, epoch in found.items():
+    val = {(m["arm"], m["seed"], m["epoch"]): m["val"] for m in metrics_of(folder)}
+    parts_at = {r["arm"]: r["parts_at"] for r in rows_of(folder / "effects.csv")}
+    for arm, epoch in parts_at.items():
         parted = [""]
         for e in range(SMALL.epochs, 0, -1):
             d = [np.log(val[arm, s, e] / val["one_fit", s, e]) for a, s, at in val if (a, at) == (arm, e)]
             if np.sqrt(np.mean(np.square(d))) > 1e-3:
                 parted.append(str(e))
         assert epoch == parted[-1], arm
-    assert (found["aa"], found["keras_recompile"], found["rate_x2"]) == ("", "2", "1")
-    assert "parts from one_fit's by more than 0.1 %" in (folder / "table.md").read_text()
+    assert (parts_at["aa"], parts_at["keras_recompile"], parts_at["rate_x2"]) == ("", "2", "1")
 
 
-def test_it_says_the_answer_first_then_the_tables(done):
-    _, results, printed, _ = done
-    total = f"{2 * results.weights:,}"
-    places = [
-        printed.index(words)
-        for words in (
-            "expected:",
-            "epoch 4/4",
-            f"Same run: 0 of {total} weights differ by a bit between one_fit and keras_loop",
-            "% change of test loss against one_fit",
-            "mse of the standardised target",
-            "what survives a boundary",
-            "Raw numbers and figure:",
-        )
-    ]
+def test_the_terminal_shows_data_progress_answer_and_tables_in_this_order(done):
+    folder, results, printed, _ = done
+    words = (
+        *("windows", "compiling", "expected:", "epoch 4/4"),
+        f"0 of {2 * results.weights:,} weights differ by a bit between one_fit and keras_loop",
+        *("Change of test loss relative to one_fit", "mse of the target", "drops at a boundary"),
+        str(folder / "report.html"),
+    )
+    places = [printed.index(text) for text in words]
     assert places == sorted(places)
-    for word in ("no effect", "no difference", "significant", "undecided "):
-        assert word not in printed.lower()
 
 
-def test_the_figure_names_arms_axes_and_command(done):
-    folder = done[0]
-    svg = (folder / "figure.svg").read_text()
-    for words in ("change of test loss against one_fit, %", "weights differ by a bit", "controls", "= bits"):
-        assert f"<!-- {words}" in svg or words in svg
-    assert (folder / "figure.png").stat().st_size > 10_000
-
-
-def test_a_finished_run_can_be_looked_at_again(done, capsys):
+def test_a_finished_run_is_reported_again_and_nothing_is_trained(done, capsys):
     folder, results, _, _ = done
-    before = (folder / "results.csv").read_bytes(), (folder / "effects.csv").read_bytes()
+    before = {name: (folder / name).read_bytes() for name in ("results.csv", "effects.csv", "report.html")}
+    (folder / "report.html").unlink()
     (again,) = refit.main(Config(resume=str(folder)))
-    assert ((folder / "results.csv").read_bytes(), (folder / "effects.csv").read_bytes()) == before
+    assert {"resumed.jsonl", *ALL_FILES} == {path.name for path in folder.iterdir()}
+    for name in ("results.csv", "effects.csv"):
+        assert (folder / name).read_bytes() == before[name]
     assert again.differing == results.differing
-    assert "Same run" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "nothing is trained" in printed and "expected:" not in printed
+    assert f"0 of {2 * results.weights:,} weights" in printed
 
 
 LONG = dataclasses.replace(SMALL, epochs=200, seeds=2, arms=("one_fit", "keras_recompile"), devices=1)
 LONG_FLAGS = "--data ar --window 4 --hidden 4 --batch 256 --epochs 200 --seeds 2 --lr 0.01 --devices 1"
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    """The folder of a long run."""
-    folder = tmp_path_factory.mktemp("long") / "whole"
-    with contextlib.redirect_stdout(io.StringIO()):
-        main(LONG, folder)
-    return folder
-
-
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_at_the_next_chunk_and_the_resumed_run_is_the_uninterrupted_one(
-    signum, uninterrupted, tmp_path, capsys
-):
-    flags = [*LONG_FLAGS.split(), "--arms", *LONG.arms]
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "experiments.refit", *flags, "--out", str(tmp_path / "cut")],
-        cwd=ROOT,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch"):
-            process.send_signal(signum)
-            break
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 75}[signum]
-    assert f"--resume {tmp_path / 'cut'}" in errors
-    status = json.loads((tmp_path / "cut" / "status.json").read_text())
-    assert status["state"] == "interrupted"
-    assert 0 < status["epochs"] < LONG.epochs
-    refit.main(Config(resume=str(tmp_path / "cut")))
+def test_a_signal_ends_at_the_next_chunk_and_the_resumed_run_is_the_uninterrupted_one(tmp_path, capsys):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    main(LONG, whole)
+    flags = [*LONG_FLAGS.split(), "--arms", *LONG.arms, "--out", str(cut)]
+    epochs = [0]
+    for signum, code in ((signal.SIGTERM, 75), (signal.SIGINT, 130)):
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-m", "experiments.refit", *flags],
+            cwd=ROOT,
+            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("epoch"):
+                process.send_signal(signum)
+                break
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == code
+        flags = ["--resume", str(cut)]
+        assert " ".join(flags) in errors
+        status = run_folder.read_status(cut)
+        assert status["state"] == "interrupted"
+        epochs.append(status["epochs"])
+    assert sorted(set(epochs)) == epochs and epochs[-1] < LONG.epochs
+    refit.main(Config(resume=str(cut)))
     capsys.readouterr()
     for name in ("results.csv", "effects.csv"):
-        assert (tmp_path / "cut" / name).read_bytes() == (uninterrupted / name).read_bytes()
-    cut, whole = (
-        sorted((f / "metrics.jsonl").read_text().splitlines()) for f in (tmp_path / "cut", uninterrupted)
-    )
-    assert cut == whole
+        assert (cut / name).read_bytes() == (whole / name).read_bytes()
+    assert sorted(map(str, metrics_of(cut))) == sorted(map(str, metrics_of(whole)))
 
 
 def test_divergence_is_recorded_and_changes_no_other_member(done, tmp_path, capsys):
-    names = ("one_fit", "drop_moments", "rate_x2")
-    config = dataclasses.replace(SMALL, optimizer="keras_sgd", arms=names)
-    good = main(config, tmp_path / "good")
-    (plan,) = refit.prepare(dataclasses.replace(config, out=str(tmp_path / "bad")))
-    wild = [
-        dataclasses.replace(arm, rate_factor=1e6 / config.lr) if arm.name == "rate_x2" else arm
+    good = done[1]
+    (plan,) = decide(SMALL, {})
+    wild = tuple(
+        dataclasses.replace(arm, rate_factor=1e6 / SMALL.lr) if arm.name == "rate_x2" else arm
         for arm in plan.arms
-    ]
-    bad = refit.execute_one(plan._replace(arms=wild))
+    )
+    wild_plan = dataclasses.replace(plan, arms=wild)
+    question = dataclasses.replace(refit.EXPERIMENT, decide=lambda config, stored: [wild_plan])
+    (measured,) = carry_out(question, dataclasses.replace(SMALL, out=str(tmp_path / "bad")))
     capsys.readouterr()
-    assert bad.diverged_M[bad.rows("rate_x2")].all()
-    others = np.concatenate([bad.rows("one_fit"), bad.rows("drop_moments")])
-    assert not bad.diverged_M[others].any()
+    bad, lost = measured.same, measured.same.rows("rate_x2")
+    others = np.setdiff1d(np.arange(len(bad.labels)), lost)
+    assert bad.diverged_M[lost].all() and not bad.diverged_M[others].any()
     for metric in outcome.METRICS:
         np.testing.assert_array_equal(bad.loss[metric][others], good.loss[metric][others])
     for curve in ("loss", "val"):
         np.testing.assert_array_equal(bad.curves[curve][others], good.curves[curve][others])
-    effect = bad.effects["rate_x2"][stats.Metric.END]
+    effect = bad.effects["rate_x2"][END]
     assert (effect.diverged, effect.diverged_ref, effect.n) == (6, 0, 6)
+
+
+def test_a_run_whose_identity_does_not_hold_is_void_after_it_was_written(tmp_path, capsys):
+    def decide_wrongly(config, stored):
+        (plan,) = decide(config, stored)
+        arms = [dataclasses.replace(arm, must_equal="one_fit") for arm in plan.arms]
+        return [dataclasses.replace(plan, arms=tuple(arms))]
+
+    question = dataclasses.replace(refit.EXPERIMENT, decide=decide_wrongly)
+    config = dataclasses.replace(SMALL, arms=("one_fit", "rate_x2"), seeds=2, epochs=2)
+    with pytest.raises(RuntimeError, match="void: rate_x2"):
+        carry_out(question, dataclasses.replace(config, out=str(tmp_path / "run")))
+    assert "void" in (tmp_path / "run" / "table.md").read_text()
+
+
+def test_several_series_have_folders_of_their_own_and_are_pooled(tmp_path, capsys):
+    config = dataclasses.replace(
+        SMALL, data=("ar", "sines"), arms=("one_fit", "keras_recompile"), epochs=2, out=str(tmp_path / "run")
+    )
+    results = refit.main(config)
+    printed = capsys.readouterr().out
+    answers = [printed.index(f"{tmp_path / 'run' / name / 'report.html'}") for name in config.data]
+    assert answers == sorted(answers) and answers[-1] < printed.index("over series like these")
+    rows = rows_of(tmp_path / "run" / "pooled.csv")
+    assert [(row["arm"], row["series"]) for row in rows] == [("keras_recompile", "ar sines")] * 2
+    means = [of_series.effects["keras_recompile"][END].mean for of_series in results]
+    assert float(rows[0]["mean"]) == pytest.approx(np.mean(means))
+    page = Parsed((tmp_path / "run" / "report.html").read_text(encoding="utf-8"))
+    assert {"./ar", "./sines", "./pooled.csv"} <= set(page.attributes("href"))
+    assert run_folder.read_json(tmp_path / "run" / "config.json")["runs"] == ["ar", "sines"]
+    (tmp_path / "run" / "pooled.csv").unlink()
+    refit.main(Config(resume=str(tmp_path / "run")))
+    assert rows_of(tmp_path / "run" / "pooled.csv") == rows
+    assert "expected:" not in capsys.readouterr().out
 
 
 BAD = {
@@ -300,36 +315,43 @@ def test_bad_flags_are_refused_before_any_compilation(message, request, tmp_path
 def test_a_folder_in_use_is_not_written_to(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match="is in use; allowed: a new or empty folder"):
-        refit.main(dataclasses.replace(SMALL, out=str(tmp_path)))
+        main(SMALL, tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_resuming_reads_the_configuration_and_takes_no_other(done, tmp_path):
     with pytest.raises(ValueError, match="leave out hidden, lr"):
-        refit.prepare(Config(resume=str(done[0]), hidden=3, lr=0.1))
+        experiment.prepare(refit.EXPERIMENT, Config(resume=str(done[0]), hidden=3, lr=0.1))
     with pytest.raises(FileNotFoundError):
-        refit.prepare(Config(resume=str(tmp_path)))
+        experiment.prepare(refit.EXPERIMENT, Config(resume=str(tmp_path)))
 
 
-def test_text_where_names_belong_is_a_type_error():
-    for field in ("data", "arms", "features"):
-        with pytest.raises(TypeError, match=f"{field}: 'ar' is text; allowed: a sequence of names"):
-            refit.prepare(dataclasses.replace(SMALL, **{field: "ar"}))
+@pytest.mark.parametrize("field", ["data", "arms", "features"])
+def test_text_where_names_belong_is_a_type_error(field):
+    with pytest.raises(TypeError, match=f"{field}: 'ar' is text; allowed: a sequence of names"):
+        decide(dataclasses.replace(SMALL, **{field: "ar"}), {})
 
 
-def test_quick_changes_only_what_was_not_asked_for(tmp_path):
-    (plan,) = refit.prepare(
-        dataclasses.replace(SMALL, quick=True, epochs=20, seeds=16, out=str(tmp_path / "q"))
-    )
+def test_quick_all_and_full_change_only_what_was_not_asked_for():
+    (plan,) = decide(dataclasses.replace(SMALL, quick=True, epochs=20, seeds=16), {})
     assert (plan.config.epochs, plan.config.seeds) == (20, 6)
+    (plan,) = decide(Config(data=("ar",), arms=("all",)), {})
+    assert plan.config.seeds == 32
+    (plan,) = decide(dataclasses.replace(SMALL, full=True), {})
+    assert {arm.name: arm.rate_factor for arm in plan.arms if arm.rate_factor != 1} == ar.RULER
 
 
 def built_from(config):
     return build(config, open_source(config, config.data[0]).split)
 
 
+@pytest.fixture(scope="module")
+def built():
+    return built_from(SMALL)
+
+
 @pytest.mark.parametrize(
-    ("change", "name", "proved"),
+    ("change", "name", "is_identity"),
     [
         ({}, "keras_loop", True),
         ({}, "keras_recompile", False),
@@ -340,24 +362,19 @@ def built_from(config):
         ({}, "weights_only", False),
     ],
 )
-def test_an_arm_is_proved_identical_where_it_drops_nothing_that_is_read(change, name, proved):
+def test_an_arm_that_drops_nothing_that_is_read_must_be_one_fit(change, name, is_identity, built):
     config = dataclasses.replace(SMALL, **change)
-    built = built_from(config)
-    arms, _ = ar.parse(("one_fit", name), config, built)
-    assert arms[1].is_identity is proved
-    assert arms[1].seeds == (2 if proved else 6)
+    arms, _ = ar.parse(("one_fit", name), config, built_from(config) if change else built)
+    assert (arms[1].is_identity, arms[1].seeds) == (is_identity, 2 if is_identity else 6)
 
 
-def test_two_arms_that_drop_the_same_are_one_arm_with_two_names():
-    built = built_from(SMALL)
-    names = ("one_fit", "drop_count", "adam_rel", "drop_m")
-    arms, aliases = ar.parse(names, SMALL, built)
+def test_two_arms_that_drop_the_same_are_one_arm_with_two_names(built):
+    arms, aliases = ar.parse(("one_fit", "drop_count", "adam_rel", "drop_m"), SMALL, built)
     assert [arm.name for arm in arms] == ["one_fit", "drop_count", "drop_m"]
     assert aliases == {"adam_rel": "drop_count"}
 
 
-def test_all_arms_are_every_policy_and_control_but_those_that_cannot_be_told_apart():
-    built = built_from(SMALL)
+def test_all_arms_are_every_policy_and_control_but_those_that_cannot_be_told_apart(built):
     arms, aliases = ar.parse(("all",), SMALL, built)
     names = [arm.name for arm in arms]
     assert names[0] == "one_fit"
@@ -379,26 +396,18 @@ def test_all_arms_are_every_policy_and_control_but_those_that_cannot_be_told_apa
     arms, aliases = ar.parse(("all",), plain, built_from(plain))
     same = {*nothing, *optimizer, "keras_recompile", "keras_reload_h5", "adam_rel", "v_from_gradient"}
     same |= {name for name in POLICIES if name.startswith(("drop_", "composer_"))}
-    assert {name for name, twin in aliases.items() if twin == "one_fit"} == same
+    assert {name for name, arm in aliases.items() if arm == "one_fit"} == same
     with pytest.raises(ValueError, match="all stands alone"):
         ar.parse(("one_fit", "all"), SMALL, built)
 
 
-def test_all_arms_take_32_seeds_and_full_adds_the_ruler(tmp_path):
-    (plan,) = refit.prepare(Config(data=("ar",), arms=("all",), out=str(tmp_path / "a")))
-    assert plan.config.seeds == 32
-    (plan,) = refit.prepare(dataclasses.replace(SMALL, full=True, out=str(tmp_path / "f")))
-    assert {arm.name: arm.rate_factor for arm in plan.arms if arm.rate_factor != 1} == ar.RULER
-
-
-def test_members_of_a_seed_share_their_first_weights_and_one_ulp_moves_one_of_them():
-    built = built_from(SMALL)
+def test_members_of_a_seed_share_their_first_weights_and_one_ulp_moves_one_of_them(built):
     arms, _ = ar.parse(("one_fit", "keras_recompile", "ulp"), SMALL, built)
     members = dict(zip(ar.labels(arms), ar.members(arms, SMALL, built), strict=True))
-    one, other, moved = (members[name, 9].origin for name in ("one_fit", "keras_recompile", "ulp"))
-    assert ar.differing(one, other) == 0
-    assert ar.differing(one, moved) == 1
-    assert ar.differing(one, members["one_fit", 8].origin) > 10
+    origin, again, moved = (members[name, 9].origin for name in ("one_fit", "keras_recompile", "ulp"))
+    assert ar.differing(origin, again) == 0
+    assert ar.differing(origin, moved) == 1
+    assert ar.differing(origin, members["one_fit", 8].origin) > 10
 
 
 def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
@@ -414,17 +423,18 @@ def test_missing_rows_are_an_error_and_not_a_number(tmp_path):
         run_folder.read_curves(tmp_path, [("a", 8)], 3)
 
 
-@pytest.mark.parametrize("data", ["sunspots", "weather", "stocks", "adding"])
-def test_what_drops_nothing_is_identical_on_every_kind_of_series(data, tmp_path, capsys):
-    config = Config(window=6, hidden=3, batch=512, epochs=2, seeds=1, arms=("one_fit", "keras_loop"))
-    results = main(dataclasses.replace(config, data=(data,)), tmp_path / "r")
+@pytest.mark.parametrize("data", ["stocks", "adding"])  # several stretches; ready-made samples
+def test_what_drops_nothing_is_identical_on_every_kind_of_series(data, tmp_path):
+    config = Config(
+        data=(data,), window=6, hidden=3, batch=512, epochs=2, seeds=1, arms=("one_fit", "keras_loop")
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        results = main(config, tmp_path / "r")
     assert results.differing == {"one_fit": 0, "keras_loop": 0}
-    assert results.effects["keras_loop"][stats.Metric.SELECTED].verdict == "identical"
-    assert "the same bits" in capsys.readouterr().out
+    assert results.effects["keras_loop"][SELECTED].verdict == "identical"
 
 
-def test_vmapped_members_agree_with_mapped_ones(done, tmp_path, capsys):
-    vmapped, mapped = main(dataclasses.replace(SMALL, layout="vmap"), tmp_path / "vmap"), done[1]
-    assert vmapped.labels == mapped.labels
-    for metric in outcome.METRICS:
-        np.testing.assert_allclose(vmapped.loss[metric], mapped.loss[metric], rtol=1e-4)
+@pytest.mark.parametrize(("layout", "mapped"), [("auto", True), ("map", True), ("vmap", False)])
+def test_the_layout_decides_whether_members_are_mapped(layout, mapped):
+    (plan,) = decide(dataclasses.replace(SMALL, layout=layout), {})
+    assert plan.built.layout.mapped is mapped
