@@ -8,7 +8,7 @@ import pytest
 from helpers.pages import Parsed, named
 
 from experiments.harness import arms as ar
-from experiments.harness import document, evidence, html_page, outcome, wording
+from experiments.harness import evidence, experiment, html_page, outcome, wording
 from experiments.harness.document import Figure, Origin
 from experiments.harness.setting import Setting
 from experiments.refit import report, sensitivity
@@ -91,7 +91,7 @@ def done(tmp_path_factory):
 
 def written(folder, document_, command="python -m experiments.refit --target '<b>'"):
     stored = {"experiment": "refit", "command": command, "config": {}, "hash": "12ab"}
-    document.write(folder, document_, Origin(stored=stored, environment=ENVIRONMENT, resume=folder))
+    experiment.write(folder, document_, Origin(stored=stored, environment=ENVIRONMENT, resume=folder))
 
 
 def section(document_, title):
