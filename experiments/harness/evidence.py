@@ -9,16 +9,13 @@ import numpy as np
 from experiments.harness import arms as ar
 from experiments.harness import wording
 from experiments.harness.document import EVERYWHERE, Block, Figure, Section, Table
-from experiments.harness.outcome import METRICS, Results
+from experiments.harness.outcome import METRICS, SPAN, Results
 from experiments.harness.setting import Setting
 from lstm_sched import stats
 from lstm_sched.policy import fates
 
 WORSE = 2.0  # the factor on the rate that must be worse after the last epoch
 COLUMNS = ("arm", "drops", "n", *METRICS, "verdict")
-SPAN = (
-    100  # times the lowest loss: pictures of curves end there, as one that diverges would flatten all others
-)
 SHOWN = frozenset({"terminal", "page"})
 
 

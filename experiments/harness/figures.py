@@ -17,8 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from experiments.harness import arms as ar
-from experiments.harness.evidence import SPAN
-from experiments.harness.outcome import Results
+from experiments.harness.outcome import SPAN, Results
 from lstm_sched.data.series import Series
 from lstm_sched.data.splits import Extent
 
