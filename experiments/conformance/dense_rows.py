@@ -1,7 +1,7 @@
 """The rows of `conformance` in which a dense network is trained: scikit-learn's MLPRegressor, and skorch.
 
-One hidden layer of tanh, which reads all numbers of a window. In float64, as scikit-learn is. What the packages are
-told is carried out by conformance_sklearn.py and conformance_skorch.py.
+One hidden layer of tanh, which reads all numbers of a window. In float64, as scikit-learn is. The JSON for the packages
+is carried out by scripts/sklearn_rows.py and scripts/skorch_rows.py.
 Letters: B batch, T time, F features, I = T·F inputs, H hidden units, O outputs; N samples, E epochs.
 """
 

@@ -1,28 +1,31 @@
-"""What `conformance` says: a row for each way of training and package."""
+"""What `conformance` reports: one row for each way of training and package."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from experiments.harness import run_folder
-from experiments.harness.peers import comparison
-from experiments.harness.peers.comparison import Comparison
+from experiments.harness.document import EVERYWHERE, Document, Lead, Section, Table
+from experiments.harness.experiment import Decisions
 
 COLUMNS = ("row", "package", "expected", "seen", "losses", "weights", "verdict")
 TITLE = "The largest difference of a loss, with its epoch, and of a weight"
+QUESTION = "Do the real packages do what the presets say?"
 
 
-class Finding(NamedTuple):
-    """A row of the table on one backend."""
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A row of the table for one package."""
 
     row: str
     package: str
     expected: str
     seen: str
-    version: str
-    loss_E: tuple[float, ...]  # largest difference of each epoch's two losses, NaN where none was trained
-    weight: float  # largest difference
+    version: str = ""
+    loss_E: tuple[
+        float, ...
+    ] = ()  # largest difference of each epoch's two losses, NaN where none was trained
+    weight: float = math.nan  # largest difference
     verdict: str  # agrees, disagrees, not checked
 
 
@@ -38,41 +41,42 @@ def in_words(f: Finding) -> tuple[str, ...]:
     return f.row, f.package, f.expected, f.seen, losses, f"{f.weight:.1e}" if f.loss_E else "–", f.verdict
 
 
-def summary(findings: Sequence[Finding]) -> str:
+def answer(findings: Sequence[Finding]) -> str:
     """The verdicts counted, and the largest difference."""
-    words = {"agrees": "agree", "disagrees": "disagree", "not checked": "are not checked"}
+    verbs = {"agrees": "agree", "disagrees": "disagree", "not checked": "are not checked"}
     counts = [
-        f"{n} {word}" for verdict, word in words.items() if (n := sum(f.verdict == verdict for f in findings))
+        f"{n} {verb}" for verdict, verb in verbs.items() if (n := sum(f.verdict == verdict for f in findings))
     ]
-    told = [largest(f)[0] for f in findings if f.loss_E]
+    losses = [largest(f)[0] for f in findings if f.loss_E]
     versions = "; ".join(dict.fromkeys(f.version for f in findings if f.version))
-    most = f" No loss differs by more than {max(told):.1e}." if told else ""
+    most = f" No loss differs by more than {max(losses):.1e}." if losses else ""
     return f"Of {len(findings)} rows: {', '.join(counts)}.{most}" + f" {versions}." * bool(versions)
 
 
-def compared(findings: Sequence[Finding]) -> Comparison:
-    """The rows, and what they came to."""
-    question = "Do the real packages do what the presets say of them?"
-    return Comparison(
-        question, summary(findings), [], "Row by row", TITLE, COLUMNS, list(map(in_words, findings))
+def conclude(decisions: Decisions, findings: Sequence[Finding]) -> Document:
+    """The answer, the table, and every epoch as raw numbers."""
+    lead, table = (
+        Lead(text=answer(findings)),
+        Table(title=TITLE, columns=COLUMNS, rows=list(map(in_words, findings))),
     )
-
-
-def write(folder: Path, findings: Sequence[Finding], told: Comparison) -> None:
-    """results.csv, agreement.csv with every epoch, table.md and the page."""
-    rows = []
+    results, epochs = [], []
     for f in findings:
-        fields = f._asdict()
+        fields = dataclasses.asdict(f)
         del fields["loss_E"]
-        rows.append(fields | dict(zip(("loss", "epoch"), largest(f), strict=True)))
-    run_folder.write_csv(folder / "results.csv", rows)
-    run_folder.write_csv(
-        folder / "agreement.csv",
-        [
-            {"row": f.row, "package": f.package, "epoch": e + 1, "difference": difference}
-            for f in findings
-            for e, difference in enumerate(f.loss_E)
+        results.append(fields | dict(zip(("loss", "epoch"), largest(f), strict=True)))
+        for epoch, difference in enumerate(f.loss_E, 1):
+            epochs.append({"row": f.row, "package": f.package, "epoch": epoch, "difference": difference})
+    written = EVERYWHERE - {"terminal"}
+    return Document(
+        sections=[
+            Section(title=QUESTION, blocks=[lead], places=written),
+            Section(title="Row by row", blocks=[table], places=EVERYWHERE),
+            Section(title="The answer", blocks=[lead], places=frozenset({"terminal"})),
         ],
+        tables={"results.csv": results, "agreement.csv": epochs},
+        files={
+            "results.csv": "one row per line of the table",
+            "agreement.csv": "how far losses differ in every epoch",
+            "data.npz": "what all train on",
+        },
     )
-    files = {"results.csv": "a row a line of the table", "agreement.csv": "every epoch"}
-    comparison.write(folder, told, files | {"data.npz": "what all train on"})

@@ -1,7 +1,6 @@
-"""What `conformance` runs side by side: each row once as the package is told it, and once as it is said here.
-Those of a dense network are in conformance_dense.py.
+"""What `conformance` runs side by side: each row once as JSON for the package, and once in our own terms.
 
-What the package is told is JSON, which the scripts conformance_keras.py and conformance_torch.py carry out.
+scripts/keras_rows.py and scripts/torch_rows.py carry the JSON out. dense_rows.py has the rows of a dense network.
 Letters: N samples, E epochs.
 """
 

@@ -1,18 +1,20 @@
 """Every verdict comes from what a package said; and, where the packages are, what they say."""
 
-import csv
 import functools
 import importlib.util
 import sys
 
+import jax
 import numpy as np
 import pytest
+from helpers.small import SOON
 
-from experiments.conformance import ours, report
+from experiments.conformance import dense_rows, ours, report
 from experiments.conformance import run as conformance
 from experiments.conformance.dense_rows import ROWS
-from experiments.conformance.rows import BOTH, EPOCHS, KERAS, TORCH
-from experiments.harness import run_folder
+from experiments.conformance.rows import ARRAYS, BOTH, EPOCHS, KERAS, TORCH
+from experiments.harness.exits import Interrupted
+from lstm_sched.loop import run
 from lstm_sched.nn.interop import from_keras, to_torch
 
 NEEDS = {
@@ -25,14 +27,19 @@ NEEDS = {
 SAME = {"fit loop", ".keras reload", "EMA"}  # their losses are those of one fit
 SIZES = [(2, 32), (8, 32), (32,), (8, 1), (1,)]  # of the weights
 
+RUN_SOON = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=SOON)
+
 
 @functools.cache
 def own(name):
-    return ours.ours(ROWS[name])
+    with pytest.MonkeyPatch.context() as patch:
+        if name not in (*SAME, "fit"):  # which are other programs and must have the same bits
+            patch.setattr(ours, "_run_jit", RUN_SOON)
+        return ours.ours(ROWS[name])
 
 
-def said(name, change=0.0):
-    """What a package would say of a row that it trains as we do, but for a change of the third epoch's loss."""
+def answered(name, change=0.0):
+    """The answer of a package that trains a row as we do, except for a change of the third epoch's loss."""
     log_E2, flat = own(name)
     log = [[float(x) for x in pair] if np.isfinite(pair).all() else None for pair in log_E2]
     third = log[2]
@@ -53,16 +60,16 @@ def verdict(name, answer):
 
 @pytest.mark.parametrize("name", ["fit", "early stopping", "SGD kept"])
 def test_a_package_that_trains_as_we_do_agrees_and_one_that_is_off_by_more_does_not(name):
-    assert verdict(name, said(name)).verdict == "agrees"
-    assert verdict(name, said(name, change=5e-7)).verdict == "agrees"
-    other = verdict(name, said(name, change=5e-6))
+    assert verdict(name, answered(name)).verdict == "agrees"
+    assert verdict(name, answered(name, change=5e-7)).verdict == "agrees"
+    other = verdict(name, answered(name, change=5e-6))
     assert other.verdict == "disagrees"
     assert other.loss_E[2] == pytest.approx(5e-6, rel=0.1)
     assert "(epoch 3)" in report.in_words(other)[4]
 
 
 def test_a_package_that_trains_another_number_of_epochs_disagrees():
-    answer = said("early stopping")
+    answer = answered("early stopping")
     answer["rows"]["early stopping"]["log"][3] = [0.1, 0.1]
     finding = verdict("early stopping", answer)
     assert (finding.verdict, finding.seen) == ("disagrees", "4 epochs, here 3")
@@ -118,25 +125,38 @@ def test_a_package_whose_process_fails_disagrees(tmp_path):
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho no such luck >&2\nexit 3\n")
     broken.chmod(0o755)
-    answer = conformance.ask(
-        conformance.prepare(conformance.Config(python=str(broken), out=str(tmp_path / "run"))), "torch"
-    )
+    answer = conformance.ask(str(broken), tmp_path, "torch", [])
     assert answer == {"failed": "it ended with 3: no such luck"}
-    assert {(f.seen, f.verdict) for f in conformance.compare("torch", answer, {})} == {
-        (answer["failed"], "disagrees")
-    }
+    findings = conformance.compare("torch", answer, {})
+    assert {(f.seen, f.verdict) for f in findings} == {(answer["failed"], "disagrees")}
 
 
-def test_a_python_without_the_packages_gives_a_table_that_says_so(tmp_path, monkeypatch, capsys):
-    """The whole command, with a Python that has nothing."""
-    bare = tmp_path / "python"
-    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
-    bare.chmod(0o755)
-    plan = conformance.prepare(conformance.Config(python=str(bare), out=str(tmp_path / "run")))
-    monkeypatch.setattr(ours, "ours", lambda row: None)
-    findings = conformance.execute(plan)
-    assert {f.verdict for f in findings} == {"not checked"}
-    assert len(findings) == sum(len(row.backends) for row in ROWS.values())
+def test_a_stopped_run_keeps_the_answers_and_trainings_that_it_has(tmp_path, monkeypatch, capsys):
+    """One package answers one row, another is not there before the stop, and the rest are not there after it."""
+    calls = []
+
+    def ask(python, folder, backend, running):
+        calls.append(backend)
+        return answered("fit") if backend == "jax" else {"why_not": "it is not installed"}
+
+    def stopped(futures):
+        futures = list(futures)
+        yield from futures[:2]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(conformance, "ask", ask)
+    monkeypatch.setattr(ours, "ours", lambda row: own("fit"))
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(conformance, "as_completed", stopped)
+        conformance.main(conformance.Config(out=str(tmp_path / "run")))
+    calls.clear()
+    monkeypatch.setattr(ours, "ours", None)  # it is not trained again
+    findings = conformance.main(conformance.Config(resume=str(tmp_path / "run")))
+    assert calls == ["torch", "sklearn", "skorch"]
+    assert [f.verdict for f in findings if f.package == "Keras on JAX"] == ["agrees"]
+    assert {f.verdict for f in findings if f.package != "Keras on JAX"} == {"not checked"}
+    assert conformance.expected(findings)
+    assert not conformance.expected([verdict("fit", answered("fit", change=1.0))])
     assert "are not checked" in capsys.readouterr().out
     names = {
         "results.csv",
@@ -147,20 +167,16 @@ def test_a_python_without_the_packages_gives_a_table_that_says_so(tmp_path, monk
         "env.json",
         "status.json",
     }
-    assert names <= {p.name for p in plan.folder.iterdir()}
-    with (plan.folder / "results.csv").open(newline="", encoding="utf-8") as file:
-        assert {row["verdict"] for row in csv.DictReader(file)} == {"not checked"}
-    assert run_folder.read_json(plan.folder / "status.json")["state"] == "finished"
+    assert names <= {p.name for p in (tmp_path / "run").iterdir()}
 
 
-def test_a_python_that_is_no_file_is_refused_in_a_sentence():
+def test_a_python_without_the_packages_says_so(tmp_path):
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
+    bare.chmod(0o755)
+    assert "not installed" in conformance.ask(str(bare), tmp_path, "torch", [])["why_not"]
     with pytest.raises(ValueError, match="python: nowhere is no file"):
-        conformance.prepare(conformance.Config(python="nowhere"))
-
-
-def test_a_disagreement_is_not_as_expected():
-    assert conformance.held([verdict("fit", said("fit"))])
-    assert not conformance.held([verdict("fit", said("fit")), verdict("fit", said("fit", change=1.0))])
+        conformance.decide(conformance.Config(python="nowhere"), {})
 
 
 @pytest.mark.peers
@@ -169,9 +185,10 @@ def test_the_real_package_agrees(backend, tmp_path):
     missing = [name for name in NEEDS[backend] if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)}: not installed (extra `peers`)")
-    answer = conformance.ask(conformance.prepare(conformance.Config(out=str(tmp_path / "run"))), backend)
+    np.savez(tmp_path / conformance.DATA, allow_pickle=False, **ARRAYS, **dense_rows.arrays())
+    answer = conformance.ask(None, tmp_path, backend, [])
     assert "rows" in answer, answer
-    mine = {name: own(name) for name in answer["rows"] if ROWS[name].learner is not None}
+    mine = {name: ours.ours(ROWS[name]) for name in answer["rows"] if ROWS[name].learner is not None}
     findings = conformance.compare(backend, answer, mine)
     assert len(findings) == sum(backend in row.backends for row in ROWS.values())
     assert not [f for f in findings if f.verdict != "agrees"]

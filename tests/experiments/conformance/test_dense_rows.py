@@ -6,10 +6,12 @@ import importlib.util
 import jax
 import numpy as np
 import pytest
+from helpers.small import SOON
 
 from experiments.conformance import dense_rows, ours
 from experiments.conformance import run as conformance
 from experiments.conformance.rows import ARRAYS, EPOCHS, HIDDEN
+from lstm_sched.loop import run
 from lstm_sched.presets import SKLEARN_PARTIAL_FIT, SKORCH_FIT
 from lstm_sched.state import init_params
 
@@ -31,10 +33,14 @@ OTHERS = [
     ("skorch SGD, partial_fit", "skorch SGD, fit again"),
 ]
 
+RUN_SOON = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=SOON)
+
 
 @functools.cache
 def own(name):
-    return ours.ours(dense_rows.DENSE[name])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ours, "_run_jit", RUN_SOON)
+        return ours.ours(dense_rows.DENSE[name])
 
 
 def said(name, change=0.0):
