@@ -57,7 +57,11 @@ def disagreeing(rows: Sequence[Row], task: Callable[[Row], Hashable], same: floa
 
 def remarks(measured: Measured, wrong: Sequence[str], same: float) -> list[str]:
     """Which packages are missing, and whether all others reached the same loss, as far as there are others."""
-    absent = [f"{name}: {why}" for name, why in measured.lost.items()]
+    reasons = dict.fromkeys(measured.lost.values())
+    absent = [
+        "; ".join(name for name in measured.lost if measured.lost[name] == why) + f": {why}"
+        for why in reasons
+    ]
     if len({row.job.package for row in measured.rows}) < 2:
         return absent
     return [
