@@ -32,7 +32,8 @@ def save(folder: Path, fig: Figure, caption: str, command: str) -> None:
 
 def write(folder: Path, name: str, fig: Figure, caption: str, command: str) -> None:
     """NAME.svg and NAME.png, each whole or not at all, with the caption and the command that made them at the foot."""
-    lines = [*textwrap.wrap(caption, 160), *textwrap.wrap(command, 160)]
+    width = min(160, int(16 * fig.get_figwidth()))  # in characters
+    lines = [*textwrap.wrap(caption, width), *textwrap.wrap(command, width)]
     with plt.rc_context(STYLE):
         fig.supxlabel("\n".join(lines), fontsize=7.5, color="0.3")
         for kind, how in {"png": {"dpi": 150}, "svg": {"metadata": {"Date": None}}}.items():
