@@ -79,14 +79,15 @@ def test_a_csv_of_ones_own_is_trained_on_and_described_and_goes_on_with_the_same
         experiment.prepare(refit.EXPERIMENT, Config(resume=out))
 
 
-def test_ready_made_samples_and_a_series_are_pooled_and_each_has_a_folder_that_stays_inside(tmp_path, capsys):
+def test_ready_made_samples_are_pooled_and_each_series_has_a_folder_that_stays_inside(tmp_path, capsys):
     x_NTF = np.random.default_rng(1).normal(size=(300, 5, 2))
-    np.savez(tmp_path / "..x y;.npz", x=x_NTF, y=x_NTF.sum((1, 2))[:, None])
-    data, out = (str(tmp_path / "..x y;.npz"), "ar"), tmp_path / "two"
-    arms = ("one_fit", "keras_recompile")
-    results, _ = refit.main(dataclasses.replace(SMALL, data=data, arms=arms, seeds=6, out=str(out)))
+    data, out = tuple(str(tmp_path / name) for name in ("..x y;.npz", "b.npz")), tmp_path / "two"
+    for path, scale in zip(data, (1, 2), strict=True):
+        np.savez(path, x=x_NTF, y=scale * x_NTF.sum((1, 2))[:, None])
+    config = dataclasses.replace(SMALL, data=data, arms=("one_fit", "keras_recompile"), seeds=6, out=str(out))
+    results, _ = refit.main(config)
     assert results.windows["after the last epoch"].shape == (12, 45)
-    assert {path.name for path in out.iterdir()} >= {"x_y_", "ar", "config.json", "pooled.csv"}
+    assert {path.name for path in out.iterdir()} >= {"x_y_", "b", "config.json", "pooled.csv"}
     assert "over series like these" in capsys.readouterr().out
     before = (out / "pooled.csv").read_bytes()
     refit.main(Config(resume=str(out)))

@@ -1,6 +1,7 @@
 """Boundaries made by every named policy, and by hand with plain optax, are called by their names."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -118,11 +119,14 @@ def lenient():
 
 
 def trained(tx, steps=5):
+    @partial(jax.jit, compiler_options=small.SOON)
+    def step(params, opt, i):
+        updates, opt = tx.update(jax.tree.map(lambda p: p * i, params), opt, params)
+        return optax.apply_updates(params, updates), opt
+
     params, opt = PARAMS, tx.init(PARAMS)
     for i in range(steps):
-        grads = jax.tree.map(lambda p, i=i: p * (i + 1), params)
-        updates, opt = tx.update(grads, opt, params)
-        params = optax.apply_updates(params, updates)
+        params, opt = step(params, opt, i + 1.0)
     return {"params": params, "opt_state": opt}
 
 
