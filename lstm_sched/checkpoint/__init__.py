@@ -1,6 +1,6 @@
-"""The progress of a run on disk: sealed steps, written whole or not at all."""
+"""The progress of a run on disk: written atomically, with checksums, and restored under a restart policy."""
 
 from lstm_sched.checkpoint.progress import latest, read, restore, resume, save, set_aside
-from lstm_sched.checkpoint.steps import CheckpointWarning
+from lstm_sched.checkpoint.steps import CheckpointWarning, Damaged
 
-__all__ = ["CheckpointWarning", "latest", "read", "restore", "resume", "save", "set_aside"]
+__all__ = ["CheckpointWarning", "Damaged", "latest", "read", "restore", "resume", "save", "set_aside"]

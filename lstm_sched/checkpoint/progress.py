@@ -1,13 +1,12 @@
-"""Progress on disk through Orbax: one pytree and its record a step, verified when it is read.
+"""The progress of a run on disk: saved through Orbax, verified when it is read, restored under a restart policy.
 
-Orbax neither checks payloads nor refuses another dtype, so the record holds, for each component, what its leaves are
-and a SHA-256 of their bytes as they were in memory; `steps` adds one of every file.
+Checkpoints are written atomically, with checksums, and only the newest two are kept. A damaged one is skipped with a
+warning, and the one before it is used.
 """
 
 import contextlib
-import hashlib
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,98 +16,20 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from lstm_sched.checkpoint import steps
-from lstm_sched.checkpoint.steps import CheckpointWarning, Damaged
+from lstm_sched.checkpoint.arrays import (
+    check_format,
+    compare,
+    describe,
+    leaves,
+    plain,
+    plain_type,
+    typed,
+    verify,
+)
+from lstm_sched.checkpoint.steps import CheckpointWarning
 from lstm_sched.learner import Learner
 from lstm_sched.members import Member, Progress, start
 from lstm_sched.state import TrainState, restart
-
-# What a checkpoint's record says of the arrays beside it, and whether they, or a configuration, agree with
-# it.
-
-
-FORMAT = 1  # of the record
-
-Leaves = Iterable[tuple[str, Any]]  # path as JAX writes it, array
-
-
-def leaves(component: Any) -> list[tuple[str, Any]]:
-    """The arrays of a component by their paths."""
-    return [
-        (jax.tree_util.keystr(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(component)
-    ]
-
-
-def specification(component: Any) -> list[list[Any]]:
-    """[path, dtype, shape] of every leaf."""
-    return [[path, str(leaf.dtype), list(leaf.shape)] for path, leaf in leaves(component)]
-
-
-def plain(leaf: Any) -> Any:
-    """An array as it is stored: of a PRNG key, its data."""
-    return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-
-
-def plain_type(dtype: str, shape: list[int]) -> tuple[tuple[int, ...], Any]:
-    """Shape and dtype as stored of an array that is specified so."""
-    if not dtype.startswith("key<"):
-        return tuple(shape), jnp.dtype(dtype)
-    data = jax.random.key_data(jax.random.key(0))
-    return (*shape, *data.shape), data.dtype
-
-
-def typed(dtype: str, stored: Any) -> Any:
-    """`plain` undone."""
-    return jax.random.wrap_key_data(stored) if dtype.startswith("key<") else stored
-
-
-def digest(component: Any) -> str:
-    """SHA-256 over path and bytes of every leaf."""
-    return _sha(leaves(component))
-
-
-def _sha(named: Leaves) -> str:
-    sha = hashlib.sha256()
-    for path, leaf in named:
-        sha.update(path.encode())
-        sha.update(np.ascontiguousarray(plain(leaf)).tobytes())
-    return sha.hexdigest()
-
-
-def describe(components: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
-    """The record of components about to be saved."""
-    return {
-        "format": FORMAT,
-        "jax": jax.__version__,
-        "meta": meta,
-        "specification": {name: specification(component) for name, component in components.items()},
-        "digest": {name: digest(component) for name, component in components.items()},
-    }
-
-
-def check_format(record: dict[str, Any]) -> None:
-    """ValueError where the record is of another version than is read here."""
-    if record["format"] != FORMAT:
-        raise ValueError(f"checkpoint: its format is {record['format']}; allowed: {FORMAT}")
-
-
-def compare(record: dict[str, Any], components: dict[str, Any]) -> None:
-    """ValueError naming the first leaf of another path, dtype or shape than was saved."""
-    for name, component in components.items():
-        saved, asked = record["specification"].get(name, []), specification(component)
-        for old, new in zip(saved, asked, strict=False):
-            if old != new:
-                raise ValueError(f"checkpoint: {name} holds {old}; this configuration has {new}")
-        if len(saved) != len(asked):
-            raise ValueError(
-                f"checkpoint: {name} holds {len(saved)} arrays; this configuration has {len(asked)}"
-            )
-
-
-def verify(record: dict[str, Any], components: Mapping[str, Leaves]) -> None:
-    """Damaged naming the first component whose bytes are not those that were in memory when it was saved."""
-    for name, named in components.items():
-        if _sha(named) != record["digest"][name]:
-            raise Damaged(f"{name} is not what was saved (its SHA-256 differs)")
 
 
 def _components(progress: Progress) -> dict[str, Any]:
@@ -117,21 +38,29 @@ def _components(progress: Progress) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _orbax() -> Iterator[Any]:
-    """Orbax as it is used here; its import takes long, so a run has begun before its first save waits for it."""
+    """Orbax as it is used here. Its import takes long, so it waits for the first save."""
     from orbax.checkpoint import v1
 
     context = v1.Context()
     context.pytree.loading.partial_load = True
-    context.array.saving.array_metadata_store = None  # it leaves a coroutine unawaited where a load fails
+    context.array.saving.array_metadata_store = None  # otherwise a failed load leaves a coroutine unawaited
     with context:
         yield v1
 
 
-def save(folder: str | Path, progress: Progress, meta: dict[str, Any]) -> None:
-    """Write the progress (of one run or a population) as step `clock`; returns when it is on disk.
+def save(folder: str | Path, progress: Progress, meta: dict[str, Any] | None = None) -> None:
+    """Save the progress of a run or a population, and return when it is on disk.
 
-    Raises FileExistsError where that step or a later one was saved before: nothing is overwritten. After any other
-    error (a full disk: OSError) the earlier steps are as they were.
+    Only the last two steps are kept: older ones are deleted once the new one is whole.
+
+    Args:
+        folder: of this run; made if it does not exist.
+        progress: what `run` or `train` returned. It is saved as step number `progress.clock`, in epochs.
+        meta: what `restore` returns with it, for example the configuration; of values that JSON can hold.
+
+    Raises:
+        FileExistsError: where that step or a later one was saved before; nothing is overwritten.
+        OSError: for a full disk, for example. Earlier steps stay as they were.
     """
     components = _components(jax.tree.map(jnp.asarray, progress))
     arrays = {name + path: plain(leaf) for name, c in components.items() for path, leaf in leaves(c)}
@@ -140,44 +69,63 @@ def save(folder: str | Path, progress: Progress, meta: dict[str, Any]) -> None:
         with _orbax() as ocp:
             ocp.save(str(path.absolute()), arrays)
 
-    steps.write(Path(folder), int(np.max(progress.clock)), fill, describe(components, meta))
+    steps.write(Path(folder), int(np.max(progress.clock)), fill, describe(components, meta or {}))
 
 
 def _load(path: Path, specification: dict[str, list[list[Any]]]) -> dict[str, dict[str, Any]]:
-    """{name: {path: array}} as specified."""
+    """{component: {path: array}} for the leaves that are specified."""
     rows = [(name, *row) for name, rows in specification.items() for row in rows]
     here = SingleDeviceSharding(jax.devices()[0])
-    asked = {
+    types = {
         name + leaf: jax.ShapeDtypeStruct(*plain_type(dtype, shape), sharding=here)
         for name, leaf, dtype, shape in rows
     }
     with _orbax() as ocp:
-        loaded: Any = ocp.load(str(path.absolute()), asked)
-    found: dict[str, dict[str, Any]] = {name: {} for name in specification}
+        loaded: Any = ocp.load(str(path.absolute()), types)
+    arrays: dict[str, dict[str, Any]] = {name: {} for name in specification}
     for name, leaf, dtype, _ in rows:
-        found[name][leaf] = typed(dtype, loaded[name + leaf])
-    return found
+        arrays[name][leaf] = typed(dtype, loaded[name + leaf])
+    return arrays
 
 
 def latest(folder: str | Path) -> int | None:
-    """The newest saved step, or None."""
+    """The number of the newest saved step, or None where there is none."""
     return max(steps.steps(Path(folder)), default=None)
 
 
 def set_aside(folder: str | Path, progress: Progress) -> list[Path]:
-    """Rename the steps after `progress`, which `restore` has walked over; `save` then goes on from there."""
+    """Move away the damaged steps that `restore` has skipped, so that `save` can go on from `progress`.
+
+    Args:
+        folder: of the run.
+        progress: what `restore` returned; steps after its clock are renamed to `damaged-…`.
+
+    Returns:
+        The new paths.
+    """
     return steps.set_aside(Path(folder), int(np.max(progress.clock)))
 
 
 def restore(
     folder: str | Path, like: Progress, components: Iterable[str] = TrainState._fields
 ) -> tuple[Progress, dict[str, Any]]:
-    """The newest sound progress and its meta. Parts of the state that are not asked for are `like`'s.
+    """Read the newest checkpoint that is not damaged.
 
-    A damaged step is walked over with a CheckpointWarning that names it and what is damaged; another version of JAX
-    is one, too. Raises FileNotFoundError where there is no step, Damaged (a ValueError) with each one's reason where
-    all are, and ValueError, walking no further, naming the component whose leaves are of another path, dtype or
-    shape than those of `like`.
+    A CheckpointWarning names each damaged step and what is damaged in it, and warns of a step that another version of
+    JAX has written.
+
+    Args:
+        folder: of the run.
+        like: a progress of the same configuration, for example `start(learner, origin)`.
+        components: those of the state that are read. The others are taken from `like`.
+
+    Returns:
+        The progress, and the meta that was saved with it.
+
+    Raises:
+        FileNotFoundError: where there is no step.
+        ValueError: where all steps are damaged, with the reason for each (as `Damaged`); and for a step of another
+            configuration, naming the component whose leaves have another path, dtype or shape than those of `like`.
     """
     wanted = {*components, "clock", "log", "selected"}
     expected = {name: c for name, c in _components(like).items() if name in wanted}
@@ -187,22 +135,30 @@ def restore(
         compare(record, expected)
         return _verified(path, record, expected), record
 
-    found, record = steps.newest(Path(folder), load, _blame)
+    loaded, record = steps.newest(Path(folder), load, _damaged_components)
     for name, component in expected.items():
-        found[name] = jax.tree.unflatten(jax.tree.structure(component), found[name].values())
-    state = like.state._replace(**{name: found.pop(name) for name in TrainState._fields if name in found})
+        loaded[name] = jax.tree.unflatten(jax.tree.structure(component), loaded[name].values())
+    state = like.state._replace(**{name: loaded.pop(name) for name in TrainState._fields if name in loaded})
     if record["jax"] != jax.__version__:
-        told = f"checkpoint: {folder} was written under jax {record['jax']}, and this is {jax.__version__}"
-        warnings.warn(f"{told}: what follows may differ in its last bits", CheckpointWarning, stacklevel=2)
-    return like._replace(state=state, **found), record["meta"]
+        versions = f"was written under jax {record['jax']}, and this is {jax.__version__}"
+        message = f"checkpoint: {folder} {versions}: what follows may differ in its last bits"
+        warnings.warn(message, CheckpointWarning, stacklevel=2)
+    return like._replace(state=state, **loaded), record["meta"]
 
 
 def read(folder: str | Path) -> dict[str, Any]:
-    """Every component of the newest sound progress, whatever the configuration: {name: {path: array}}.
+    """Read the arrays of the newest checkpoint that is not damaged, whatever its configuration.
 
-    Paths are written as JAX writes them, `[0].mu['bias']`. Warnings and errors as in `restore`.
+    Args:
+        folder: of the run.
+
+    Returns:
+        {component: {path: array}}, with paths as JAX writes them, for example `[0].mu['bias']`.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `restore`, which also lists the warnings.
     """
-    return steps.newest(Path(folder), _read, _blame)
+    return steps.newest(Path(folder), _read, _damaged_components)
 
 
 def _read(path: Path, record: dict[str, Any]) -> dict[str, Any]:
@@ -211,32 +167,43 @@ def _read(path: Path, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _verified(path: Path, record: dict[str, Any], names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    found = _load(path, {name: record["specification"][name] for name in names})
-    verify(record, {name: leaves.items() for name, leaves in found.items()})
-    return found
+    loaded = _load(path, {name: record["specification"][name] for name in names})
+    verify(record, {name: arrays.items() for name, arrays in loaded.items()})
+    return loaded
 
 
-def _blame(path: Path, record: dict[str, Any], wrong: str) -> str:
-    """The components that are not what was saved, where a file that holds values is `wrong`."""
-    if "/d/" not in wrong:
+def _damaged_components(path: Path, record: dict[str, Any], damage: str) -> str:
+    """The components that are not what was saved, where the damage is in a file that holds values."""
+    if "/d/" not in damage:
         return ""
-    found = [name for name, rows in record["specification"].items() if not _sound(path, record, name, rows)]
-    return f": {', '.join(found) or 'no component'}"
+    names = [name for name, rows in record["specification"].items() if not _sound(path, record, name, rows)]
+    return f": {', '.join(names) or 'no component'}"
 
 
 def _sound(path: Path, record: dict[str, Any], name: str, rows: list[Any]) -> bool:
-    try:  # one by one: of several loads that fail together, Orbax leaves all but the first to complain by themselves
-        leaves = [pair for row in rows for pair in _load(path, {name: [row]})[name].items()]
-        verify(record, {name: leaves})
-    except Exception:  # whatever Orbax makes of damage
+    try:  # leaf by leaf: when several loads fail together, Orbax prints the errors of all but the first
+        arrays = [pair for row in rows for pair in _load(path, {name: [row]})[name].items()]
+        verify(record, {name: arrays})
+    except Exception:  # whatever Orbax raises for damage
         return False
     return True
 
 
 def resume(folder: str | Path, learner: Learner, member: Member) -> Progress:
-    """A run continued from disk under its member's policy: a boundary whose old state is the saved one.
+    """Continue a run from disk under its member's policy: a boundary whose old state is the saved one.
 
-    Only components of which the policy keeps something are read.
+    Only the components of which the policy keeps something are read.
+
+    Args:
+        folder: of the run.
+        learner: static.
+        member: the training to continue; its policy says what is kept.
+
+    Returns:
+        The progress after the boundary.
+
+    Raises:
+        FileNotFoundError, ValueError: as in `restore`.
     """
     kept = [name for name, f in member.policy._asdict().items() if any(x > 0 for x in jax.tree.leaves(f))]
     progress, _ = restore(folder, start(learner, member.origin), kept)

@@ -1,9 +1,9 @@
-"""Numbered steps in a folder, each whole or not at all, and read only while its every byte is what was written.
+"""Numbered steps in a folder. A step is written whole or not at all, and is read only if its every byte is as written.
 
 4/record.json   what the step holds, and size and SHA-256 of each of its other files
 4/…             those files
-saving-…        half written, or half deleted: of no account
-damaged-4       a step that was walked over when the run went on from an older one
+saving-…        half written, or half deleted: ignored, and deleted by the next save
+damaged-4       a damaged step, moved away when the run continued from an older one
 """
 
 import hashlib
@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-KEPT = 2  # newest steps that stay on disk
+KEPT = 2  # steps that stay on disk: the newest, and one in case it is damaged
 RECORD = "record.json"
-LARGEST = 2**26  # bytes of a record
+LARGEST = 2**26  # bytes of a record that are read
 UNFINISHED = "saving-"
 ASIDE = "damaged-"
 
@@ -25,24 +25,24 @@ T = TypeVar("T")
 
 
 class Damaged(ValueError):
-    """A step is not what was saved, as its message says."""
+    """A step is not what was saved. The message says how."""
 
 
 class CheckpointWarning(UserWarning):
-    """What is read is right, but its user should know something of it."""
+    """What was read is right, but older than the newest step, or written by another version of JAX."""
 
 
 def steps(folder: Path) -> list[int]:
     """The steps on disk, oldest first, damaged ones among them."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(int(path.name) for path in found if path.name.isdecimal() and path.name.isascii())
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return sorted(int(path.name) for path in paths if path.name.isdecimal() and path.name.isascii())
 
 
 def write(folder: Path, step: int, fill: Callable[[Path], None], facts: dict[str, Any]) -> None:
     """Let `fill` write a new folder, seal it together with `facts`, and make it the newest step.
 
-    Raises FileExistsError where that step or a later one is there: nothing is overwritten. Whatever goes wrong,
-    earlier steps stay as they are; the oldest is deleted only once the new one is whole.
+    Raises FileExistsError where that step or a later one exists: nothing is overwritten. Whatever goes wrong, earlier
+    steps stay as they are; the oldest is deleted only once the new one is whole.
     """
     later = [old for old in steps(folder) if old >= step]
     if later:
@@ -59,7 +59,7 @@ def write(folder: Path, step: int, fill: Callable[[Path], None], facts: dict[str
             os.fsync(file.fileno())
         part.rename(folder / str(step))
     except BaseException:
-        _clear(folder)  # gives a full disk its room back
+        _clear(folder)  # a full disk needs the space
         raise
     _sync(folder)
     for old in steps(folder)[:-KEPT]:
@@ -68,29 +68,30 @@ def write(folder: Path, step: int, fill: Callable[[Path], None], facts: dict[str
 
 
 def newest(
-    folder: Path, load: Callable[[Path, dict[str, Any]], T], blame: Callable[[Path, dict[str, Any], str], str]
+    folder: Path,
+    load: Callable[[Path, dict[str, Any]], T],
+    detail: Callable[[Path, dict[str, Any], str], str],
 ) -> T:
-    """What `load` makes of the newest step that is not damaged, given its folder and its record.
+    """What `load` returns for the newest step that is not damaged, given its folder and its record.
 
-    Damaged steps are walked over with one warning, in which `blame` may say more than what is wrong with a file;
-    what else `load` raises is raised. FileNotFoundError where there is no step, Damaged where all are damaged, with
-    each one's reason.
+    One warning names the damaged steps that were skipped; `detail` may add to what is wrong with a file. Raises
+    FileNotFoundError where there is no step, Damaged with all reasons where all are damaged, and what `load` raises.
     """
     reasons: list[str] = []
     for step in reversed(steps(folder)):
         path = folder / str(step)
         try:
             record = _record(path)
-            wrong = _wrong(path, record["files"])
-            if wrong:
-                raise Damaged(f"{wrong}{blame(path, record, wrong)}")
+            damage = _damage(path, record["files"])
+            if damage:
+                raise Damaged(f"{damage}{detail(path, record, damage)}")
             loaded = load(path, record)
         except Damaged as error:
             reasons.append(f"step {step}: {error}")
             continue
         if reasons:
-            told = f"checkpoint: damaged in {folder}: {'; '.join(reasons)}. Step {step} is read instead"
-            warnings.warn(told, CheckpointWarning, stacklevel=3)
+            message = f"checkpoint: damaged in {folder}: {'; '.join(reasons)}. Step {step} is read instead"
+            warnings.warn(message, CheckpointWarning, stacklevel=3)
         return loaded
     if not reasons:
         raise FileNotFoundError(f"checkpoint: none in {folder}")
@@ -98,7 +99,7 @@ def newest(
 
 
 def set_aside(folder: Path, step: int) -> list[Path]:
-    """Rename the steps after `step`, which were walked over, so that a run can go on from it and save again."""
+    """Rename the damaged steps after `step`, so that a run can continue from it and save again."""
     moved = []
     for later in (s for s in steps(folder) if s > step):
         names = (f"{ASIDE}{later}{suffix}" for suffix in ("", *(f"-{i}" for i in range(2, 1000))))
@@ -121,7 +122,7 @@ def _record(path: Path) -> dict[str, Any]:
     return record
 
 
-def _wrong(path: Path, written: dict[str, list[Any]]) -> str:
+def _damage(path: Path, written: dict[str, list[Any]]) -> str:
     """The first file that is not as it was written, and how; "" where there is none."""
     sizes = {_name(path, file): file.stat().st_size for file in _paths(path)}
     for name in sorted(written.keys() | sizes.keys()):
@@ -155,7 +156,7 @@ def _sha(path: Path) -> str:
 
 
 def seal(record: Any) -> str:
-    """SHA-256 of a record as JSON has it."""
+    """SHA-256 of a record, as JSON."""
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
@@ -165,7 +166,7 @@ def _clear(folder: Path) -> None:
 
 
 def _sync(folder: Path) -> None:
-    """Names, too, reach the disk before the save counts as done."""
+    """Wait until the names in the folder are on the disk, too."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lstm_sched.checkpoint.progress import compare, describe, digest
+from lstm_sched.checkpoint.arrays import compare, describe, digest
 
 
 def test_a_digest_tells_every_bit():
