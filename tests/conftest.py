@@ -25,6 +25,40 @@ compile_cache.use()
 hypothesis.settings.register_profile("compiling", deadline=None)  # a first example may compile for seconds
 hypothesis.settings.load_profile("compiling")
 
+# What compiles or starts most, and takes nine tenths of the time; `pytest -m "not slow"` leaves it out.
+TESTS = Path(__file__).parent
+SLOW = [
+    "docs",
+    *(
+        f"experiments/{path.name}"
+        for path in TESTS.glob("experiments/*")
+        if path.name != "harness" and path.is_dir()
+    ),
+    "experiments/harness/peers",
+    "experiments/harness/test_compile_cache.py",
+    "experiments/harness/test_figures.py",
+    "experiments/harness/test_source.py",
+    "experiments/harness/test_training.py",
+    "lstm_sched/checkpoint/test_progress.py",
+    "lstm_sched/nn",
+    "lstm_sched/population",
+    "lstm_sched/test_data_parallel.py",
+    "lstm_sched/test_loop.py",
+    "lstm_sched/test_noise.py",
+    "lstm_sched/test_optimizers.py",
+    "lstm_sched/test_plain_loop.py",
+    "lstm_sched/test_presets.py",
+    "lstm_sched/test_within.py",
+    "oracle",
+]
+
+
+def pytest_collection_modifyitems(items):
+    folders = [TESTS / name for name in SLOW]
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in folders):
+            item.add_marker("slow")
+
 
 @pytest.fixture
 def x64():
