@@ -35,8 +35,6 @@ from typing import Any
 
 import numpy as np
 
-from experiments.harness import compile_cache
-
 PACKAGES = ("lstm_sched", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 CURVES = ("loss", "val", "rate", "boundary", "trained")
 
@@ -97,6 +95,8 @@ def command(experiment: str) -> str:
 def environment() -> dict[str, Any]:
     """Versions, devices, flags and the state of the source."""
     import jax  # --help must not wait for it
+
+    from experiments.harness import compile_cache
 
     return {
         "python": platform.python_version(),

@@ -1,6 +1,6 @@
-"""The batches of a search that learns: each is asked for, written down, yielded to be trained, and told.
+"""The batches of a search that learns: each is asked for, written down, trained by the caller, and told to Optuna.
 
-batches/0000.json  the trials of a batch, written before any of it is trained: what a killed sweep goes on with
+batches/0000.json  the configurations of a batch, written before any of it is trained: a killed sweep goes on with them
 """
 
 import math
@@ -10,42 +10,45 @@ from pathlib import Path
 from typing import Any
 
 from experiments.harness import run_folder
-from experiments.sweep import axes, learned_search, plan
-from experiments.sweep.config import Config, Values
-from experiments.sweep.learned_search import Told
+from experiments.sweep import axes, learned_search, plan, results
+from experiments.sweep.config import Config
+from experiments.sweep.learned_search import Outcome
 from experiments.sweep.plan import Configuration, Task
-from experiments.sweep.task import run as task
+from experiments.sweep.values import Values
 
 
-def batches(folder: Path, config: Config, name: str) -> Iterator[list[Task]]:
-    """The tasks of each batch, the earlier ones of a sweep that goes on among them; they must have ended before the
-    next is asked for. A configuration that is drawn again is not trained again."""
+def batches(folder: Path, config: Config) -> Iterator[list[Task]]:
+    """The tasks of each batch, those of a sweep that goes on among them.
+
+    The tasks must have ended before the next batch is asked for. A configuration that is drawn again is not trained
+    again.
+    """
     _, search = axes.axes(config)
-    with learned_search.storage(folder, config.search.storage) as kept:
-        open_study = partial(learned_search.open_study, kept, name, config.search.seed)
-        known = {number for file in folder.glob("batches/*.json") for number, _ in run_folder.read_json(file)}
-        learned_search.forget(open_study(0), known)
-        told: dict[tuple[Any, ...], Told] = {}
-        tasks = cells = 0
-        for batch in range(math.ceil(config.search.trials / config.search.ask)):
-            study = open_study(batch)
-            asked = _asked(folder / "batches" / f"{batch:04d}.json", study, search, config, batch)
-            trials = {number: plan.configurations(config, [trial])[0] for number, trial in asked}
-            fresh = {key(one): one for one in trials.values() if key(one) not in told}
-            groups = plan.groups(config, fresh.values())
-            made = plan.tasks(config, groups, tasks, cells)
-            yield made
-            rows = {int(row["number"]): row for one in made for row in task.rows(plan.place(folder, one))}
-            for one, numbers in plan.numbered(config, groups, cells):
-                told[key(one)] = outcome([rows[number] for number in numbers])
-            learned_search.tell(study, kept, {number: told[key(one)] for number, one in trials.items()})
-            tasks, cells = tasks + len(made), cells + len(rows)
+    stored = learned_search.journal(folder)
+    open_study = partial(learned_search.open_study, stored, config.search.seed)
+    known = {number for file in folder.glob("batches/*.json") for number, _ in run_folder.read_json(file)}
+    learned_search.forget(open_study(0), known)
+    outcomes: dict[tuple[Any, ...], Outcome] = {}
+    tasks = trials = 0
+    for batch in range(math.ceil(config.search.trials / config.search.ask)):
+        study = open_study(batch)
+        asked = _asked(folder / "batches" / f"{batch:04d}.json", study, search, config, batch)
+        chosen = {number: plan.configurations(config, [values])[0] for number, values in asked}
+        new = {key(c): c for c in chosen.values() if key(c) not in outcomes}
+        groups = plan.groups(config, new.values())
+        made = plan.tasks(config, groups, tasks, trials)
+        yield made
+        rows = {row["number"]: row for row in results.rows(plan.place(folder, task) for task in made)}
+        for configuration, numbers in plan.numbered(config, groups, trials):
+            outcomes[key(configuration)] = outcome([rows[number] for number in numbers])
+        learned_search.tell(study, stored, {number: outcomes[key(c)] for number, c in chosen.items()})
+        tasks, trials = tasks + len(made), trials + len(rows)
 
 
 def _asked(
     file: Path, study: Any, search: Mapping[str, Values], config: Config, batch: int
 ) -> list[tuple[int, Configuration]]:
-    """The trials of a batch: those of the file, or else new ones, and the file."""
+    """The configurations of a batch: those of the file, or else new ones, which are written to it."""
     if not file.exists():
         left = config.search.trials - batch * config.search.ask
         asked = learned_search.ask(study, search, min(left, config.search.ask))
@@ -54,20 +57,20 @@ def _asked(
     return run_folder.read_json(file)
 
 
-def key(one: Configuration) -> tuple[Any, ...]:
+def key(configuration: Configuration) -> tuple[Any, ...]:
     """Equal where configurations are."""
-    return tuple(one.values())
+    return tuple(configuration.values())
 
 
-def outcome(rows: Sequence[Mapping[str, Any]]) -> Told:
-    """Of the cells of one configuration: as successive halving ranks it."""
+def outcome(rows: Sequence[Mapping[str, Any]]) -> Outcome:
+    """How a configuration did, from the rows of its seeds, ranked as successive halving does."""
     states = {row["state"] for row in rows}
-    epochs = max(int(row["epochs_run"]) for row in rows)
+    epochs = max(row["epochs_run"] for row in rows)
     if "failed" in states:
-        return Told("failed", math.nan, epochs)
+        return Outcome(state="failed", value=math.nan, epochs=epochs)
     state = "pruned" if "pruned" in states else "finished"
-    if any(str(row["diverged"]) == "True" for row in rows):
-        return Told(state, math.inf, epochs)
-    vals = [float(row["val_selected"]) for row in rows]
-    value = sum(math.log(val) if val > 0 else -math.inf for val in vals) / len(vals)
-    return Told(state, value, epochs)
+    if any(row["diverged"] for row in rows):
+        return Outcome(state=state, value=math.inf, epochs=epochs)
+    losses = [row["val_selected"] for row in rows]
+    value = sum(math.log(loss) if loss > 0 else -math.inf for loss in losses) / len(losses)
+    return Outcome(state=state, value=value, epochs=epochs)

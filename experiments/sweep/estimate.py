@@ -1,7 +1,7 @@
-"""What a sweep will take: time and memory, measured on one training of a few groups before it starts.
+"""How long a sweep will take, and how much memory, measured on one training of a few groups before it starts.
 
-Measured in a process of its own on the cores of one worker, so that a configuration that does not fit ends neither the
-sweep nor leaves anything behind on an accelerator.
+Measured in processes of their own on the cores of one worker, so that a configuration that does not fit into memory
+neither ends the sweep nor leaves anything behind on an accelerator.
 """
 
 import dataclasses
@@ -14,106 +14,120 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 
+from experiments.harness import run_folder, training
 from experiments.harness import setting as se
-from experiments.harness import training
 from experiments.harness.source import open_source
 from experiments.sweep.engines.local_engine import Place, places
-from experiments.sweep.plan import Cell, Group, Task
-from experiments.sweep.task.halving import cost
+from experiments.sweep.plan import Group, Task
+from experiments.sweep.task.halving import Trial, cost
 from experiments.sweep.task.trials import members
 from lstm_sched import population
 
 MEASURED = 4  # groups: the others are extrapolated from the one nearest in work
 
 
-class Measured(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Measured:
     """One training of a group, or as many as are batched."""
 
-    start: float  # seconds until there are data
+    start: float  # seconds until the data are ready
     compiled: float  # seconds
     epoch: float  # seconds, of `together` trainings
     together: int  # trainings at once
     fixed: float  # bytes, whatever the number of trainings
-    each: float  # bytes more for each of them
+    per_trial: float  # bytes more for each training
 
 
-class Expected(NamedTuple):
-    """Of a group."""
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What a group will take."""
 
-    seconds: float  # of one worker
-    bytes: float  # of its largest task
-    how: str  # measured, extrapolated, or why not known
+    seconds: float = math.nan  # of one worker
+    bytes: float = math.nan  # of its largest task
+    how: str  # measured, extrapolated, or why it is not known
 
 
-def measure(fields: dict[str, Any], cells: list[Cell]) -> Measured:
-    """Of the group with this setting, by the first of the cells of a task. Runs where a worker would."""
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a sweep will take."""
+
+    groups: list[Expected]
+    seconds: float  # until all tasks are done, by all workers
+
+
+def measure(fields: dict[str, Any], trials: Sequence[Trial]) -> Measured:
+    """Time and memory of the group with this setting, by the first of a task's trials. Runs where a worker would."""
     began = time.perf_counter()
-    setting = training.from_dict(se.Setting, fields)
+    setting = run_folder.config_of(se.Setting, fields)
     population.use_cores()
     built = se.build(setting, open_source(setting, setting.data[0]).split)
     learner, layout, data = built.learner, built.layout, built.split.data
-    made, why = members(cells[: layout.devices] if layout.mapped else cells, setting, built)
+    made, reasons = members(trials[: layout.devices] if layout.mapped else trials, setting, built)
     if not made:
-        raise ValueError(why[0])
+        raise ValueError(reasons[0])
     member_M, together = population.stack(made), len(made)
     start = time.perf_counter() - began
     compiled, epoch = training.probe(learner, layout, member_M, data)
     needs = population.memory_needed(learner, layout, member_M, data)  # of the program just probed
-    fixed, each = float(needs.fixed * layout.devices), float(needs.per_member)
+    fixed, per_trial = float(needs.fixed * layout.devices), float(needs.per_member)
     if jax.default_backend() == "cpu":  # the process itself, and a copy of each training on the host
-        fixed, each = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 2 * each
-    return Measured(start, compiled, epoch, together, fixed, each)
+        fixed, per_trial = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 2 * per_trial
+    return Measured(
+        start=start, compiled=compiled, epoch=epoch, together=together, fixed=fixed, per_trial=per_trial
+    )
 
 
-def expect(
-    tasks: Sequence[Task], workers: int, halving: Mapping[str, Any] | None
-) -> tuple[list[Expected], float]:
-    """For each group, in order, and the seconds that all take with so many workers."""
-    groups = list({id(task.group): task.group for task in tasks}.values())
+def estimate(
+    groups: Sequence[Group], tasks: Sequence[Task], workers: int, halving: Mapping[str, Any] | None
+) -> Estimate:
+    """Measure a few of the groups, as many at a time as when the sweep runs, and extrapolate to the others."""
     order = sorted(range(len(groups)), key=lambda g: groups[g].work)
     chosen = sorted({order[round(i)] for i in np.linspace(0, len(order) - 1, min(MEASURED, len(order)))})
-    largest = [max((t.cells for t in tasks if t.group is group), key=len) for group in groups]
+    of_group = [[task.trials for task in tasks if task.group is group] for group in groups]
+    largest = [max(several, key=len) for several in of_group]
     where = places(workers)
-    with ThreadPoolExecutor(workers) as threads:  # as many at a time as when it runs
+    with ThreadPoolExecutor(workers) as threads:
         waiting = {
-            g: threads.submit(_apart, groups[g], largest[g], where[i % workers]) for i, g in enumerate(chosen)
+            g: threads.submit(_in_process, groups[g], largest[g], where[i % workers])
+            for i, g in enumerate(chosen)
         }
-        found = {g: one.result() for g, one in waiting.items()}
-    known = {g: measured for g, measured in found.items() if isinstance(measured, Measured)}
+        results = {g: future.result() for g, future in waiting.items()}
+    known = {g: result for g, result in results.items() if isinstance(result, Measured)}
     expected, seconds = [], []
     for g, group in enumerate(groups):
-        mine = [task for task in tasks if task.group is group]
-        if not known or isinstance(found.get(g), str):
-            expected.append(Expected(math.nan, math.nan, str(found.get(g, "not known"))))
+        if not known or isinstance(results.get(g), str):
+            expected.append(Expected(how=str(results.get(g, "not known"))))
             continue
         near = min(known, key=lambda k: abs(math.log(groups[k].work / group.work)))
-        took = [_seconds(known[near], group, groups[near], task.cells, halving) for task in mine]
-        size = known[near].fixed + known[near].each * len(largest[g])
-        expected.append(Expected(sum(took), size, "measured" if near == g else "extrapolated"))
+        took = [_seconds(known[near], group, groups[near], trials, halving) for trials in of_group[g]]
+        size = known[near].fixed + known[near].per_trial * len(largest[g])
+        how = "measured" if near == g else "extrapolated"
+        expected.append(Expected(seconds=sum(took), bytes=size, how=how))
         seconds += took
-    return expected, makespan(seconds, workers)
+    return Estimate(groups=expected, seconds=makespan(seconds, workers))
 
 
 def _seconds(
-    one: Measured, group: Group, measured: Group, cells: list[Cell], halving: Mapping[str, Any] | None
+    of: Measured, group: Group, measured: Group, trials: Sequence[Trial], halving: Mapping[str, Any] | None
 ) -> float:
     """Of a task: trainings one after another, `together` at a time."""
-    epochs = cost(cells, halving, group.setting.epochs) / one.together
+    epochs = cost(trials, halving, group.setting.epochs) / of.together
     scale = group.work / group.setting.epochs / (measured.work / measured.setting.epochs)
-    return one.start + one.compiled + epochs * scale * one.epoch
+    return of.start + of.compiled + epochs * scale * of.epoch
 
 
-def _apart(group: Group, cells: list[Cell], place: Place) -> Measured | str:
-    """Measured in another process; in words why not, where that ends."""
+def _in_process(group: Group, trials: Sequence[Trial], place: Place) -> Measured | str:
+    """Measured in another process; the reason where that fails."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, initializer=_settle, initargs=(place,)) as pool:
         try:
-            return pool.submit(measure, dataclasses.asdict(group.setting), cells).result()
+            return pool.submit(measure, dataclasses.asdict(group.setting), trials).result()
         except BrokenProcessPool:
             return "its process was killed: too large?"
         except (ValueError, MemoryError, jax.errors.JaxRuntimeError) as e:
@@ -121,15 +135,15 @@ def _apart(group: Group, cells: list[Cell], place: Place) -> Measured | str:
 
 
 def _settle(place: Place) -> None:
-    """On the cores or GPUs of a worker; before JAX looks for any."""
+    """Move to the cores or GPUs of a worker, before JAX looks for any."""
     os.environ.update(place.environment)
     if place.cores:
         os.sched_setaffinity(0, place.cores)
 
 
 def makespan(seconds: Sequence[float], workers: int) -> float:
-    """Until the last of the tasks is done, where each begins as soon as a worker is free."""
+    """Seconds until the last task is done, where each begins as soon as a worker is free."""
     free = [0.0] * workers
-    for one in seconds:
-        heapq.heapreplace(free, free[0] + one)
+    for of_task in seconds:
+        heapq.heapreplace(free, free[0] + of_task)
     return max(free)

@@ -1,31 +1,33 @@
-"""Configurations asked of Optuna in batches: ask for some, train them together, tell what came of them.
+"""Configurations from Optuna in batches: ask for some, train them together, tell Optuna how they did.
 
-The extra `optuna` is imported here, when it is asked for, and nowhere else. Its study lies on disk. A batch draws from
-a generator of its own, seeded by its number, so that a search that was killed goes on as if it had not been.
+The extra `optuna` is imported here, when it is asked for, and nowhere else. A batch draws from a generator of its own,
+seeded by the batch's number, so that a search that was killed goes on as if it had not been.
+What Optuna calls a trial is a configuration here, trained on all seeds.
 """
 
-import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from experiments.sweep.config import Range, Values
+from experiments.sweep.values import Range, Values
 
-JOURNAL = "optuna.journal"
+JOURNAL, STUDY = "optuna.journal", "sweep"
 
 
-class Told(NamedTuple):
-    """What came of a trial."""
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a configuration did."""
 
     state: str  # finished, pruned or failed
-    value: float  # mean log validation loss, +inf where a training diverged; nothing where it failed
+    value: float  # mean log validation loss; +inf where a training diverged, nan where one failed
     epochs: int
 
 
 def imported() -> Any:
-    """Optuna. ValueError where it is not installed."""
+    """Optuna, imported. ValueError where it is not installed."""
     try:
         import optuna
     except ImportError as e:
@@ -34,58 +36,30 @@ def imported() -> Any:
     return optuna
 
 
-def check(url: str | None) -> None:
-    """ValueError where Optuna is not installed, or no database answers at the URL."""
-    imported()
-    if url is not None:
-        with storage(Path(), url):
-            pass
-
-
-@contextlib.contextmanager
-def storage(folder: Path, url: str | None) -> Iterator[Any]:
-    """The database at a URL, or a journal in the sweep's folder. ValueError where none answers at the URL."""
+def journal(folder: Path) -> Any:
+    """The journal in the sweep's folder, without what a killed sweep may leave: a lock, and a line cut short."""
     optuna = imported()
-    if url is None:
-        path = (folder / JOURNAL).absolute()
-        _mend(path)
-        yield optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
-        return
-    try:
-        kept = optuna.storages.RDBStorage(url)
-    except Exception as e:  # of SQLAlchemy, or of the driver that the URL names; it may hold a password
-        why = str(e).partition("\n")[0]
-        raise ValueError(
-            f"search.storage: {why}; allowed: a database's URL, such as sqlite:////data/study.db"
-        ) from e
-    try:
-        yield kept
-    finally:
-        kept.remove_session()
-        kept.engine.dispose()
-
-
-def _mend(path: Path) -> None:
-    """Take away what a killed sweep may leave: Optuna's lock, and a last line that is not whole."""
+    path = (folder / JOURNAL).absolute()
     path.with_name(f"{JOURNAL}.lock").unlink(missing_ok=True)
     text = path.read_bytes() if path.exists() else b""
     if not text.endswith(b"\n"):
         path.write_bytes(text[: text.rfind(b"\n") + 1])
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
 
 
-def open_study(kept: Any, name: str, seed: int, batch: int) -> Any:
-    """The study of that name, begun or gone on with, about to ask for a batch."""
+def open_study(stored: Any, seed: int, batch: int) -> Any:
+    """The journal's study, new or continued, about to ask for a batch."""
     optuna = imported()
-    drawn = int(np.random.SeedSequence((seed, batch)).generate_state(1)[0])
-    sampler = optuna.samplers.TPESampler(seed=drawn)
-    return optuna.create_study(storage=kept, sampler=sampler, study_name=name, load_if_exists=True)
+    of_batch = int(np.random.SeedSequence((seed, batch)).generate_state(1)[0])
+    sampler = optuna.samplers.TPESampler(seed=of_batch)
+    return optuna.create_study(storage=stored, sampler=sampler, study_name=STUDY, load_if_exists=True)
 
 
 def ask(study: Any, search: Mapping[str, Values], count: int) -> dict[int, dict[str, Any]]:
-    """As many configurations, by the number of their trial."""
+    """As many configurations, by Optuna's number."""
     distributions = {field: _distribution(values) for field, values in search.items()}
-    trials = [study.ask(distributions) for _ in range(count)]
-    return {trial.number: {field: trial.params[field] for field in search} for trial in trials}
+    asked = [study.ask(distributions) for _ in range(count)]
+    return {trial.number: {field: trial.params[field] for field in search} for trial in asked}
 
 
 def _distribution(values: Values) -> Any:
@@ -97,26 +71,26 @@ def _distribution(values: Values) -> Any:
     return distributions.FloatDistribution(values.low, values.high, log=values.log)
 
 
-def tell(study: Any, kept: Any, told: Mapping[int, Told]) -> None:
-    """What came of trials, each once: those that were told before stay as they are."""
+def tell(study: Any, stored: Any, outcomes: Mapping[int, Outcome]) -> None:
+    """Tell Optuna how configurations did; one that it knows about already stays as it is."""
     state = imported().trial.TrialState
-    ids = kept.get_study_id_from_name(study.study_name)
+    ids = stored.get_study_id_from_name(study.study_name)
     running = {trial.number for trial in study.get_trials(deepcopy=False, states=(state.RUNNING,))}
-    for number, one in sorted(told.items()):
+    for number, outcome in sorted(outcomes.items()):
         if number not in running:
             continue
-        if one.state == "failed":
+        if outcome.state == "failed":
             study.tell(number, state=state.FAIL)
-        elif one.state == "pruned":
-            trial = kept.get_trial_id_from_study_id_trial_number(ids, number)
-            kept.set_trial_intermediate_value(trial, one.epochs, one.value)
+        elif outcome.state == "pruned":
+            trial = stored.get_trial_id_from_study_id_trial_number(ids, number)
+            stored.set_trial_intermediate_value(trial, outcome.epochs, outcome.value)
             study.tell(number, state=state.PRUNED)
         else:
-            study.tell(number, one.value)
+            study.tell(number, outcome.value)
 
 
 def forget(study: Any, known: Collection[int]) -> None:
-    """Fail the trials that were asked for but never planned, since the sweep was killed in between."""
+    """Fail the configurations that were asked for but never planned, since the sweep was killed in between."""
     state = imported().trial.TrialState
     for trial in study.get_trials(deepcopy=False, states=(state.RUNNING, state.WAITING)):
         if trial.number not in known:

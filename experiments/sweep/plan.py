@@ -1,13 +1,17 @@
-"""From what is asked to processes: configurations × seeds are cells, cells of one compiled program a group, and a slice
-of a group a task. All of it is decided, in the same way each time, before anything is trained."""
+"""From what is asked to processes: configurations × seeds are trials, trials of one compiled program are a group, and a
+task is a slice of a group. All of it is decided before anything is trained, and decided in the same way each time.
+
+A configuration has a value for each of config.FIELDS; a trial is one training: number, seed and the traced fields.
+"""
 
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Sequence
-from itertools import islice, product
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,148 +21,159 @@ from experiments.harness.arms import REFERENCE, split_name
 from experiments.harness.setting import Setting
 from experiments.harness.source import Source, open_source
 from experiments.sweep import axes
-from experiments.sweep import config as co
-from experiments.sweep.config import STATIC, TRACED, Config
-from experiments.sweep.task.halving import cost as halving_cost
+from experiments.sweep.config import FIELDS, STATIC, TRACED, Config
+from experiments.sweep.task.events import finished
+from experiments.sweep.task.halving import Trial
+from experiments.sweep.task.halving import cost as cost_of_trials
 from lstm_sched.presets import ALIASES, POLICIES
 from lstm_sched.schedules import TABLES
 
-MOST = 500  # trainings in a task, unless told otherwise: what is saved at once
-WORTH = 2e11  # multiplications that are worth a process of their own: about 20 s
+MOST = 500  # trials in a task, unless --members-per-task says otherwise: they are saved together
+WORTH = 2e11  # multiplications that are worth a process: about 20 s
 STEP = 5e4  # multiplications that take as long as a time step of a layer, however small it is
-Configuration = dict[str, Any]  # a value for each of sweep_config.FIELDS
-Cell = dict[str, Any]  # number, seed, and the traced fields
+Configuration = dict[str, Any]
 
 
-class Data(NamedTuple):
-    """What was understood of the series, and what its values are known by."""
-
-    understood: dict[str, Any]
-    digest: str
-
-
-class Group(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Group:
     """Configurations that are one compiled program."""
 
     setting: Setting
-    configurations: list[Configuration]
-    source: Data
+    configurations: Sequence[Configuration]
+    data: Mapping[str, Any]  # {"understood": facts, "digest": of the values}
     work: float  # of one training, in multiplications
 
 
-class Task(NamedTuple):
-    """One process: a group or a slice of one."""
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """The trials of one process: a group or a slice of one."""
 
     number: int
     group: Group
-    cells: list[Cell]
+    trials: Sequence[Trial]
 
 
-def configurations(config: Config, trials: Iterable[Configuration]) -> list[Configuration]:
-    """Every trial with every combination of the grid, in order; what is the same training is there once."""
+def configurations(config: Config, drawn: Iterable[Configuration]) -> list[Configuration]:
+    """Every drawn configuration with every combination of the grid, in order; equal trainings are there once."""
     grid, _ = axes.axes(config)
-    plain = {field: getattr(config, field, REFERENCE) for field in co.FIELDS}
-    found: dict[tuple[Any, ...], Configuration] = {}
-    for trial in trials:
-        for values in product(*grid.values()):
-            one = _in_fits(plain | dict(zip(grid, values, strict=True)) | trial)
-            found.setdefault(tuple(one.values()), one)
-    return list(found.values())
+    plain = {field: getattr(config, field, REFERENCE) for field in FIELDS}
+    distinct: dict[tuple[Any, ...], Configuration] = {}
+    for values in drawn:
+        for combination in product(*grid.values()):
+            configuration = _in_fits(plain | dict(zip(grid, combination, strict=True)) | values)
+            distinct.setdefault(tuple(configuration.values()), configuration)
+    return list(distinct.values())
 
 
-def _in_fits(one: Configuration) -> Configuration:
-    """`policy@n` as policy and epochs in each fit; one fit has all of them, whatever `every` is for others."""
-    name, own = split_name("policy", one["policy"], [*POLICIES, *ALIASES])
-    every = one["every"] if own is None else own
-    se.check_every(f"every of {one['policy']}", every, one["epochs"])
+def _in_fits(configuration: Configuration) -> Configuration:
+    """`policy@n` as policy and epochs in each fit; one fit has all epochs, whatever `every` is for others."""
+    name, in_fit = split_name("policy", configuration["policy"], [*POLICIES, *ALIASES])
+    every, epochs = configuration["every"] if in_fit is None else in_fit, configuration["epochs"]
+    se.check_every(f"every of {configuration['policy']}", every, epochs)
     policy = ALIASES.get(name, name)
-    return one | {"policy": policy, "every": one["epochs"] if policy == REFERENCE else every}
+    return configuration | {"policy": policy, "every": epochs if policy == REFERENCE else every}
 
 
 def groups(config: Config, chosen: Iterable[Configuration]) -> list[Group]:
-    """Those of the same static fields together, in the order of their first. ValueError for what cannot be trained."""
+    """Configurations with the same static fields together, in order. ValueError for one that cannot be trained."""
     sources: dict[int, Source] = {}
-    found: dict[tuple[Any, ...], list[Configuration]] = {}
-    for one in chosen:
-        found.setdefault(tuple(one[field] for field in STATIC), []).append(one)
-    return [_group(config, members, sources) for members in found.values()]
+    alike: dict[tuple[Any, ...], list[Configuration]] = {}
+    for configuration in chosen:
+        alike.setdefault(tuple(configuration[field] for field in STATIC), []).append(configuration)
+    return [_group(config, several, sources) for several in alike.values()]
 
 
-def _group(config: Config, members: list[Configuration], sources: dict[int, Source]) -> Group:
+def _group(config: Config, several: list[Configuration], sources: dict[int, Source]) -> Group:
     shared = {f.name: getattr(config, f.name) for f in dataclasses.fields(Setting)}
     shared |= {"every": 1, "out": None, "resume": None}
-    setting = Setting(**shared | {field: members[0][field] for field in STATIC})
+    setting = Setting(**shared | {field: several[0][field] for field in STATIC})
     se.check(setting)
     if setting.window not in sources:
         sources[setting.window] = open_source(setting, setting.data[0])
     source = sources[setting.window]
     built = se.build(setting, source.split)
     for schedule, policy, every in {
-        (one["schedule"], one["policy"] if one["policy"] in TABLES else REFERENCE, one["every"])
-        for one in members
+        (c["schedule"], c["policy"] if c["policy"] in TABLES else REFERENCE, c["every"]) for c in several
     }:
         se.rates(dataclasses.replace(setting, schedule=schedule), built.steps, 1.0, policy, every)
     inputs = [source.split.scale.mean_F.size] + [setting.hidden] * (setting.layers - 1)
     gates = sum(4 * setting.hidden * (size + setting.hidden) for size in inputs)
     step = setting.layers * STEP + setting.batch * gates
-    work = setting.epochs * built.steps * setting.window * step
-    return Group(setting, members, Data(source.understood, source.digest), work)
+    return Group(
+        setting=setting,
+        configurations=several,
+        data={"understood": source.understood, "digest": source.digest},
+        work=setting.epochs * built.steps * setting.window * step,
+    )
 
 
-def numbered(config: Config, found: Sequence[Group], cell: int = 0) -> list[tuple[Configuration, range]]:
-    """The configurations, group by group, and the numbers of their cells, a seed each, from `cell` on."""
-    seeds, all_ = len(axes.seeds(config)), [one for group in found for one in group.configurations]
-    return [(one, range(cell + i * seeds, cell + (i + 1) * seeds)) for i, one in enumerate(all_)]
+def numbered(config: Config, several: Sequence[Group], first: int = 0) -> list[tuple[Configuration, range]]:
+    """The configurations, group by group, and the numbers of their trials, one per seed, from `first` on."""
+    seeds = len(axes.seeds(config))
+    chosen = [configuration for group in several for configuration in group.configurations]
+    return [(c, range(first + i * seeds, first + (i + 1) * seeds)) for i, c in enumerate(chosen)]
 
 
-def tasks(config: Config, found: Sequence[Group], first: int = 0, cell: int = 0) -> list[Task]:
-    """The cells, numbered from `cell`, of each group shared out to tasks numbered from `first`."""
-    seeds, numbers = axes.seeds(config), iter(numbered(config, found, cell))
+def tasks(config: Config, several: Sequence[Group], first_task: int = 0, first_trial: int = 0) -> list[Task]:
+    """The trials of each group divided into tasks; trials and tasks are numbered from the given ones on."""
+    seeds, numbers = axes.seeds(config), iter(numbered(config, several, first_trial))
     made: list[Task] = []
-    for group, pieces in zip(found, _pieces(config, found, len(seeds)), strict=True):
-        cells = [
-            {"number": number} | {field: one[field] for field in TRACED} | {"seed": seed}
-            for one, mine in islice(numbers, len(group.configurations))
-            for number, seed in zip(mine, seeds, strict=True)
+    for group, pieces in zip(several, _pieces(config, several, len(seeds)), strict=True):
+        trials = [
+            {"number": number} | {field: configuration[field] for field in TRACED} | {"seed": seed}
+            for configuration, of_seeds in (next(numbers) for _ in group.configurations)
+            for number, seed in zip(of_seeds, seeds, strict=True)
         ]
-        for part in np.array_split(np.arange(len(cells)), pieces):
-            made.append(Task(first + len(made), group, cells[part[0] : part[-1] + 1]))
+        for part in np.array_split(np.arange(len(trials)), pieces):
+            slice_ = trials[part[0] : part[-1] + 1]
+            made.append(Task(number=first_task + len(made), group=group, trials=slice_))
     return made
 
 
-def _pieces(config: Config, found: Sequence[Group], seeds: int) -> list[int]:
-    """How many tasks each group becomes. Halving ranks all of a group, which therefore stays whole; one group is cut
-    evenly for all workers, several are cut finer, so that no worker waits long for the last."""
-    members = [len(group.configurations) * seeds for group in found]
-    work = [group.work * size for group, size in zip(found, members, strict=True)]
+def _pieces(config: Config, several: Sequence[Group], seeds: int) -> list[int]:
+    """How many tasks each group becomes.
+
+    Halving ranks all of a group, which therefore stays whole. A single group is cut evenly for all workers; several are
+    cut finer, so that no worker waits long for the last task.
+    """
+    sizes = [len(group.configurations) * seeds for group in several]
     if config.search.halving:
-        return [1] * len(found)
+        return [1] * len(several)
     if config.members_per_task is not None:
-        return [math.ceil(size / config.members_per_task) for size in members]
+        return [math.ceil(size / config.members_per_task) for size in sizes]
     workers = config.workers or 1
-    even, finer = (workers, workers) if len(found) == 1 else (1, 2 * workers)
+    multiple, finer = (workers, workers) if len(several) == 1 else (1, 2 * workers)
+    work = [group.work * size for group, size in zip(several, sizes, strict=True)]
     pieces = []
-    for size, mine in zip(members, work, strict=True):
-        n = max(1, min(round(finer * mine / sum(work)), int(mine / WORTH)), math.ceil(size / MOST))
-        pieces.append(min(size, n if n == 1 else even * math.ceil(n / even)))
+    for size, of_group in zip(sizes, work, strict=True):
+        n = max(1, min(round(finer * of_group / sum(work)), int(of_group / WORTH)), math.ceil(size / MOST))
+        pieces.append(min(size, n if n == 1 else multiple * math.ceil(n / multiple)))
     return pieces
 
 
 def halving(config: Config) -> dict[str, Any] | None:
-    """As a task is told."""
+    """As task.json has it."""
     if not config.search.halving:
         return None
     return {"epochs": [*config.search.halving, config.epochs], "keep": config.search.keep}
 
 
 def cost(task: Task, config: Config) -> int:
-    """Epochs of all of the task's cells."""
-    return halving_cost(task.cells, halving(config), task.group.setting.epochs)
+    """Epochs of all trials of the task."""
+    return cost_of_trials(task.trials, halving(config), task.group.setting.epochs)
+
+
+def ran(folder: Path) -> int:
+    """Epochs of all trials of the task in this folder, if it has finished."""
+    if finished(folder) is None:
+        return 0
+    task = run_folder.read_json(folder / "task.json")
+    return cost_of_trials(task["trials"], task["halving"], task["config"]["epochs"])
 
 
 def longest_first(made: Iterable[Task]) -> list[Task]:
-    """In the order in which workers should take them, so that they end together."""
-    return sorted(made, key=lambda task: -task.group.work * len(task.cells))
+    """The order in which workers should take tasks, so that they end together."""
+    return sorted(made, key=lambda task: -task.group.work * len(task.trials))
 
 
 def absolute(name: str) -> str:
@@ -167,30 +182,29 @@ def absolute(name: str) -> str:
 
 
 def place(folder: Path, task: Task) -> Path:
-    """The task's own folder in that of the sweep."""
+    """The task's folder in that of the sweep."""
     return folder / "tasks" / f"{task.number:04d}"
 
 
 def write(folder: Path, config: Config, made: Iterable[Task], digest: str) -> list[Path]:
-    """The folder of every task, with its task.json. Refused where one is there that says something else."""
+    """The folder of every task, with its task.json. Refused where a different task.json is there."""
     folders = []
     for task in made:
         path = place(folder, task) / "task.json"
-        said = {
+        planned = {
             "number": task.number,
             "sweep": digest,
-            "data": task.group.source.digest,
+            "data": task.group.data["digest"],
             "config": dataclasses.asdict(task.group.setting),
-            "cells": task.cells,
+            "trials": task.trials,
             "halving": halving(config),
         }
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            run_folder.write_json(path, said)
-        elif (there := run_folder.read_json(path)) != json.loads(json.dumps(said)):
-            values = f"with other values of {config.data[0]}; allowed: the same data"
-            version = f"by another version: {path} is not what this one plans"
-            same = there["data"] == task.group.source.digest
-            raise exits.Refused(f"resume: begun {version if same else values}")
+            run_folder.write_json(path, planned)
+        elif run_folder.read_json(path) != json.loads(json.dumps(planned)):
+            raise exits.Refused(
+                f"resume: {path} differs from what this version plans; allowed: a sweep that this version began"
+            )
         folders.append(path.parent)
     return folders

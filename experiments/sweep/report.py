@@ -1,232 +1,260 @@
-"""What a sweep says to a person: the answer, the ranking, the best rate of each policy, and what went wrong."""
+"""What a sweep reports: the answer, the ranking, the best rate of each policy, and what went wrong."""
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
-from rich.console import Console
-
-from experiments.harness import page, report, run_folder
-from experiments.harness.training import bar
+from experiments.harness.document import EVERYWHERE, Document, Figure, Lead, Section, Table, Terms
+from experiments.harness.experiment import Decisions
+from experiments.harness.html_page import flat
 from experiments.harness.wording import forecast
-from experiments.sweep import figure, ranking, results
-from experiments.sweep import page as pa
-from experiments.sweep.config import STATIC
-from experiments.sweep.engines.base import Event
-from experiments.sweep.estimate import Expected
-from experiments.sweep.plan import Group, Task
-from experiments.sweep.ranking import Answered, Configuration, Mean, Row, text, value
+from experiments.sweep import ranking as ra
+from experiments.sweep import results
+from experiments.sweep.ranking import Mean, Ranked, Ranking, text, value
+from experiments.sweep.results import Row
 
-# What a sweep says before and while it runs: its groups and what they will take, then one bar over all
-# tasks. sweep.log the same as plain lines: what began, died and ended, and how far all of it is
-
-
-LOG = "sweep.log"
-MOST = 30  # groups in a table
-
-
-def say_plan(
-    out: Console, tasks: Sequence[Task], workers: int, expected: tuple[list[Expected], float] | None
-) -> None:
-    """Groups, trainings, tasks, and what is expected of them where that was measured."""
-    groups = list({id(task.group): task.group for task in tasks}.values())
-    cells = sum(len(task.cells) for task in tasks)
-    varied = [field for field in STATIC if len({getattr(group.setting, field) for group in groups}) > 1]
-    rows = []
-    for g, group in enumerate(groups[:MOST]):
-        mine = [len(task.cells) for task in tasks if task.group is group]
-        row = [name(group, varied), str(len(group.configurations)), str(sum(mine)), str(len(mine))]
-        rows.append([*row, *(expectation(expected[0][g]) if expected else ())])
-    columns = ["group", "configurations", "trainings", "tasks"]
-    columns += ["time of a worker", "memory of a task", "from"] if expected else []
-    out.print(report.table(f"{cells} trainings in {len(tasks)} tasks, {workers} at a time", columns, rows))
-    if len(groups) > MOST:
-        out.print(f"and {len(groups) - MOST} groups more")
-    if expected:
-        how = f"measured on {sum(one.how == 'measured' for one in expected[0])} of {len(groups)} groups"
-        out.print(f"expected: {duration(expected[1])} in all, {how}")
-
-
-def name(group: Group, varied: Sequence[str]) -> str:
-    """What tells the group from others."""
-    return ", ".join(f"{field} {getattr(group.setting, field)}" for field in varied) or "all"
-
-
-def expectation(one: Expected) -> tuple[str, str, str]:
-    """Time, memory, and how they are known."""
-    return duration(one.seconds), "?" if math.isnan(one.bytes) else f"{one.bytes / 2**30:.1f} GiB", one.how
-
-
-def duration(seconds: float) -> str:
-    """For more than hours, too."""
-    if math.isnan(seconds):
-        return "?"
-    return report.duration(seconds) if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
-@contextlib.contextmanager
-def watching(out: Console, folder: Path, total: int, done: int) -> Iterator[Callable[[Event, int], None]]:
-    """Takes events of the engine, each with the epochs of all cells of its task; `done` of `total` were run before."""
-    ran: dict[Path, int] = {}
-    with (folder / LOG).open("a", encoding="utf-8", buffering=1) as file:
-        log = Console(file=file, highlight=False, width=report.NARROWEST)
-        with bar(out, total, done) as show, bar(log, total, done) as note:
-
-            def tell(event: Event, whole: int) -> None:
-                over = event.what in ("finished", "failed")
-                ran[event.folder] = whole if over else max(event.epochs, ran.get(event.folder, 0))
-                if event.what != "progress":
-                    line = f"task {event.folder.name} {event.what}{': ' * bool(event.why)}{event.why}"
-                    log.print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}", markup=False, soft_wrap=True)
-                    if event.what in ("died", "failed"):
-                        out.print(line, markup=False, soft_wrap=True)
-                clock = min(total, done + sum(ran.values()))
-                show(clock)
-                note(clock)
-
-            yield tell
-
-
-SHOWN = 20  # configurations of a ranking; all of them are in results.csv
-TOP = 8  # of them on a terminal
+MOST = 20  # configurations of a ranking; all of them are in results.csv
+TOP = 8  # configurations on a terminal
+TOO_WIDE = ("test at the end", "epochs")  # columns for which a terminal has no room
+PROCESSES = 40  # in a table; all of them are in timing.csv
+TERMINAL, PAPER = frozenset({"terminal"}), frozenset({"markdown", "page"})
+TIMES = ("task", "state", "trials", "starts", *results.SPENT[:4], "host")
+FILES = {
+    "results.parquet": "the rows of results.csv with their types",
+    "curves.npz": "every epoch of every training: the raw curves",
+    "timing.csv": "one row per task: seconds, starts, host and versions",
+    "sweep.log": "when each task began, died or ended, and how far all of them were",
+    "tasks": "the folder of each task",
+    "batches": "the configurations that Optuna chose",
+    "optuna.journal": "Optuna's study",
+    "submitit": "what SLURM's jobs printed",
+}
 Baselines = Mapping[int, Mapping[str, Mapping[str, float]]]  # window -> forecast -> part -> loss
 
 
-class Said(NamedTuple):
-    """What is said of a sweep's rows."""
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """What came of a sweep."""
 
-    rows: list[Row]
-    answered: Answered
-    sentences: str
-
-
-def write(folder: Path) -> Said:
-    """table.md, figure.svg, figure.png and report.html, from what `sweep_results.write` left in the folder."""
-    rows = results.read(folder)
-    answered, baselines = ranking.answer(rows), read_baselines(folder)
-    stored, environment = (run_folder.read_json(folder / name) for name in ("config.json", "env.json"))
-    figure.draw(folder, answered, stored["command"])
-    said = sentence(answered, baselines) + results.mixed(folder)
-    shown = tables(answered, rows)
-    lines = [said, ""]
-    for title, header, found in shown:
-        if found:
-            one_line = [[cell.replace("\n", " ") for cell in row] for row in found]
-            lines += [f"{title}:", "", report.markdown(header, one_line)]
-    (folder / "table.md").write_text("\n".join(lines), encoding="utf-8")
-    page.write(folder, pa.sections(folder, answered, said, shown, baselines, stored, environment))
-    return Said(rows, answered, said)
+    rows: Sequence[Row]  # one per trial
+    timing: Sequence[Row]  # one per task
+    baselines: Baselines
 
 
-def say(out: Console, folder: Path, said: Said) -> None:
-    """The answer and its tables for a terminal."""
-    out.print()
-    out.print(said.sentences, style="bold", markup=False)
-    for title, header, found in tables(said.answered, said.rows, TOP, ("test at the end", "epochs")):
-        if found:
-            out.print(report.table(title, header, found))
-    out.print(f"Raw numbers, figure and report.html: {folder}", markup=False, soft_wrap=True)
-
-
-def read_baselines(folder: Path) -> Baselines:
-    """Losses of forecasts that need no network, for each window that a task has."""
-    found = {}
-    for file in sorted(folder.glob("tasks/*/done.json")):
-        window = run_folder.read_json(file.parent / "task.json")["config"]["window"]
-        baselines = run_folder.read_json(file)["baselines"]
-        if baselines:
-            found.setdefault(window, baselines)
-    return found
-
-
-def tables(
-    answered: Answered, rows: Sequence[Row], most: int = SHOWN, leave_out: Sequence[str] = ()
-) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
-    """(title, header, rows) of the ranking, without some of its columns, of the best rates, and of what went wrong."""
-    rates = best_rate_rows(answered) if len({one.fields["policy"] for one in answered.ranked}) > 1 else []
-    kept = f"; the first {most} of {len(answered.ranked)}" * (len(answered.ranked) > most)
-    header = ("rank", *answered.varied, "n", "validation", "test there", "test at the end", "epochs", "state")
-    alike = ("epochs",) * (len({one.epochs_run for one in answered.ranked}) == 1)
-    shown = [i for i, name in enumerate(header) if name not in (*leave_out, *alike)]
-    return [
-        (
-            f"Configurations by their lowest validation loss, mean over seeds (of logs) [95 %]{kept}",
-            tuple(header[i] for i in shown),
-            [tuple(row[i] for i in shown) for row in ranking_rows(answered, most)],
+def conclude(decisions: Decisions, swept: Swept) -> Document:
+    """The whole report."""
+    ranking = ra.rank(swept.rows)
+    answer = sentence(ranking, swept.baselines) + results.platforms(swept.timing)
+    facts = flat(decisions.facts["data"]["understood"])
+    sections = [
+        Section(
+            title=f"Which of {len(ranking.ranked)} configurations predicts best?", blocks=[terms(ranking)]
         ),
-        (
-            "Each policy at its own best learning rate",
-            ("policy", "best lr", "of those tried", *_others(answered), "n", "validation", "test there"),
-            rates,
-        ),
-        ("What went wrong", ("what", "trainings", "numbers", "why"), lost_rows(rows)),
+        Section(title="The answer", blocks=[Lead(text=answer)], places=EVERYWHERE),
+        Section(title="The picture", blocks=[picture(ranking)]),
+        Section(title="Ranking", blocks=[ranking_table(ranking, TOP, TOO_WIDE)], places=TERMINAL),
+        Section(title="Ranking", blocks=[ranking_table(ranking, MOST)], places=PAPER),
     ]
+    if len({configuration.fields["policy"] for configuration in ranking.ranked}) > 1:
+        blocks = [rates_table(ranking)]
+        sections.append(Section(title="The best rate of each policy", blocks=blocks, places=EVERYWHERE))
+    if ranking.varied:
+        blocks = [response_table(ranking, field) for field in ranking.varied]
+        sections.append(Section(title="Response to each hyper-parameter", blocks=blocks))
+    lost = lost_table(swept.rows)
+    sections += [
+        Section(title="What went wrong", blocks=[lost], places=EVERYWHERE)
+        if lost.rows
+        else Section(title="What went wrong", blocks=["Nothing failed or diverged."]),
+        Section(title="Forecasts that need no network", blocks=[forecast_table(swept.baselines)]),
+        Section(title="Time", blocks=[time_table(swept.timing)]),
+        Section(
+            title="The data",
+            blocks=[Table(title="How the data were understood", columns=("name", "value"), rows=facts)],
+        ),
+    ]
+    tables = {"results.csv": swept.rows, "timing.csv": swept.timing}
+    return Document(sections=sections, tables=tables, files=FILES)
 
 
-def _others(answered: Answered) -> list[str]:
-    return [field for field in answered.varied if field not in ("policy", "lr")]
+def sentence(ranking: Ranking, baselines: Baselines) -> str:
+    """The answer."""
+    ranked, counts = ranking.ranked, ranking.counts
+    states = ", ".join(f"{counts[state]} {state}" for state in ra.STATES if counts[state])
+    of = f"Of {len(ranked)} configurations ({sum(counts.values())} trainings: {states})"
+    if not ranked or ranked[0].state in ("diverged", "failed"):
+        return f"{of} none was trained without harm: there is nothing to rank."
+    best = ranked[0]
+    seeds = f"{len(best.seeds)} seed{'s' * (len(best.seeds) > 1)}"
+    parts = [
+        f"{of}, the lowest validation loss is that of {ra.name(best, ranking.varied)}: {interval(best.val)} over "
+        f"{seeds}, at epoch {best.best_epoch:g} of {best.epochs_run}; its test loss there is {interval(best.test)}."
+    ]
+    if close := sum(configuration.val.mean <= best.val.hi for configuration in ranked[1:]):
+        parts.append(f"{close} other{'s lie' if close > 1 else ' lies'} inside its interval.")
+    if edges := [rate.policy for rate in ra.best_rates(ranking) if rate.edge]:
+        parts.append(
+            f"The best rate of {', '.join(edges)} is the last one tried on its side: extend the range."
+        )
+    window = best.fields["window"]
+    parts += [
+        f"It loses to {forecast(name, window)} ({losses['test']:.4g})."
+        for name, losses in baselines.get(window, {}).items()
+        if losses["test"] < best.test.mean
+    ]
+    return " ".join(parts)
 
 
-def ranking_rows(answered: Answered, most: int = SHOWN) -> list[tuple[str, ...]]:
+def terms(ranking: Ranking) -> Terms | str:
+    """The words that the rest of the page uses."""
+    if not ranking.ranked:
+        return "There are no configurations."
+    seeds = sorted({seed for configuration in ranking.ranked for seed in configuration.seeds})
+    fields = ", ".join(ranking.varied) or "all fields"
+    meanings = {
+        "configuration": f"A choice of {fields}; everything else is the same for all.",
+        "training": f"A configuration with one seed, from the first epoch to the last; the seeds are {seeds[0]} to "
+        f"{seeds[-1]}. Trainings with the same seed start from the same weights, where their shapes agree.",
+        "validation": "The lowest validation loss of a training, whichever epoch it was at. Configurations are ranked "
+        "by its mean over seeds, taken of logs. The best of many looks better than it is.",
+        "test there": "The test loss of the weights at that epoch. It decided nothing here; the seeds that chose a "
+        "configuration are those shown, so that a claim about it needs other seeds.",
+        "interval": "In brackets: where the mean over seeds may lie, by t at 95 %, not corrected for their number.",
+        "pruned": "Stopped by successive halving, since others were better after as many epochs; ranked behind all "
+        "that were trained to the end.",
+        "policy": "What survives between two fits of a loop, and what is dropped; one_fit has no boundary.",
+    }
+    return Terms(pairs=tuple(meanings.items()))
+
+
+def picture(ranking: Ranking) -> Figure:
+    """The ranking, drawn."""
+    from experiments.sweep import figure  # no measurement waits for matplotlib
+
+    return Figure(
+        name="figure",
+        draw=partial(figure.draw, ranking),
+        shows="The best configurations with intervals; the lowest loss of each policy at each learning rate; the loss "
+        "of every configuration against each field. The same numbers are in the tables below.",
+        caption=figure.caption(ranking),
+    )
+
+
+def ranking_table(ranking: Ranking, most: int, left_out: Sequence[str] = ()) -> Table:
     """The best configurations, the best first."""
-    return [
-        (
-            str(rank + 1),
-            *(value(one, field) for field in answered.varied),
-            str(len(one.seeds)),
-            *map(interval, (one.val, one.test, one.test_end)),
-            str(one.epochs_run),
-            one.state if not one.diverged else f"{one.diverged} of {len(one.seeds)} diverged",
-        )
-        for rank, one in enumerate(answered.ranked[:most])
+    ranked = ranking.ranked
+    rows = [
+        {
+            "rank": place,
+            **{field: value(configuration, field) for field in ranking.varied},
+            "n": len(configuration.seeds),
+            "validation": interval(configuration.val),
+            "test there": interval(configuration.test),
+            "test at the end": interval(configuration.test_end),
+            "epochs": configuration.epochs_run,
+            "state": _state(configuration),
+        }
+        for place, configuration in enumerate(ranked[:most], start=1)
     ]
+    alike = ("epochs",) * (len({configuration.epochs_run for configuration in ranked}) == 1)
+    columns = tuple(name for name in (rows[0] if rows else ()) if name not in (*left_out, *alike))
+    more = f"; the first {most} of {len(ranked)}, all are in results.csv" * (len(ranked) > most)
+    title = f"Configurations by their lowest validation loss, mean over seeds (of logs) [95 %]{more}"
+    return Table(title=title, columns=columns, rows=[[row[name] for name in columns] for row in rows])
 
 
-def best_rate_rows(answered: Answered) -> list[tuple[str, ...]]:
-    """A row a policy."""
-    found = []
-    for own in ranking.best_rates(answered):
-        tried = f"{len(own.rates)}, {text(own.rates[0])} to {text(own.rates[-1])}"
-        tried += f"; it is the {own.edge}: a better one may lie beyond" * bool(own.edge)
-        others = (value(own.best, field) for field in _others(answered))
-        means = map(interval, (own.best.val, own.best.test))
-        found.append(
-            (own.policy, text(own.best.fields["lr"]), tried, *others, str(len(own.best.seeds)), *means)
+def _state(configuration: Ranked) -> str:
+    if configuration.diverged:
+        return f"{configuration.diverged} of {len(configuration.seeds)} diverged"
+    return configuration.state
+
+
+def rates_table(ranking: Ranking) -> Table:
+    """One row per policy, at its own best learning rate."""
+    others = [field for field in ranking.varied if field not in ("policy", "lr")]
+    rows = []
+    for rate in ra.best_rates(ranking):
+        tried = f"{len(rate.rates)}, {text(rate.rates[0])} to {text(rate.rates[-1])}"
+        tried += f"; it is the {rate.edge}: a better one may lie beyond" * bool(rate.edge)
+        rows.append(
+            (
+                rate.policy,
+                text(rate.best.fields["lr"]),
+                tried,
+                *(value(rate.best, field) for field in others),
+                len(rate.best.seeds),
+                interval(rate.best.val),
+                interval(rate.best.test),
+            )
         )
-    return found
+    columns = ("policy", "best lr", "rates tried", *others, "n", "validation", "test there")
+    return Table(title="Each policy at its own best learning rate", columns=columns, rows=rows)
 
 
-def lost_rows(rows: Sequence[Row]) -> list[tuple[str, ...]]:
-    """What diverged or failed, and why, with the numbers of the cells."""
-    found: dict[tuple[str, str], list[Row]] = {}
+def response_table(ranking: Ranking, field: str) -> Table:
+    """The loss at each value of a field of which there is more than one value."""
+    rows = []
+    for response in ra.response(ranking, field):
+        exact = response.lo == response.hi
+        others = [name for name in ranking.varied if name != field or not exact]
+        losses = f"{response.best.val.mean:.4g}", f"{response.median:.4g}"
+        rows.append((response.label, response.size, response.lost, *losses, ra.name(response.best, others)))
+    columns = (field, "configurations", "diverged or failed", "best validation", "median", "the best has")
+    title = f"Validation loss by {field}, whatever the other fields are"
+    return Table(title=title, columns=columns, rows=rows)
+
+
+def lost_table(rows: Sequence[Row]) -> Table:
+    """Trainings that diverged or failed, why, and their numbers."""
+    alike: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row["diverged"]:
-            found.setdefault(("diverged", ""), []).append(row)
+            alike.setdefault(("diverged", ""), []).append(row)
         elif row["state"] == "failed":
-            found.setdefault(("failed", row["why"]), []).append(row)
-    why = {"diverged": "a loss is not finite, or far above that of predicting the mean; learning rates {}"}
-    table = []
-    for (what, reason), own in found.items():
-        rates = sorted({row["lr"] for row in own})
+            alike.setdefault(("failed", " ".join(row["why"].split())), []).append(row)
+    lost = []
+    for (state, why), several in alike.items():
+        rates = sorted({row["lr"] for row in several})
         span = text(rates[0]) if len(rates) == 1 else f"{text(rates[0])} to {text(rates[-1])}"
-        reason = reason or why[what].format(span)
-        table.append((what, f"{len(own)} of {len(rows)}", numbers([row["number"] for row in own]), reason))
-    return table
+        why = why or f"a loss is not finite, or far above that of predicting the mean; learning rates {span}"
+        count = f"{len(several)} of {len(rows)}"
+        lost.append((state, count, numbers([row["number"] for row in several]), why))
+    return Table(title="What went wrong", columns=("state", "trainings", "numbers", "why"), rows=lost)
 
 
-def numbers(cells: Sequence[int]) -> str:
-    """Cells' numbers, rising, runs of them as a range."""
+def forecast_table(baselines: Baselines) -> Table:
+    """Losses of forecasts that need no network, on each part."""
+    parts = ("train", "val", "test")
+    rows = [
+        (forecast(name, window), window, *(f"{losses[part]:.4g}" for part in parts))
+        for window, several in sorted(baselines.items())
+        for name, losses in several.items()
+    ]
+    columns = ("forecast", "window", "train", "validation", "test")
+    return Table(title="Loss of the standardised target", columns=columns, rows=rows)
+
+
+def time_table(timing: Sequence[Row]) -> Table:
+    """What each task took."""
+    rows = [
+        [f"{row[name]:.1f}" if isinstance(row[name], float) else row[name] for name in TIMES]
+        for row in timing[:PROCESSES]
+    ]
+    more = f"; the first {PROCESSES} of {len(timing)}, all are in timing.csv" * (len(timing) > PROCESSES)
+    return Table(title=f"One row per task{more}", columns=TIMES, rows=rows)
+
+
+def numbers(trials: Sequence[int]) -> str:
+    """Numbers of trials, increasing, with runs of them as a range."""
     runs: list[list[int]] = []
-    for number in cells:
+    for number in trials:
         if runs and number == runs[-1][-1] + 1:
             runs[-1] = [runs[-1][0], number]
         else:
             runs.append([number])
-    words = ["–".join(map(str, run)) for run in runs]
-    return ", ".join(words[:6]) + f" and {len(words) - 6} more" * (len(words) > 6)
+    spans = ["–".join(map(str, run)) for run in runs]
+    return ", ".join(spans[:6]) + f" and {len(spans) - 6} more" * (len(spans) > 6)
 
 
 def interval(mean: Mean) -> str:
@@ -234,32 +262,3 @@ def interval(mean: Mean) -> str:
     if math.isnan(mean.mean):
         return "–"
     return f"{mean.mean:#.4g}" + (f" [{mean.lo:#.4g}, {mean.hi:#.4g}]" if math.isfinite(mean.lo) else "")
-
-
-def sentence(answered: Answered, baselines: Baselines) -> str:
-    """The first paragraph."""
-    ranked, cells = answered.ranked, answered.cells
-    counts = ", ".join(f"{cells[state]} {state}" for state in ranking.STATES if cells[state])
-    of = f"Of {len(ranked)} configurations ({sum(cells.values())} trainings: {counts})"
-    if not ranked or ranked[0].state in ("diverged", "failed"):
-        return f"{of} none was trained without harm: there is nothing to rank."
-    best = ranked[0]
-    words = f"{of} the lowest validation loss is that of {ranking.name(best, answered.varied)}: "
-    words += f"{interval(best.val)} over {len(best.seeds)} seeds, at epoch {best.best_epoch:g} of {best.epochs_run}; "
-    words += f"its test loss there is {interval(best.test)}."
-    close = sum(one.val.mean <= best.val.hi for one in ranked[1:])
-    if close:
-        words += f" {close} other{'s' * (close > 1)} lie{'s' * (close == 1)} inside its interval."
-    edges = [own.policy for own in ranking.best_rates(answered) if own.edge]
-    if edges:
-        words += f" The best rate of {', '.join(edges)} is the last one tried on its side: extend the range."
-    return words + _loses(best, baselines)
-
-
-def _loses(best: Configuration, baselines: Baselines) -> str:
-    window = best.fields["window"]
-    return "".join(
-        f" It loses to {forecast(name, window)} ({losses['test']:.4g})."
-        for name, losses in baselines.get(window, {}).items()
-        if losses["test"] < best.test.mean
-    )

@@ -1,19 +1,17 @@
-"""A sweep's tables, put together from the files of its tasks alone, in the order of the cells' numbers.
+"""A sweep's tables, put together from the files of its tasks alone, in the order of the trials' numbers.
 
-results.csv, results.parquet   a row a cell; deterministic columns only: the same bits however the sweep was run
-curves.npz                     loss, val, … of [cell, epoch]; nan after a cell's last epoch
-timing.csv                     a row a task: seconds, attempts, slices, host, devices and versions
+results.csv, results.parquet   one row per trial; deterministic columns only: the same bits however the sweep was run
+curves.npz                     loss, val, … of [trial, epoch]; nan after a trial's last epoch
+timing.csv                     one row per task: seconds, starts, slices, host, devices and versions
 """
 
-import contextlib
 import csv
 import dataclasses
 import typing
-import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,51 +19,48 @@ import polars as pl
 from experiments.harness import run_folder
 from experiments.harness.setting import Setting
 from experiments.sweep.task import events as ev
-from experiments.sweep.task import run as task
+from experiments.sweep.task import rungs, trials
+from experiments.sweep.task.events import finished
 
-WHOLE = ("number", "every", "seed", "epochs_run", "best_epoch")
-REAL = ("lr", "test_end", "test_selected", "val_end", "val_selected", "train_end")
-SPENT = ("attempts", "parts", "seconds", "seconds_compiling", "seconds_training", "seconds_saving")
-EPOCH = (1980, 1, 1, 0, 0, 0)  # of files in an archive: the same bytes each time
-
-
-def write(folder: Path, tasks: Sequence[Path]) -> None:
-    """All four files in the folder. A task that has not finished has failed rows, and no curves."""
-    rows = sorted((row for one in tasks for row in task.rows(one)), key=lambda row: int(row["number"]))
-    run_folder.write_csv(folder / "results.csv", rows)
-    _write_parquet(folder / "results.parquet", rows)
-    run_folder.write_csv(folder / "timing.csv", (_timing(one) for one in tasks))
-    _write_curves(folder, [one for one in tasks if task.finished(one) is not None])
+INTEGERS = ("number", "every", "seed", "epochs_run", "best_epoch")
+NUMBERS = ("lr", "test_end", "test_selected", "val_end", "val_selected", "train_end")
+SPENT = ("slices", "seconds", "seconds_compiling", "seconds_training", "seconds_saving")
+MACHINE = ("host", "platform", "processor", "python")
+Row = dict[str, Any]
 
 
-def read(folder: Path) -> list[dict[str, Any]]:
-    """The rows of results.parquet; None where a failed cell has no value."""
-    return pl.read_parquet(folder / "results.parquet").to_dicts()
+def rows(tasks: Iterable[Path]) -> list[Row]:
+    """One row per trial, with typed values; None where a failed trial has none."""
+    of_trials = [row for folder in tasks for row in _rows(folder)]
+    kinds = {name: _kind(name) for name in (of_trials[0] if of_trials else ())}
+    typed = [{name: _typed(row[name], kind) for name, kind in kinds.items()} for row in of_trials]
+    return sorted(typed, key=lambda row: row["number"])
 
 
-def _write_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    columns = {name: _kind(name) for name in (rows[0] if rows else ())}
-    typed = {
-        name: pl.Series(name, [_typed(row[name], kind) for row in rows], kind)
-        for name, kind in columns.items()
-    }
-    part = path.with_suffix(".part")
-    pl.DataFrame(typed).write_parquet(part)
-    part.replace(path)
+def _rows(path: Path) -> list[Row]:
+    """Those of rows.csv as text or, of a task that has not finished, why it has no results."""
+    if finished(path) is not None:
+        with (path / "rows.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    file = path / "done.json"
+    why = run_folder.read_json(file)["why"] if file.exists() else "it was not run"
+    task = run_folder.read_json(path / "task.json")
+    setting = run_folder.config_of(Setting, task["config"])
+    return [trials.columns(trial, setting) | rungs.failed(why) for trial in task["trials"]]
 
 
 def _kind(name: str) -> type[pl.DataType]:
-    """Of a column: its own, or that of the setting's field."""
-    if name in WHOLE:
+    """The type of a column: its own, or that of the setting's field."""
+    if name in INTEGERS:
         return pl.Int64
-    if name in REAL:
+    if name in NUMBERS:
         return pl.Float64
     if name == "diverged":
         return pl.Boolean
     declared = {field.name: field.type for field in dataclasses.fields(Setting)}.get(name, str)
     kinds = (declared,) if typing.get_origin(declared) is tuple else typing.get_args(declared) or (declared,)
-    found = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
-    return next((found[kind] for kind in kinds if kind in found), pl.String)
+    columns = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
+    return next((columns[kind] for kind in kinds if kind in columns), pl.String)
 
 
 def _typed(value: Any, kind: type[pl.DataType]) -> Any:
@@ -77,67 +72,71 @@ def _typed(value: Any, kind: type[pl.DataType]) -> Any:
     return text == "True" if kind == pl.Boolean else int(text) if kind == pl.Int64 else float(text)
 
 
-def _timing(folder: Path) -> dict[str, Any]:
-    """Of the attempt that came to the end; empty where none did."""
-    file, done = folder / "timing.json", folder / "done.json"
-    spent = run_folder.read_json(file) if file.exists() else {}
-    state = run_folder.read_json(done)["state"] if done.exists() else "unfinished"
+def timing(tasks: Iterable[Path]) -> list[Row]:
+    """One row per task, of the process that came to the end; empty values where none did."""
+    return [_timing(folder) for folder in tasks]
+
+
+def _timing(folder: Path) -> Row:
+    spent, done = (
+        run_folder.read_json(file) if (file := folder / name).exists() else {}
+        for name in ("timing.json", "done.json")
+    )
     events = [row["event"] for row in ev.read(folder)]
-    row = {
-        "task": folder.name,
-        "state": state,
-        "cells": len(run_folder.read_json(folder / "task.json")["cells"]),
-    }
-    row |= {name: spent.get(name, "") for name in SPENT}
-    row |= {"attempts": events.count("began"), "died": events.count("died")}
-    row |= {name: spent.get(name, "") for name in ("host", "platform", "processor", "python")}
+    row = {"task": folder.name, "state": done.get("state", "unfinished")}
+    row["trials"] = len(run_folder.read_json(folder / "task.json")["trials"])
+    row |= {"starts": events.count("began"), "died": events.count("died")}
+    row |= {name: spent.get(name, "") for name in (*SPENT, *MACHINE)}
     row["devices"] = "; ".join(spent.get("devices", ()))
     return row | {name: spent.get("packages", {}).get(name) or "" for name in run_folder.PACKAGES}
 
 
+def baselines(tasks: Iterable[Path]) -> dict[int, dict[str, dict[str, float]]]:
+    """Losses of forecasts that need no network: window -> forecast -> part -> loss."""
+    of_windows: dict[int, dict[str, dict[str, float]]] = {}
+    for folder in tasks:
+        if (done := finished(folder)) is not None and done["baselines"]:
+            window = run_folder.read_json(folder / "task.json")["config"]["window"]
+            of_windows.setdefault(window, done["baselines"])
+    return of_windows
+
+
+def write(folder: Path, tasks: Sequence[Path], trials: Sequence[Row]) -> None:
+    """results.parquet from the rows of all trials, and curves.npz of the tasks that finished."""
+    columns = {name: _kind(name) for name in (trials[0] if trials else ())}
+    series = {name: pl.Series(name, [row[name] for row in trials], kind) for name, kind in columns.items()}
+    part = folder / "results.part"
+    pl.DataFrame(series).write_parquet(part)
+    part.replace(folder / "results.parquet")
+    _write_curves(folder, [place for place in tasks if finished(place) is not None])
+
+
 def _write_curves(folder: Path, tasks: Sequence[Path]) -> None:
-    """Each curve goes through a file on disk, a task at a time: all of them need not fit into memory."""
-    several = [_stored(one, ("number", "epoch")) for one in tasks]
-    number = np.sort(np.concatenate([np.zeros(0, int), *(own["number"] for own in several)]))
-    epochs = max((own["epoch"].size for own in several), default=0)
-    small = {"dims": np.array(["cell", "epoch"]), "number": number, "epoch": np.arange(1, epochs + 1)}
-    part, whole = folder / "curves.part", folder / "curve.part"
-    with zipfile.ZipFile(part, "w") as archive:
-        for name, array in small.items():
-            with _member(archive, name) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
-        for name in run_folder.CURVES if number.size else ():
-            all_ME = np.lib.format.open_memmap(whole, "w+", np.float64, (number.size, epochs))
-            all_ME[:] = np.nan
-            for one in tasks:
-                own = _stored(one, ("number", name))
-                all_ME[np.searchsorted(number, own["number"]), : own[name].shape[1]] = own[name]
-            all_ME.flush()
-            del all_ME
-            with _member(archive, name) as file, whole.open("rb") as stored:
-                file.writelines(iter(lambda stored=stored: stored.read(2**20), b""))
-    whole.unlink(missing_ok=True)
+    several = []
+    for place in tasks:
+        with np.load(place / "curves.npz") as arrays:
+            several.append(dict(arrays))
+    number = np.sort(np.concatenate([np.zeros(0, int), *(curves["number"] for curves in several)]))
+    epochs = max((curves["epoch"].size for curves in several), default=0)
+    whole = {name: np.full((number.size, epochs), np.nan) for name in run_folder.CURVES if number.size}
+    for curves in several:
+        rows = np.searchsorted(number, curves["number"])
+        for name, all_ME in whole.items():
+            all_ME[rows, : curves[name].shape[1]] = curves[name]
+    labels = {"dims": np.array(["cell", "epoch"]), "number": number, "epoch": np.arange(1, epochs + 1)}
+    part = folder / "curves.part"
+    with part.open("wb") as file:
+        np.savez(file, allow_pickle=False, **labels, **whole)
     part.replace(folder / "curves.npz")
 
 
-def _stored(folder: Path, names: Iterable[str]) -> dict[str, np.ndarray]:
-    with np.load(folder / "curves.npz") as arrays:
-        return {name: arrays[name] for name in names}
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> contextlib.AbstractContextManager[IO[bytes]]:
-    return archive.open(zipfile.ZipInfo(f"{name}.npy", EPOCH), "w", force_zip64=True)
-
-
-def mixed(folder: Path) -> str:
-    """A sentence where timing.csv has rows of more than one platform; else ""."""
-    with (folder / "timing.csv").open(newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["state"] == "finished"]
-    platforms = Counter(_platform(row) for row in rows)
-    if len(platforms) < 2:
+def platforms(times: Sequence[Mapping[str, str]]) -> str:
+    """A sentence where finished tasks ran on more than one platform; else ""."""
+    counts = Counter(_platform(row) for row in times if row["state"] == "finished")
+    if len(counts) < 2:
         return ""
-    each = "; ".join(f"{name}: {n} task{'s' * (n > 1)}" for name, n in platforms.most_common())
-    return f" These rows come from {len(platforms)} platforms, which round otherwise: {each} (timing.csv)."
+    names = "; ".join(f"{name}: {n} task{'s' * (n > 1)}" for name, n in counts.most_common())
+    return f" These rows come from {len(counts)} platforms, which round differently: {names} (timing.csv)."
 
 
 def _platform(row: Mapping[str, str]) -> str:

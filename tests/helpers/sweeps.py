@@ -7,13 +7,13 @@ from experiments.sweep.engines import base, local_engine
 from experiments.sweep.task import run as task
 
 
-def in_process(folders, workers, retries, tell=lambda event: None):
-    """An engine of no processes."""
-    found = {}
+def in_process(folders, workers, retries, notify=base.ignore):
+    """An engine without processes."""
+    ended = {}
     for folder in folders:
-        found[folder] = task.run(str(folder))
-        tell(base.Event(folder, found[folder]["state"]))
-    return found
+        ended[folder] = task.run(str(folder))
+        notify(base.Event(folder=folder, kind=ended[folder]["state"]))
+    return ended
 
 
 def run(config, out, monkeypatch, engine=in_process):

@@ -1,4 +1,4 @@
-"""Tasks of a sweep made by hand, small enough to wait for."""
+"""Tasks of a sweep made by hand, small enough to wait for, or finished without any training."""
 
 import dataclasses
 import itertools
@@ -8,12 +8,13 @@ import numpy as np
 
 from experiments.harness import run_folder
 from experiments.harness.setting import Setting
-from experiments.sweep.task import events, rungs, trials
+from experiments.sweep.task import events, rungs
+from experiments.sweep.task import trials as tr
 
-SMALL = Setting(data=("sines",), hidden=2, window=4, batch=512, epochs=12, save_every=0)
+SMALL = Setting(data=("sines",), hidden=2, window=4, batch=512, epochs=8)
 
 
-def cells(lrs=(1e-3, 1e-2, 1e30), policies=("one_fit", "drop_moments"), seeds=(8,), first=0):
+def trials(lrs=(1e-3, 1e-2, 1e30), policies=("one_fit", "drop_moments"), seeds=(8,), first=0):
     """The product of the fields, in this order, numbered from `first`."""
     return [
         {"number": first + i, "lr": lr, "schedule": "constant", "policy": policy, "every": 1, "seed": seed}
@@ -21,53 +22,52 @@ def cells(lrs=(1e-3, 1e-2, 1e30), policies=("one_fit", "drop_moments"), seeds=(8
     ]
 
 
-def write(folder: Path, cells, halving=None, **fields) -> Path:
+def share_program(patch):
+    """Have tasks with the same setting that are carried out in this process share what was compiled for the first."""
+    build, built = rungs.build, {}
+
+    def shared(setting, split):
+        key = dataclasses.replace(setting, save_every=0.0)
+        if key not in built:
+            built[key] = build(setting, split)
+        return built[key]
+
+    patch.setattr(rungs, "build", shared)
+
+
+def write(folder: Path, several, halving=None, **fields) -> Path:
     """The folder of a task that nobody has begun."""
     folder.mkdir(parents=True)
     config = dataclasses.asdict(dataclasses.replace(SMALL, **fields))
-    run_folder.write_json(folder / "task.json", {"config": config, "cells": cells, "halving": halving})
+    run_folder.write_json(folder / "task.json", {"config": config, "trials": several, "halving": halving})
     return folder
 
 
-def finish(folder, own, epochs=6, why="", **fields):
-    """The folder of a task that ended with numbers that follow from the cells'."""
-    write(folder, own, epochs=epochs, **fields)
+def finish(folder, several, epochs=6, why="", baselines=(), **fields):
+    """The folder of a task that ended with numbers that follow from those of its trials."""
+    write(folder, several, epochs=epochs, **fields)
     events.note(folder, "began", host="h", pid=1)
     if why:
         run_folder.write_json(folder / "done.json", {"state": "failed", "why": why, "baselines": {}})
         return folder
-    config = dataclasses.replace(SMALL, epochs=epochs, **fields)
-    rows, curves = [], {name: np.full((len(own), epochs), np.nan) for name in run_folder.CURVES}
-    for m, cell in enumerate(own):
-        ran = 1 + cell["number"] % epochs
-        for k, name in enumerate(run_folder.CURVES):
-            curves[name][m, :ran] = cell["number"] + 100 * k + np.arange(ran) / 8
-        loss = dict.fromkeys(rungs.OUTCOME, 0.1 + cell["number"] / 3)
-        rows.append(
-            trials.columns(cell, config)
-            | {
-                "state": "finished",
-                "why": "",
-                "epochs_run": ran,
-                **loss,
-                "best_epoch": ran,
-                "diverged": cell["number"] == 1,
-            }
-        )
+    setting = dataclasses.replace(SMALL, epochs=epochs, **fields)
+    curves = {name: np.full((len(several), epochs), np.nan) for name in run_folder.CURVES}
+    rows = []
+    for m, trial in enumerate(several):
+        number, ran = trial["number"], 1 + trial["number"] % epochs
+        for k, curve in enumerate(curves.values()):
+            curve[m, :ran] = number + 100 * k + np.arange(ran) / 8
+        row = tr.columns(trial, setting) | {"state": "finished", "why": "", "epochs_run": ran}
+        row |= dict.fromkeys(rungs.OUTCOME, 0.1 + number / 3)
+        rows.append(row | {"best_epoch": ran, "diverged": number == 1})
     run_folder.write_csv(folder / "rows.csv", rows)
-    numbers = np.array([cell["number"] for cell in own])
-    np.savez(
-        folder / "curves.npz",
-        allow_pickle=False,
-        dims=["cell", "epoch"],
-        number=numbers,
-        epoch=np.arange(1, epochs + 1),
-        **curves,
-    )
-    run_folder.write_json(
-        folder / "timing.json", {"seconds": 1.5, "host": "h", "packages": {"jax": "9"}, "devices": ["a"]}
-    )
-    run_folder.write_json(folder / "done.json", {"state": "finished", "why": "", "baselines": {}})
+    number = np.array([trial["number"] for trial in several])
+    labels = {"dims": np.array(["cell", "epoch"]), "number": number, "epoch": np.arange(1, epochs + 1)}
+    np.savez(folder / "curves.npz", allow_pickle=False, **labels, **curves)
+    timing = {"seconds": 1.5, "host": "h", "packages": {"jax": "9"}, "devices": ["a"]}
+    run_folder.write_json(folder / "timing.json", timing)
+    done = {"state": "finished", "why": "", "baselines": dict(baselines)}
+    run_folder.write_json(folder / "done.json", done)
     return folder
 
 

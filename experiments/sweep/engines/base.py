@@ -1,7 +1,7 @@
-"""What all engines share: tasks are started, watched and told of; those that die too often have failed.
+"""What all engines share: tasks are started and watched, and those that die too often have failed.
 
-An engine says how a task is started, how to see that it has ended, and how to stop it. What is done is the same for
-all: `perform` in a process that is the task's alone, in the task's own folder, which a task goes on from.
+An engine says how a task is started, how to see that it has ended, and how to stop it. The work is the same for all:
+`perform`, in a process that is the task's alone, in the task's own folder, from which a task goes on.
 """
 
 import os
@@ -11,15 +11,13 @@ import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
-
-import jax
+from typing import Any, Generic, Literal, TypeVar
 
 from experiments.harness import exits, lock, run_folder
 from experiments.harness.exits import Interrupted, stop_signals
-from experiments.sweep.task import events, rungs
-from experiments.sweep.task import run as task
+from experiments.sweep.task import events
 
 POLL = 0.1  # seconds
 LOOKS = 64  # tasks whose progress is read at a time: more take turns, as each costs a shared folder several operations
@@ -28,65 +26,89 @@ UNSEEN = 120.0  # seconds after which another host's file must be seen here; net
 H = TypeVar("H")
 
 
-class Event(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Event:
     """What happened to a task."""
 
     folder: Path
-    what: Literal["started", "progress", "died", "finished", "failed"]
-    epochs: int = 0  # that its cells have run, as far as it has said
+    kind: Literal["started", "progress", "died", "finished", "failed"]
+    epochs: int = 0  # that its trials have run, as far as it has reported
     why: str = ""
 
 
-class Death(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Death:
     """The end of a process whose task has not ended."""
 
     how: str
-    killed: bool = False  # as the kernel ends what takes too much memory
-    final: bool = False  # the engine has tried again by itself as often as it may
+    killed: bool = False  # as the kernel ends a process that takes too much memory
+    final: bool = False  # the engine itself has tried again as often as it may
 
 
-class Engine(NamedTuple, Generic[H]):
-    """How tasks become processes. H stands for one that was started."""
+@dataclass(frozen=True, kw_only=True)
+class Engine(Generic[H]):
+    """How tasks become processes; H stands for one that was started."""
 
     start: Callable[[Path], H]
     ended: Callable[[H], dict[str, Any] | Death | None]  # what its done.json holds; None while it goes on
     stop: Callable[[Sequence[H], int], None]  # pass the signal on, and wait until all have saved
 
 
+Notify = Callable[[Event], None]
+Ended = dict[Path, dict[str, Any]]  # what done.json holds of each task
+
+
+def ignore(event: Event) -> None:
+    """Nobody wants to know."""
+
+
 def perform(folder: str, cores: int, gpu: bool) -> dict[str, Any]:
-    """What an engine of many hosts has a process do: see that the host can, then the task. What done.json holds.
+    """Check this host, then do a task of a shared folder, in a process that an engine of many hosts started.
 
-    On as many cores of the CPU, or on the GPUs that it was given.
+    Args:
+        folder: of the task.
+        cores: of the CPU to use, where it is given no GPU.
+        gpu: whether it was promised a GPU.
 
-    Raises what `task.run` does, and Refused where this host does not see the folder or a GPU that it was promised.
+    Returns:
+        What done.json holds.
+
+    Raises:
+        exits.Refused: where this host does not see the folder, or the GPU that it was promised.
+        Interrupted, lock.InUse, OSError: as `task.run`.
     """
+    from experiments.sweep.task import run as task  # an engine's own process does not wait for JAX
+
     check_host(Path(folder), gpu)
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return task.run(folder, None if gpu else max(1, min(cores, mine)), patient=True)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    return task.run(folder, None if gpu else max(1, min(cores, allowed)), patient=True)
 
 
 def check_host(folder: Path, gpu: bool = False) -> None:
-    """Write in the shared folder, read it back, and look for space and a GPU. Refused in a sentence."""
+    """Write in the shared folder, read it back, and look for space and a GPU. Refused with what is missing."""
     host = socket.gethostname()
     if not (folder / "task.json").exists():
-        where = "allowed: --out in a folder that all hosts share under the same name"
-        raise exits.Refused(f"{host} does not see {folder}; {where}", exits.IO_ERROR)
+        allowed = "allowed: --out in a folder that all hosts share under the same name"
+        raise exits.Refused(f"{host} does not see {folder}; {allowed}", exits.IO_ERROR)
     probe = folder / f"probe-{host}-{os.getpid()}.part"
-    word = os.urandom(16)
+    written = os.urandom(16)
     try:
-        probe.write_bytes(word)
-        back = probe.read_bytes()
+        probe.write_bytes(written)
+        read = probe.read_bytes()
         probe.unlink()
     except OSError as e:
         raise exits.Refused(f"{host} cannot write in {folder}: {e.strerror}", exits.IO_ERROR) from e
-    if back != word:
-        raise exits.Refused(f"{host} reads in {folder} not what it wrote there", exits.IO_ERROR)
+    if read != written:
+        raise exits.Refused(f"{host} wrote a file in {folder} and read something else", exits.IO_ERROR)
     free = shutil.disk_usage(folder).free
     if free < SPACE:
-        told = f"{free / 2**20:.0f} MiB are free in {folder}, as {host} sees it"
-        raise exits.Refused(f"{told}; allowed: {SPACE / 2**20:.0f} MiB or more", exits.IO_ERROR)
-    if gpu and jax.default_backend() == "cpu":
-        raise exits.Refused(f"{host} was asked for a GPU, and JAX finds none there", exits.IO_ERROR)
+        space = f"{free / 2**20:.0f} MiB are free in {folder}, as {host} sees it"
+        raise exits.Refused(f"{space}; allowed: {SPACE / 2**20:.0f} MiB or more", exits.IO_ERROR)
+    if gpu:
+        import jax
+
+        if jax.default_backend() == "cpu":
+            raise exits.Refused(f"{host} was asked for a GPU, and JAX finds none there", exits.IO_ERROR)
 
 
 def drive(
@@ -94,18 +116,31 @@ def drive(
     folders: Sequence[Path],
     at_once: int,
     retries: int,
-    tell: Callable[[Event], None],
+    notify: Notify = ignore,
     pause: float = POLL,
-) -> dict[Path, dict[str, Any]]:
-    """What done.json holds of each task, once all have ended; one that finished before is not run again.
+) -> Ended:
+    """Have the engine carry out tasks until all have ended; one that finished before is not run again.
 
-    A task whose process dies more than `retries` times has failed. Raises Interrupted, with the folder around the
-    tasks, when a signal told this process to stop: it is passed on, and every task has saved what it has.
+    Args:
+        engine: starts and stops them.
+        folders: of the tasks, in the order in which they are started.
+        at_once: how many run at a time.
+        retries: how often a task is started again whose process died; after that it has failed.
+        notify: called with every event.
+        pause: seconds between looks at the tasks.
+
+    Returns:
+        What done.json holds of each task.
+
+    Raises:
+        Interrupted: a signal told this process to stop. It was passed on, and every task has saved what it has; the
+            folder is the one around the tasks.
+        exits.Refused: what another host wrote is not seen here.
     """
     if at_once < 1 or retries < 0:
         raise ValueError(f"workers: {at_once}, retries: {retries}; allowed: 1 or more, 0 or more")
-    found = {folder: done for folder in folders if (done := task.finished(folder)) is not None}
-    waiting = deque(folder for folder in folders if folder not in found)
+    ended = {folder: done for folder in folders if (done := events.finished(folder)) is not None}
+    waiting = deque(folder for folder in folders if folder not in ended)
     running: list[tuple[Path, H]] = []
     deaths: Counter[Path] = Counter()
     epochs: dict[Path, int] = {}
@@ -116,74 +151,76 @@ def drive(
                 while waiting and len(running) < at_once:
                     folder = waiting.popleft()
                     running.append((folder, engine.start(folder)))
-                    tell(Event(folder, "started"))
+                    notify(Event(folder=folder, kind="started"))
                 time.sleep(pause)
                 turn, turns = turn + 1, -(-len(running) // LOOKS)
-                for i, one in enumerate(list(running)):
-                    folder, handle = one
+                for i, (folder, handle) in enumerate(list(running)):
                     if i % turns == turn % turns:
-                        _progress(folder, epochs, tell)
+                        _progress(folder, epochs, notify)
                     end = engine.ended(handle)
                     if end is None:
                         continue
-                    running.remove(one)
-                    done = _died(folder, end, deaths, retries, tell) if isinstance(end, Death) else end
+                    running.remove((folder, handle))
+                    if isinstance(end, Death):
+                        done = _died(folder, end, deaths, retries, notify)
+                    else:
+                        done = end
+                        notify(Event(folder=folder, kind=done["state"], why=done["why"]))
                     if done is None:
                         waiting.append(folder)
-                        continue
-                    if not isinstance(end, Death):
-                        tell(Event(folder, done["state"], why=done["why"]))
-                    found[folder] = done
+                    else:
+                        ended[folder] = done
         finally:
             engine.stop([handle for _, handle in running], received[0] if received else signal.SIGTERM)
     if received:
         raise Interrupted(received[0], folders[0].parent)
-    _see([folder for folder, done in found.items() if done["state"] == "finished"])
-    return {folder: found[folder] for folder in folders}
+    _wait_until_seen([folder for folder, done in ended.items() if done["state"] == "finished"])
+    return {folder: ended[folder] for folder in folders}
 
 
-def _progress(folder: Path, epochs: dict[Path, int], tell: Callable[[Event], None]) -> None:
+def _progress(folder: Path, epochs: dict[Path, int], notify: Notify) -> None:
     try:
-        now = rungs.progress(folder / "rungs")
-    except OSError:  # it has just ended, and deleted what it said
+        now = events.progress(folder)
+    except OSError:  # it has just ended, and deleted its rungs
         return
     if now > epochs.get(folder, 0):
         epochs[folder] = now
-        tell(Event(folder, "progress", now))
+        notify(Event(folder=folder, kind="progress", epochs=now))
 
 
 def _died(
-    folder: Path, death: Death, deaths: Counter[Path], retries: int, tell: Callable[[Event], None]
+    folder: Path, death: Death, deaths: Counter[Path], retries: int, notify: Notify
 ) -> dict[str, Any] | None:
     """What became of the task; None where it is to be started again."""
-    how = death.how
     deaths[folder] = retries + 1 if death.final else deaths[folder] + 1
-    tell(Event(folder, "died", why=how))
-    often = f"{deaths[folder]} time{'s' * (deaths[folder] > 1)}"
-    done = {"state": "failed", "why": f"its process died {often}: {how}", "baselines": {}}
+    notify(Event(folder=folder, kind="died", why=death.how))
+    times = f"{deaths[folder]} time{'s' * (deaths[folder] > 1)}"
+    done = {"state": "failed", "why": f"its process died {times}: {death.how}", "baselines": {}}
     over = deaths[folder] > retries
     try:
-        events.note(folder, "died", how=how)
+        events.note(folder, "died", how=death.how)
         if death.killed and deaths[folder] > 1:
-            events.note(folder, "memory", parts=2 * events.parts(folder), why=how)
+            events.note(folder, "memory", slices=2 * events.slices(folder), why=death.how)
         if over:
             with lock.hold(folder):  # a process that lives after all may be about to finish the task
-                if (finished := task.finished(folder)) is not None:
-                    tell(Event(folder, "finished"))
+                if (finished := events.finished(folder)) is not None:
+                    notify(Event(folder=folder, kind="finished"))
                     return finished
                 run_folder.write_json(folder / "done.json", done)
-    except (OSError, lock.InUse) as e:  # as on a full disk: it fails without a file that says so
-        tell(Event(folder, "died", why=f"this cannot be noted: {e}"))
+    except (OSError, lock.InUse) as e:  # as on a full disk: the task fails without a file that says so
+        notify(Event(folder=folder, kind="died", why=f"this cannot be noted: {e}"))
     if over:
-        tell(Event(folder, "failed", why=done["why"]))
+        notify(Event(folder=folder, kind="failed", why=done["why"]))
     return done if over else None
 
 
-def _see(folders: Sequence[Path]) -> None:
-    """Wait until what other hosts wrote is seen here. Refused where it is not."""
+def _wait_until_seen(folders: Sequence[Path]) -> None:
+    """Wait until this host sees what other hosts wrote. Refused where it does not."""
     until = time.monotonic() + UNSEEN
     for folder in folders:
-        while task.finished(folder) is None:
+        while events.finished(folder) is None:
             if time.monotonic() > until:
-                raise exits.Refused(f"{socket.gethostname()} does not see {folder / 'done.json'}", 74)
+                raise exits.Refused(
+                    f"{socket.gethostname()} does not see {folder / 'done.json'}", exits.IO_ERROR
+                )
             time.sleep(1)

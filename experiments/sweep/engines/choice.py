@@ -3,23 +3,23 @@
 import shutil
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from experiments.sweep.config import Config
 from experiments.sweep.engines import local_engine, ray_engine, slurm_engine
+from experiments.sweep.engines.base import Ended
 
 
 def check(config: Config) -> None:
     """ValueError for options that cannot be, or an engine that is not installed."""
-    asked = config.cluster
-    if asked.cpus < 0 or asked.gpus < 0 or not asked.cpus + asked.gpus > 0:
-        raise ValueError(f"cpus: {asked.cpus}, gpus: {asked.gpus}; allowed: 0 or more, and not both 0")
-    if asked.address is not None and config.engine != "ray":
+    cluster = config.cluster
+    if cluster.cpus < 0 or cluster.gpus < 0 or not cluster.cpus + cluster.gpus > 0:
+        raise ValueError(f"cpus: {cluster.cpus}, gpus: {cluster.gpus}; allowed: 0 or more, and not both 0")
+    if cluster.address is not None and config.engine != "ray":
         raise ValueError(
-            f"address: {asked.address} with engine {config.engine or 'local'}; allowed: with ray"
+            f"address: {cluster.address} with engine {config.engine or 'local'}; allowed: with ray"
         )
     if config.engine == "ray":
-        ray_engine.imported(asked)
+        ray_engine.imported(cluster)
     if config.engine == "submitit":
         slurm_engine.imported()
         slurm_engine.minutes(config.slurm.time)
@@ -36,10 +36,10 @@ def most(config: Config) -> int:
     return slurm_engine.most() if config.engine == "submitit" else local_engine.most()
 
 
-def run(config: Config) -> Callable[..., dict[Any, dict[str, Any]]]:
-    """The engine: (folders, workers, retries, tell) -> what done.json holds of each."""
+def run(config: Config) -> Callable[..., Ended]:
+    """The engine that is asked for, called as `base.drive` without its engine."""
     if config.engine == "ray":
-        return partial(ray_engine.run, asked=config.cluster)
+        return partial(ray_engine.run, cluster=config.cluster)
     if config.engine == "submitit":
-        return partial(slurm_engine.run, asked=config.cluster, slurm=config.slurm)
+        return partial(slurm_engine.run, cluster=config.cluster, slurm=config.slurm)
     return local_engine.run

@@ -1,6 +1,6 @@
-"""Tasks on this host: a process each, as many at once as there are workers, each on its own share of cores or GPUs.
+"""Tasks on this host: one process per task, as many at once as there are workers, each on its share of cores or GPUs.
 
-A process that dies is started again and goes on from its checkpoint. Nothing of a task depends on who runs it.
+A process that dies is started again and goes on from its checkpoint. No result depends on which worker runs a task.
 """
 
 import os
@@ -8,26 +8,30 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from experiments.harness import exits, run_folder
-from experiments.sweep.engines.base import Death, Engine, Event, drive
-from experiments.sweep.task import run as task
+from experiments.sweep.engines.base import Death, Ended, Engine, Notify, drive, ignore
+from experiments.sweep.task import WITH_PARENT
 
+TASK = ("-m", "experiments.sweep.task", WITH_PARENT)  # what Python runs, with the task's folder after it
 GPUS = Path("/proc/driver/nvidia/gpus")
 CODES = {exits.IO_ERROR: "nothing more could be written", 2: "its folder is in use"}
 
 
-class Place(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Place:
     """Where a worker runs."""
 
-    cores: frozenset[int]  # none where they cannot be chosen
+    cores: frozenset[int]  # empty where they cannot be chosen
     environment: dict[str, str]
 
 
-class _Worker(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class _Worker:
     folder: Path
     place: Place
     process: subprocess.Popen[bytes]
@@ -36,14 +40,14 @@ class _Worker(NamedTuple):
 def places(workers: int) -> list[Place]:
     """Shares of the cores, and of the GPUs where there are any, as even as can be."""
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    gpus, found = _gpus(), []
+    gpus, shares = _gpus(), []
     for i in range(workers):
         environment = {}
         if gpus:
             environment = {"CUDA_VISIBLE_DEVICES": ",".join(_share(gpus, i, workers))}
             environment["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # several may share one
-        found.append(Place(frozenset(_share(cores, i, workers)), environment))
-    return found
+        shares.append(Place(cores=frozenset(_share(cores, i, workers)), environment=environment))
+    return shares
 
 
 def most() -> int:
@@ -54,28 +58,26 @@ def most() -> int:
 def _gpus() -> list[str]:
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         return []
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return (
-        [str(i) for i, _ in enumerate(GPUS.glob("*"))] if told is None else [g for g in told.split(",") if g]
-    )
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return [str(i) for i, _ in enumerate(GPUS.glob("*"))]
+    return [gpu for gpu in visible.split(",") if gpu]
 
 
 def _share(things: list[Any], i: int, workers: int) -> list[Any]:
-    """Of worker i: one of the things, or several where there are more of them than workers."""
+    """Worker i's: one of the things, or several where there are more of them than workers."""
     if len(things) < workers:
         return [things[i % len(things)]] if things else []
     return things[i * len(things) // workers : (i + 1) * len(things) // workers]
 
 
-def run(
-    folders: Sequence[Path], workers: int, retries: int, tell: Callable[[Event], None] = lambda event: None
-) -> dict[Path, dict[str, Any]]:
-    """As `engine.drive`, on this host."""
+def run(folders: Sequence[Path], workers: int, retries: int, notify: Notify = ignore) -> Ended:
+    """As `base.drive`, on this host."""
     free = deque(places(workers))
 
     def start(folder: Path) -> _Worker:
         place = free.popleft()
-        return _Worker(folder, place, _start(folder, place))
+        return _Worker(folder=folder, place=place, process=_start(folder, place))
 
     def ended(worker: _Worker) -> dict[str, Any] | Death | None:
         code = worker.process.poll()
@@ -86,13 +88,13 @@ def run(
         file = worker.folder / "done.json"
         return run_folder.read_json(file) if file.exists() else _death(code)
 
-    return drive(Engine(start, ended, _stop), folders, workers, retries, tell)
+    return drive(Engine(start=start, ended=ended, stop=_stop), folders, workers, retries, notify)
 
 
 def _death(code: int) -> Death:
     if code < 0:
-        return Death(signal.Signals(-code).name, killed=code == -signal.SIGKILL)
-    return Death(f"exit code {code}, {CODES.get(code, 'see worker.log')}")
+        return Death(how=signal.Signals(-code).name, killed=code == -signal.SIGKILL)
+    return Death(how=f"exit code {code}, {CODES.get(code, 'see worker.log')}")
 
 
 def _start(folder: Path, place: Place) -> subprocess.Popen[bytes]:
@@ -104,7 +106,7 @@ def _start(folder: Path, place: Place) -> subprocess.Popen[bytes]:
     try:
         with (folder / "worker.log").open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "experiments.sweep.task", task.WITH_PARENT, str(folder)],
+                [sys.executable, *TASK, str(folder)],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -117,7 +119,7 @@ def _start(folder: Path, place: Place) -> subprocess.Popen[bytes]:
 
 
 def _stop(workers: Sequence[_Worker], signum: int) -> None:
-    """Let them save and end; those still starting have nothing to save."""
+    """Let the processes save and end; those still starting have nothing to save."""
     for worker in workers:
         worker.process.send_signal(signum)
     for worker in workers:
@@ -126,6 +128,6 @@ def _stop(workers: Sequence[_Worker], signum: int) -> None:
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
-    """The standard input of a process that has ended: of one that lives it would be the word to stop."""
+    """Close the standard input of a process that has ended; a live one would take that as the word to stop."""
     if process.stdin is not None:
         process.stdin.close()

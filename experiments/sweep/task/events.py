@@ -1,35 +1,48 @@
-"""What happened to a task: lines of attempts.jsonl, each an event and its facts.
+"""What happened to a task, as its folder tells anybody: lines of events.jsonl, each an event and its facts.
 
 began   a process took the task up: host, pid
-died    it ended, and the task had not: how, as the engine saw it
-memory  it did not suffice: why, and into how many slices the cells are cut from then on
+died    that process ended before the task had: how, as the engine saw it
+memory  memory did not suffice: why, and into how many slices the trials are cut from then on
 """
 
-import contextlib
 import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from experiments.harness import run_folder
+
+FILE = "events.jsonl"
+
 
 def note(path: Path, event: str, **facts: Any) -> None:
-    """A line of attempts.jsonl. Only who works on the task, or saw it die, writes one."""
+    """Append an event. Only a process that works on the task, or an engine that saw one die, writes."""
     now = datetime.now().astimezone().isoformat(timespec="seconds")
-    with (path / "attempts.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"event": event, "at": now, **facts}) + "\n")
+    run_folder.append_line(path / FILE, json.dumps({"event": event, "at": now, **facts}))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """The lines of attempts.jsonl; one that was cut off is left out."""
-    file = path / "attempts.jsonl"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    found = []
-    for line in lines:
-        with contextlib.suppress(json.JSONDecodeError):
-            found.append(json.loads(line))
-    return found
+    """All events; a line that was cut short is left out."""
+    return run_folder.read_lines(path / FILE)
 
 
-def parts(path: Path) -> int:
-    """Into how many slices the cells are cut, one after another: 1 unless memory did not suffice."""
-    return max((row["parts"] for row in read(path) if row["event"] == "memory"), default=1)
+def slices(path: Path) -> int:
+    """Into how many slices the trials are cut, trained one after another: 1 unless memory did not suffice."""
+    return max((row["slices"] for row in read(path) if row["event"] == "memory"), default=1)
+
+
+def finished(path: Path) -> dict[str, Any] | None:
+    """What done.json holds of a task that has finished; None for any other."""
+    file = path / "done.json"
+    done = run_folder.read_json(file) if file.exists() else None
+    return done if done is not None and done["state"] == "finished" else None
+
+
+def progress(path: Path) -> int:
+    """Epochs that the trials of a task have run so far, by the status of each slice of each rung."""
+    total = 0
+    for status in path.glob("rungs/*/*/*/status.json"):
+        start = int(status.parent.parent.name.partition("-")[0])
+        size = int(status.parent.name.partition("-")[2])
+        total += size * (run_folder.read_json(status)["epochs"] - start)
+    return total

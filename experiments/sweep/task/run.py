@@ -1,18 +1,17 @@
-"""One task of a sweep: cells that share one compiled program, trained together by one process in one folder.
+"""One task of a sweep: trials that share one compiled program, trained together by one process in one folder.
 
     python -m experiments.sweep.task FOLDER
 
-task.json       what to do: {"config", "cells", "halving", "data": digest}; never changed
-attempts.jsonl  what happened: each beginning, each death that was seen, and memory that did not suffice
-rungs/          while it runs: raw curves and checkpoints
-rows.csv        a row a cell; deterministic columns only; not where the task failed
-curves.npz      loss, val, … of [cell, epoch], and the cells' numbers; nan after a cell's last epoch
-timing.json     seconds, versions, host and devices of the attempt that came to the end
-done.json       last of all: {"state": "finished" or "failed", "why", "baselines"}
+task.json     what to do: {"config", "trials", "halving", "data": digest}; never changed
+events.jsonl  what happened: each beginning, each death that was seen, and memory that did not suffice
+rungs/        while it runs: raw curves and checkpoints
+rows.csv      one row per trial, deterministic columns only; absent where the task failed
+curves.npz    loss, val, … of [trial, epoch], and the trials' numbers; nan after a trial's last epoch
+timing.json   seconds, versions, host and devices of the process that came to the end
+done.json     last of all: {"state": "finished" or "failed", "why", "baselines"}
 """
 
 import contextlib
-import csv
 import dataclasses
 import os
 import shutil
@@ -28,25 +27,31 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.harness import exits, lock, report, run_folder, training
+from experiments.harness import document, exits, lock, run_folder
 from experiments.harness.exits import EXIT, Interrupted, Stopped, raise_stopped
 from experiments.harness.setting import Setting
-from experiments.sweep.task import events, rungs, trials
+from experiments.sweep.task import WITH_PARENT, events, rungs
+from experiments.sweep.task.events import finished
 
-# Seconds for which a folder may be in use by a process that was told to stop or gives no more sign.
-WAIT = 60.0
-WITH_PARENT = "--with-parent"  # stop when standard input ends, as it does when its writer dies
+WAIT = (
+    60.0  # seconds for which a task waits for a process that was told to stop, or that gives no sign of life
+)
 
 
 def run(folder: str, cores: int | None = None, patient: bool = False) -> dict[str, Any]:
-    """Do the task that the folder holds, or go on with it; what done.json holds.
+    """Do the task that the folder holds, or go on with it.
 
-    On `cores` of the CPU, by default all that this process may use. Whoever is `patient` waits as long as another
-    process works on the task, and takes over from one on another host that gives no more sign: only an engine may,
-    which starts a task anew when it knows that its last process ended.
+    Args:
+        folder: of the task; it has task.json. A finished task is left alone, and a failed one is tried again.
+        cores: of the CPU to use; by default all that this process may use.
+        patient: wait as long as another process works on the task, and take over from one on another host that gives
+            no sign of life. Only an engine may, since it starts a task again when it knows that its process ended.
 
-    A task that has finished is left alone, one that failed is tried again. Raises what another attempt may mend:
-    Interrupted, lock.InUse, and OSError or Refused where nothing can be written; all that was trained is kept.
+    Returns:
+        What done.json holds.
+
+    Raises:
+        Interrupted, lock.InUse, OSError, exits.Refused: what another start may mend; all that was trained is kept.
     """
     path = Path(folder)
     done = finished(path)
@@ -55,23 +60,16 @@ def run(folder: str, cores: int | None = None, patient: bool = False) -> dict[st
     with contextlib.ExitStack() as held:
         _enter(held, path, patient)
         done = finished(path)
-        return _attempt(path, cores) if done is None else done
-
-
-def finished(path: Path) -> dict[str, Any] | None:
-    """What done.json holds of a task that has finished; None of any other."""
-    file = path / "done.json"
-    done = run_folder.read_json(file) if file.exists() else None
-    return done if done is not None and done["state"] == "finished" else None
+        return _carry_out(path, cores) if done is None else done
 
 
 def _enter(held: contextlib.ExitStack, path: Path, patient: bool) -> None:
+    """Hold the folder's lock, after waiting for its holder where there is one."""
     since, seen, silent = time.monotonic(), lock.sign(path), ""
     while True:
         try:
-            said = held.enter_context(lock.hold(path, silent, pulse=True))
-            if said:
-                print(said, file=sys.stderr)
+            if taken_over := held.enter_context(lock.hold(path, silent, pulse=True)):
+                print(taken_over, file=sys.stderr)
             return
         except lock.InUse:
             sign = lock.sign(path)
@@ -84,79 +82,64 @@ def _enter(held: contextlib.ExitStack, path: Path, patient: bool) -> None:
             time.sleep(0.1 if time.monotonic() - since < 10 else 1.0)
 
 
-def _attempt(path: Path, cores: int | None) -> dict[str, Any]:
-    """The task until it has finished or failed, which is recorded."""
+def _carry_out(path: Path, cores: int | None) -> dict[str, Any]:
+    """Train until the task has finished or failed, and record which."""
     began = time.monotonic()
     events.note(path, "began", host=socket.gethostname(), pid=os.getpid())
     task = run_folder.read_json(path / "task.json")
-    config = training.from_dict(Setting, task["config"])
-    config = config if cores is None else dataclasses.replace(config, devices=cores)
-    climbed, why = _climb(path, task, config)
-    baselines, spent = {}, {}
-    if climbed is not None:
-        baselines, spent = climbed.baselines, climbed.spent
-        run_folder.write_csv(path / "rows.csv", climbed.rows)
-        _write_curves(path / "curves.npz", climbed)
-    beginnings = sum(row["event"] == "began" for row in events.read(path))
-    facts = {"attempts": beginnings, "parts": events.parts(path), "cells": len(task["cells"]), **spent}
-    facts |= {"seconds": time.monotonic() - began, "host": socket.gethostname()}
-    run_folder.write_json(path / "timing.json", facts | run_folder.environment())
-    done = {"state": "failed" if climbed is None else "finished", "why": why, "baselines": baselines}
+    setting = run_folder.config_of(Setting, task["config"])
+    trained, why = _train(
+        path, task, setting if cores is None else dataclasses.replace(setting, devices=cores)
+    )
+    done = {"state": "failed", "why": why, "baselines": {}}
+    if trained is not None:
+        run_folder.write_csv(path / "rows.csv", trained.rows)
+        _write_curves(path / "curves.npz", trained)
+        done |= {"state": "finished", "baselines": trained.baselines}
+    timing = {"slices": events.slices(path), **(trained.seconds if trained is not None else {})}
+    timing |= {"seconds": time.monotonic() - began, "host": socket.gethostname()}
+    run_folder.write_json(path / "timing.json", timing | run_folder.environment())
     run_folder.write_json(path / "done.json", done)
-    if climbed is not None:
+    if trained is not None:
         shutil.rmtree(path / "rungs", ignore_errors=True)  # of no more use
     return done
 
 
-def rows(path: Path, why: str = "it was not run") -> list[dict[str, Any]]:
-    """A row a cell: those of rows.csv as text, or of a task that has not finished its failure, by default for `why`."""
-    if finished(path) is not None:
-        with (path / "rows.csv").open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-    if (path / "done.json").exists():
-        why = run_folder.read_json(path / "done.json")["why"]
-    task = run_folder.read_json(path / "task.json")
-    config = training.from_dict(Setting, task["config"])
-    return [trials.columns(cell, config) | rungs.failed(why) for cell in task["cells"]]
-
-
-def _climb(path: Path, task: dict[str, Any], config: Setting) -> tuple[rungs.Climbed | None, str]:
-    """What came of the cells, or why nothing did. Where memory does not suffice the slices are halved."""
+def _train(path: Path, task: dict[str, Any], setting: Setting) -> tuple[rungs.Trained | None, str]:
+    """What came of the trials, or why nothing did. Where memory does not suffice the slices are halved."""
     while True:
-        n = events.parts(path)
+        slices = events.slices(path)
         try:
-            what = (task["cells"], config, task["halving"])
-            return rungs.climb(path / "rungs", *what, n, report.console(), task.get("data")), ""
+            return rungs.train(path / "rungs", task, setting, slices, document.console()), ""
         except (Interrupted, OSError):
             raise
         except exits.Refused as e:
             if e.code == exits.IO_ERROR:
                 raise
             return None, str(e)
-        except Exception as e:  # the task's end, not the sweep's
+        except Exception as e:  # ends the task and not the sweep
             traceback.print_exc()
             why = f"{type(e).__name__}: {str(e).partition(chr(10))[0]}"
-            if not _for_want_of_memory(e) or n >= len(task["cells"]):
+            if not _lacks_memory(e) or slices >= len(task["trials"]):
                 return None, why
-            events.note(path, "memory", parts=2 * n, why=why)
+            events.note(path, "memory", slices=2 * slices, why=why)
 
 
-def _for_want_of_memory(e: Exception) -> bool:
-    return isinstance(e, MemoryError) or (
-        isinstance(e, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(e)
-    )
+def _lacks_memory(e: Exception) -> bool:
+    refused = isinstance(e, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(e)
+    return isinstance(e, MemoryError) or refused
 
 
-def _write_curves(path: Path, climbed: rungs.Climbed) -> None:
+def _write_curves(path: Path, trained: rungs.Trained) -> None:
     part = path.with_suffix(".part")
     with part.open("wb") as file:
         np.savez(
             file,
             allow_pickle=False,
             dims=np.array(["cell", "epoch"]),
-            number=np.array(climbed.numbers),
-            epoch=np.arange(1, climbed.curves["val"].shape[1] + 1),
-            **climbed.curves,
+            number=np.array(trained.numbers),
+            epoch=np.arange(1, trained.curves["val"].shape[1] + 1),
+            **trained.curves,
         )
     part.replace(path)
 
@@ -169,7 +152,7 @@ def _follow_parent() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code: 0 where the task finished, 1 where it failed; as in `command_line` where it could do neither."""
+    """Exit code: 0 where the task finished, 1 where it failed; where it could do neither, as `harness.cli` has them."""
     if WITH_PARENT in arguments:
         threading.Thread(target=_follow_parent, daemon=True).start()
     [folder] = [word for word in arguments if word != WITH_PARENT]

@@ -6,16 +6,19 @@ import json
 import pytest
 from helpers import refused
 
+from experiments.harness import run_folder
 from experiments.harness.setting import Setting
 from experiments.sweep import axes
 from experiments.sweep import config as co
 from experiments.sweep import run as sweep
-from experiments.sweep.config import FIELDS, Config, Fields, Grid, Range, Search
+from experiments.sweep.config import FIELDS, Config, Fields, Grid, Search
+from experiments.sweep.engines.options import Cluster, Slurm
+from experiments.sweep.values import Range
 
 BAD = {
     "grid: empty; allowed: a list for at least one field": [],
-    "data: ar, sines; allowed: one series a sweep": ["--data", "ar", "sines", "--grid.lr", "1"],
-    "devices: 1; allowed: none, --workers": ["--devices", "1", "--grid.lr", "1"],
+    "data: ar, sines; allowed: one series per sweep": ["--data", "ar", "sines", "--grid.lr", "1"],
+    "devices: 1; allowed: none": ["--devices", "1", "--grid.lr", "1"],
     "engine: unknown 'loca' (did you mean local?)": ["--engine", "loca", "--grid.lr", "1"],
     "search.kind: unknown 'sobl' (did you mean sobol?)": ["--search.kind", "sobl"],
     "workers: 0; allowed: 1 or more": ["--workers", "0", "--grid.lr", "1"],
@@ -83,7 +86,7 @@ def test_lists_and_ranges_are_parsed_in_the_order_of_the_fields():
     axes.check_sweep(config)
     grid, search = axes.axes(config)
     assert list(grid.items()) == [("hidden", (4, 5)), ("policy", ("one_fit",))]
-    assert list(search.items()) == [("batch", (8, 16)), ("lr", Range(1e-4, 1e-2, log=True))]
+    assert list(search.items()) == [("batch", (8, 16)), ("lr", Range(low=1e-4, high=1e-2, log=True))]
 
 
 def test_seeds_are_those_of_all_experiments_unless_listed():
@@ -94,11 +97,12 @@ def test_seeds_are_those_of_all_experiments_unless_listed():
 
 def test_a_configuration_comes_back_from_json():
     config = Config(grid=Grid(lr=(1e-3, "1e-2"), seed=("8:10",)), search=Search(halving=(2, 4)))
-    assert co.of_dict(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    config = dataclasses.replace(config, engine="ray", cluster=Cluster("auto", 2, 0.5), slurm=Slurm("gpu"))
+    assert run_folder.config_of(Config, json.loads(json.dumps(dataclasses.asdict(config)))) == config
 
 
-def test_where_and_how_it_runs_is_no_substance():
-    one = Config(grid=Grid(lr=(1e-3,)))
-    other = dataclasses.replace(one, out="x", workers=3, retries=0, members_per_task=2, estimate=False)
-    assert co.substance(one) == co.substance(other)
-    assert co.substance(one) != co.substance(dataclasses.replace(one, hidden=3))
+def test_results_depend_on_what_is_trained_and_not_on_where():
+    config = Config(grid=Grid(lr=(1e-3,)))
+    elsewhere = dataclasses.replace(config, out="x", workers=3, retries=0, members_per_task=2, estimate=False)
+    assert co.substance(config) == co.substance(elsewhere)
+    assert co.substance(config) != co.substance(dataclasses.replace(config, hidden=3))

@@ -28,28 +28,26 @@ def grid(lrs, policies=("drop_moments",), seeds=(8, 9), loss=lambda lr, policy, 
 
 @given(st.lists(st.floats(0.01, 100), min_size=2, max_size=8))
 def test_the_mean_is_geometric_with_a_t_interval_of_logs(losses):
-    [one] = ranking.answer([row(i, seed=i, val=loss) for i, loss in enumerate(losses)]).ranked
+    [only] = ranking.rank([row(i, seed=i, val=loss) for i, loss in enumerate(losses)]).ranked
     logs = np.log(losses)
     half = stats.t.ppf(0.975, len(losses) - 1) * logs.std(ddof=1) / math.sqrt(len(losses))
-    assert one.val.mean == pytest.approx(stats.gmean(losses))
-    assert one.val.lo == pytest.approx(stats.gmean(losses) * math.exp(-half))
-    assert one.val.hi == pytest.approx(stats.gmean(losses) * math.exp(half))
-    assert one.test.mean == pytest.approx(2 * one.val.mean)
-    assert one.test_end.mean == pytest.approx(3 * one.val.mean)
+    assert only.val.mean == pytest.approx(stats.gmean(losses))
+    assert only.val.lo == pytest.approx(stats.gmean(losses) * math.exp(-half))
+    assert only.val.hi == pytest.approx(stats.gmean(losses) * math.exp(half))
+    assert only.test.mean == pytest.approx(2 * only.val.mean)
+    assert only.test_end.mean == pytest.approx(3 * only.val.mean)
 
 
 def test_one_seed_has_no_interval():
-    [one] = ranking.answer([row(0, val=0.5)]).ranked
-    assert one.val.mean == 0.5
-    assert math.isnan(one.val.lo)
+    [only] = ranking.rank([row(0, val=0.5)]).ranked
+    assert only.val.mean == 0.5
+    assert math.isnan(only.val.lo)
 
 
 def test_seeds_are_one_configuration_and_every_field_tells_two_apart():
-    answered = ranking.answer(
-        [row(0), row(1, seed=9), row(2, hidden=4), row(3, lr=0.1), row(4, policy="scratch")]
-    )
-    assert sorted(len(one.seeds) for one in answered.ranked) == [1, 1, 1, 2]
-    assert answered.varied == ["policy", "lr", "hidden"]
+    ranks = ranking.rank([row(0), row(1, seed=9), row(2, hidden=4), row(3, lr=0.1), row(4, policy="scratch")])
+    assert sorted(len(c.seeds) for c in ranks.ranked) == [1, 1, 1, 2]
+    assert ranks.varied == ["policy", "lr", "hidden"]
 
 
 def test_what_ran_to_the_end_comes_first_then_pruned_then_diverged_then_failed():
@@ -62,26 +60,26 @@ def test_what_ran_to_the_end_comes_first_then_pruned_then_diverged_then_failed()
         row(4, lr=5, val=0.9),
         row(5, lr=6, val=0.5),
     ]
-    answered = ranking.answer(rows)
-    assert [one.fields["lr"] for one in answered.ranked] == [6, 5, 4, 3, 2, 1]
-    assert answered.cells == Counter(finished=2, pruned=2, diverged=1, failed=1)
-    assert answered.ranked[-1].why == "no room"
-    assert math.isnan(answered.ranked[-1].val.mean)
+    ranks = ranking.rank(rows)
+    assert [c.fields["lr"] for c in ranks.ranked] == [6, 5, 4, 3, 2, 1]
+    assert ranks.counts == Counter(finished=2, pruned=2, diverged=1, failed=1)
+    assert ranks.ranked[-1].why == "no room"
+    assert math.isnan(ranks.ranked[-1].val.mean)
 
 
 def test_one_diverged_seed_puts_its_configuration_behind_all_that_did_not():
     rows = [row(0, lr=1, val=0.1), row(1, lr=1, seed=9, val=0.1, diverged=True), row(2, lr=2, val=5.0)]
-    answered = ranking.answer(rows)
-    assert [one.fields["lr"] for one in answered.ranked] == [2, 1]
-    assert (answered.ranked[1].state, answered.ranked[1].diverged) == ("diverged", 1)
+    ranks = ranking.rank(rows)
+    assert [c.fields["lr"] for c in ranks.ranked] == [2, 1]
+    assert (ranks.ranked[1].state, ranks.ranked[1].diverged) == ("diverged", 1)
 
 
 def test_one_fit_has_no_length_of_fits():
     rows = [row(0, policy="one_fit", every=12), row(1, every=1)]
-    assert ranking.answer(rows).varied == ["policy"]
-    answered = ranking.answer([*rows, row(2, every=2, val=2.0)])
-    assert answered.varied == ["policy", "every"]
-    assert [ranking.name(one, answered.varied) for one in answered.ranked] == [
+    assert ranking.rank(rows).varied == ["policy"]
+    ranks = ranking.rank([*rows, row(2, every=2, val=2.0)])
+    assert ranks.varied == ["policy", "every"]
+    assert [ranking.name(c, ranks.varied) for c in ranks.ranked] == [
         "one_fit",
         "drop_moments, every 1",
         "drop_moments, every 2",
@@ -90,47 +88,47 @@ def test_one_fit_has_no_length_of_fits():
 
 def test_the_response_to_a_field_is_the_best_and_the_median_whatever_the_others_are():
     loss = {("a", 1): 0.3, ("a", 2): 0.5, ("b", 1): 0.4, ("b", 2): 0.2}
-    answered = ranking.answer(grid((1, 2), ("a", "b"), loss=lambda lr, policy, seed: loss[policy, lr]))
-    found = {r.label: (r.best.val.mean, r.median, r.size, r.lost) for r in ranking.response(answered, "lr")}
-    assert found == {"1": pytest.approx((0.3, 0.35, 2, 0)), "2": pytest.approx((0.2, 0.35, 2, 0))}
-    found = {r.label: r.best.fields["lr"] for r in ranking.response(answered, "policy")}
-    assert found == {"a": 1, "b": 2}
+    ranks = ranking.rank(grid((1, 2), ("a", "b"), loss=lambda lr, policy, seed: loss[policy, lr]))
+    responses = {r.label: (r.best.val.mean, r.median, r.size, r.lost) for r in ranking.response(ranks, "lr")}
+    assert responses == {"1": pytest.approx((0.3, 0.35, 2, 0)), "2": pytest.approx((0.2, 0.35, 2, 0))}
+    responses = {r.label: r.best.fields["lr"] for r in ranking.response(ranks, "policy")}
+    assert responses == {"a": 1, "b": 2}
 
 
 def test_what_diverged_is_counted_in_a_response_and_not_averaged():
     rows = [*grid((1.0, 2.0)), row(9, lr=1.0, policy="scratch", val=math.inf, diverged=True)]
-    assert [(r.label, r.size, r.lost) for r in ranking.response(ranking.answer(rows), "lr")] == [
+    assert [(r.label, r.size, r.lost) for r in ranking.response(ranking.rank(rows), "lr")] == [
         ("1", 1, 1),
         ("2", 1, 0),
     ]
 
 
 def test_many_numbers_are_put_into_bins_that_hold_all_of_them():
-    answered = ranking.answer(grid([i / 8 for i in range(1, 33)]))
-    found = ranking.response(answered, "lr")
-    assert [r.size for r in found] == [7, 7, 6, 6, 6]
-    assert (found[0].lo, found[-1].hi) == (1 / 8, 4)
-    assert found[0].label == "0.125 to 0.875"
-    assert [r.best.fields["lr"] for r in found] == [r.lo for r in found]
+    ranks = ranking.rank(grid([i / 8 for i in range(1, 33)]))
+    responses = ranking.response(ranks, "lr")
+    assert [r.size for r in responses] == [7, 7, 6, 6, 6]
+    assert (responses[0].lo, responses[-1].hi) == (1 / 8, 4)
+    assert responses[0].label == "0.125 to 0.875"
+    assert [r.best.fields["lr"] for r in responses] == [r.lo for r in responses]
 
 
 @pytest.mark.parametrize(("best", "edge"), [(1, "lowest"), (2, ""), (3, "highest")])
 def test_a_best_rate_at_the_edge_of_those_tried_says_so(best, edge):
-    answered = ranking.answer(grid((1, 2, 3), loss=lambda lr, policy, seed: 1 + abs(lr - best)))
-    [found] = ranking.best_rates(answered)
-    assert (found.best.fields["lr"], found.rates, found.edge) == (best, (1, 2, 3), edge)
+    ranks = ranking.rank(grid((1, 2, 3), loss=lambda lr, policy, seed: 1 + abs(lr - best)))
+    [responses] = ranking.best_rates(ranks)
+    assert (responses.best.fields["lr"], responses.rates, responses.edge) == (best, (1, 2, 3), edge)
 
 
 def test_each_policy_has_a_best_rate_of_its_own():
     best = {"one_fit": 3, "scratch": 2}
-    answered = ranking.answer(
+    ranks = ranking.rank(
         grid((1, 2, 3), best, loss=lambda lr, p, s: 1 + abs(lr - best[p]) + (p == "scratch"))
     )
-    assert [(b.policy, b.best.fields["lr"], b.edge) for b in ranking.best_rates(answered)] == [
+    assert [(b.policy, b.best.fields["lr"], b.edge) for b in ranking.best_rates(ranks)] == [
         ("one_fit", 3, "highest"),
         ("scratch", 2, ""),
     ]
 
 
-def test_nothing_is_nothing():
-    assert ranking.answer([]) == ranking.Answered([], [], Counter())
+def test_without_rows_there_are_no_configurations():
+    assert ranking.rank([]) == ranking.Ranking(ranked=[], varied=[], counts=Counter())

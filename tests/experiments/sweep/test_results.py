@@ -1,84 +1,72 @@
-"""A sweep's tables hold what its tasks found, in one order and one form, however the cells were shared out."""
+"""A sweep's tables hold what its tasks found, in one order and one form, however the trials were divided."""
 
-import csv
 import dataclasses
 
 import numpy as np
 import polars as pl
-import pytest
 from helpers import tasks
 
 from experiments.harness import run_folder
 from experiments.harness.setting import Setting
 from experiments.sweep import results
-from experiments.sweep.task import events, trials
-from experiments.sweep.task import run as task
+from experiments.sweep.task import events
+from experiments.sweep.task import trials as tr
 
-CELLS = tasks.cells(seeds=(8, 9))
-FILES = ("results.csv", "results.parquet", "curves.npz")
+TRIALS = tasks.trials(seeds=(8, 9))
+
+
+def written(folder, places):
+    """The rows, and the two files that are no CSV."""
+    rows = results.rows(places)
+    results.write(folder, places, rows)
+    return rows
 
 
 def test_slices_and_their_order_change_no_bit(tmp_path):
-    one, other = tmp_path / "one", tmp_path / "other"
-    whole = [tasks.finish(one / "tasks" / "0", CELLS)]
-    odd, even = (tasks.finish(other / "tasks" / str(i), CELLS[i::2]) for i in range(2))
-    results.write(one, whole)
-    results.write(other, [even, odd])
-    for name in FILES:
-        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    whole = [tasks.finish(tmp_path / "whole" / "0", TRIALS)]
+    odd, even = (tasks.finish(tmp_path / "cut" / str(i), TRIALS[i::2]) for i in range(2))
+    assert written(tmp_path / "whole", whole) == written(tmp_path / "cut", [even, odd])
+    for name in ("results.parquet", "curves.npz"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes(), name
 
 
 def test_the_tables_hold_what_the_tasks_found(tmp_path):
-    own = [
-        tasks.finish(tmp_path / "tasks" / "0", CELLS[:4]),
-        tasks.finish(tmp_path / "tasks" / "1", CELLS[4:9], why="no room"),
+    places = [
+        tasks.finish(tmp_path / "0", TRIALS[:4]),
+        tasks.finish(tmp_path / "1", TRIALS[4:9], why="no room"),
+        tasks.write(tmp_path / "2", TRIALS[9:]),
     ]
-    own.append(tasks.write(tmp_path / "tasks" / "2", CELLS[9:]))
-    results.write(tmp_path, own)
-    with (tmp_path / "results.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    table = results.read(tmp_path)
-    assert [int(row["number"]) for row in rows] == [row["number"] for row in table] == list(range(12))
-    for row, typed, cell in zip(rows, table, CELLS, strict=True):
-        assert list(row) == list(typed)
-        assert (typed["lr"], typed["policy"], typed["seed"]) == (cell["lr"], cell["policy"], cell["seed"])
-        for name, value in typed.items():
-            assert row[name] == ("" if value is None else str(value)), name
+    rows = written(tmp_path, places)
+    assert pl.read_parquet(tmp_path / "results.parquet").to_dicts() == rows
+    assert [row["number"] for row in rows] == list(range(12))
+    for row, trial in zip(rows, TRIALS, strict=True):
+        assert (row["lr"], row["policy"], row["seed"]) == (trial["lr"], trial["policy"], trial["seed"])
     assert [row["state"] for row in rows] == ["finished"] * 4 + ["failed"] * 8
-    assert [row["why"] for row in table] == [""] * 4 + ["no room"] * 5 + ["it was not run"] * 3
-    assert table[3]["test_end"] == 0.1 + 3 / 3
-    assert table[4]["test_end"] is table[4]["diverged"] is None
-    assert table[1]["diverged"] is True
+    assert [row["why"] for row in rows] == [""] * 4 + ["no room"] * 5 + ["it was not run"] * 3
+    assert rows[3]["test_end"] == 0.1 + 3 / 3
+    assert rows[4]["test_end"] is rows[4]["diverged"] is None
+    assert rows[1]["diverged"] is True
 
 
 def test_columns_have_the_types_of_their_fields(tmp_path):
-    own = [tasks.finish(tmp_path / "tasks" / "0", CELLS, features=("a", "b"), period=7, target="x")]
-    results.write(tmp_path, own)
+    written(tmp_path, [tasks.finish(tmp_path / "0", TRIALS, features=("a", "b"), period=7, target="x")])
     kinds = pl.read_parquet(tmp_path / "results.parquet").schema
     expected = {
-        "number": pl.Int64,
-        "lr": pl.Float64,
-        "hidden": pl.Int64,
-        "drop_last": pl.Boolean,
-        "seed": pl.Int64,
+        pl.Int64: ("number", "hidden", "seed", "period", "best_epoch"),
+        pl.Float64: ("lr", "dropout"),
+        pl.Boolean: ("drop_last", "diverged"),
+        pl.String: ("features", "target", "split", "optimizer"),
     }
-    expected |= {"features": pl.String, "period": pl.Int64, "target": pl.String, "split": pl.String}
-    expected |= {
-        "dropout": pl.Float64,
-        "diverged": pl.Boolean,
-        "best_epoch": pl.Int64,
-        "optimizer": pl.String,
-    }
-    assert {name: kinds[name] for name in expected} == expected
-    fields = {field.name for field in dataclasses.fields(Setting)} - set(trials.APART)
-    assert fields <= set(kinds)
+    for kind, names in expected.items():
+        assert {kinds[name] for name in names} == {kind}
+    assert {field.name for field in dataclasses.fields(Setting)} - set(tr.NOT_IN_ROWS) <= set(kinds)
 
 
-def test_curves_stand_in_the_order_of_numbers_and_shorter_ones_end_in_nan(tmp_path):
-    late = tasks.finish(tmp_path / "tasks" / "0", CELLS[6:], epochs=9)
-    early = tasks.finish(tmp_path / "tasks" / "1", CELLS[:5], epochs=4)
-    lost = tasks.finish(tmp_path / "tasks" / "2", CELLS[5:6], why="no room")
-    results.write(tmp_path, [late, early, lost])
+def test_curves_are_in_the_order_of_numbers_and_shorter_ones_end_in_nan(tmp_path):
+    late = tasks.finish(tmp_path / "0", TRIALS[6:], epochs=9)
+    early = tasks.finish(tmp_path / "1", TRIALS[:5], epochs=4)
+    lost = tasks.finish(tmp_path / "2", TRIALS[5:6], why="no room")
+    written(tmp_path, [late, early, lost])
     with np.load(tmp_path / "curves.npz", allow_pickle=False) as stored:
         curves = dict(stored)
     numbers = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
@@ -94,37 +82,29 @@ def test_curves_stand_in_the_order_of_numbers_and_shorter_ones_end_in_nan(tmp_pa
 
 
 def test_a_sweep_in_which_nothing_ran_has_its_failures_and_empty_curves(tmp_path):
-    own = [tasks.finish(tmp_path / "tasks" / "0", CELLS, why="no room")]
-    results.write(tmp_path, own)
-    assert {row["state"] for row in results.read(tmp_path)} == {"failed"}
+    rows = written(tmp_path, [tasks.finish(tmp_path / "0", TRIALS, why="no room")])
+    assert {row["state"] for row in rows} == {"failed"}
     with np.load(tmp_path / "curves.npz") as stored:
         assert stored["number"].size == 0
 
 
-def test_the_time_of_each_task_is_beside_the_results_and_not_in_them(tmp_path):
-    own = [
-        tasks.finish(tmp_path / "tasks" / "0", CELLS[:6]),
-        tasks.finish(tmp_path / "tasks" / "1", CELLS[6:], why="no room"),
+def test_the_time_of_each_task_is_in_a_table_of_its_own(tmp_path):
+    places = [
+        tasks.finish(tmp_path / "0", TRIALS[:6]),
+        tasks.finish(tmp_path / "1", TRIALS[6:], why="no room"),
     ]
-    events.note(own[0], "died", how="SIGKILL")
-    results.write(tmp_path, own)
-    with (tmp_path / "timing.csv").open(newline="") as file:
-        first, second = csv.DictReader(file)
-    assert [first[k] for k in ("task", "state", "cells", "attempts", "died")] == [
-        "0",
-        "finished",
-        "6",
-        "1",
-        "1",
-    ]
-    assert [first[k] for k in ("seconds", "host", "jax", "devices")] == ["1.5", "h", "9", "a"]
+    events.note(places[0], "died", how="SIGKILL")
+    first, second = results.timing(places)
+    expected = {"task": "0", "state": "finished", "trials": 6, "starts": 1, "died": 1, "seconds": 1.5}
+    assert first | expected | {"host": "h", "jax": "9", "devices": "a"} == first
     assert (second["state"], second["seconds"]) == ("failed", "")
-    assert not {"host", "seconds", "attempts"} & set(results.read(tmp_path)[0])
+    assert not {"host", "seconds", "starts"} & set(results.rows(places)[0])
 
 
-@pytest.mark.parametrize("name", ["results.csv", "results.parquet"])
-def test_no_file_of_a_task_has_the_name_of_the_sweeps(name, tmp_path):
-    own = tasks.finish(tmp_path / "tasks" / "0", CELLS)
-    results.write(tmp_path, [own])
-    assert list(tmp_path.rglob(name)) == [tmp_path / name]
-    assert task.finished(own) is not None
+def test_a_table_of_several_platforms_says_so():
+    row = {"state": "finished", "processor": "A", "platform": "Linux", "jax": "1", "jaxlib": "1"}
+    cpu, gpu, failed = row | {"devices": "cpu"}, row | {"devices": "H; H"}, row | {"state": "failed"}
+    assert results.platforms([cpu, cpu]) == ""
+    text = results.platforms([cpu, gpu, gpu, failed])
+    assert "2 platforms" in text
+    assert "H (A) with jax 1, jaxlib 1: 2 tasks; cpu (A) with jax 1, jaxlib 1: 1 task" in text

@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 
 from experiments.sweep import search
-from experiments.sweep.config import Range
+from experiments.sweep.values import Range
 
-SPACE = {"lr": Range(1e-5, 1e-1, log=True), "batch": (16, 32, 64), "hidden": Range(4, 65, whole=True)}
+SPACE = {
+    "lr": Range(low=1e-5, high=1e-1, log=True),
+    "batch": (16, 32, 64),
+    "hidden": Range(low=4, high=65, whole=True),
+}
 
 
 @pytest.mark.parametrize("kind", ["random", "sobol"])
@@ -14,8 +18,8 @@ def test_the_same_seed_draws_the_same_and_another_does_not(kind):
     first = search.draw(kind, 12, 3, SPACE)
     assert first == search.draw(kind, 12, 3, SPACE)
     assert first != search.draw(kind, 12, 4, SPACE)
-    assert all(list(one) == list(SPACE) for one in first)
-    assert all(1e-5 <= one["lr"] <= 1e-1 and one["batch"] in (16, 32, 64) for one in first)
+    assert all(list(c) == list(SPACE) for c in first)
+    assert all(1e-5 <= c["lr"] <= 1e-1 and c["batch"] in (16, 32, 64) for c in first)
 
 
 @pytest.mark.parametrize("trials", [1, 7, 8, 30])

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.sweep import config
-from experiments.sweep.config import Range
+from experiments.sweep import values as va
+from experiments.sweep.values import Range
 
 TYPED = [
     (float, ("1e-4", "3e-4"), (1e-4, 3e-4)),
     (float, (1e-4, 3e-4), (1e-4, 3e-4)),
     (int, ("32", "64"), (32, 64)),
-    (int, ("8:24",), Range(8, 24, whole=True)),
+    (int, ("8:24",), Range(low=8, high=24, whole=True)),
     (int, ("4", "8:11"), (4, 8, 9, 10)),
-    (int, ("8:257:log",), Range(8, 257, log=True, whole=True)),
-    (float, ("1e-5:1e-1:log",), Range(1e-5, 1e-1, log=True)),
-    (float, ("0:0.5",), Range(0.0, 0.5)),
+    (int, ("8:257:log",), Range(low=8, high=257, log=True, whole=True)),
+    (float, ("1e-5:1e-1:log",), Range(low=1e-5, high=1e-1, log=True)),
+    (float, ("0:0.5",), Range(low=0.0, high=0.5)),
     (str, ("one_fit", "drop_m@2"), ("one_fit", "drop_m@2")),
     (str, ("a:b",), ("a:b",)),
     (bool, ("true", "False"), (True, False)),
@@ -46,58 +46,56 @@ REFUSED = [
 
 @pytest.mark.parametrize(("kind", "words", "values"), TYPED)
 def test_words_are_parsed_to_the_fields_type(kind, words, values):
-    found = config.parse("lr", kind, words)
-    assert found == values
-    assert isinstance(found, Range) == isinstance(values, Range)
-    if not isinstance(found, Range):
-        assert all(type(value) is kind for value in found)
+    parsed = va.parse("lr", kind, words)
+    assert parsed == values
+    assert isinstance(parsed, Range) or all(type(value) is kind for value in parsed)
 
 
 @pytest.mark.parametrize(("kind", "words", "message"), REFUSED)
-def test_what_cannot_be_parsed_is_refused_by_field_value_and_what_is_allowed(kind, words, message):
+def test_another_word_is_refused_with_field_value_and_what_is_allowed(kind, words, message):
     with pytest.raises(ValueError) as refused:
-        config.parse("lr", kind, words)
+        va.parse("lr", kind, words)
     assert message in str(refused.value)
 
 
 def test_a_list_is_made_of_whole_numbers_alone():
-    assert config.listed("grid.seed", Range(8, 24, whole=True)) == tuple(range(8, 24))
-    for drawn in (Range(0.1, 0.2), Range(1, 9, log=True, whole=True)):
+    assert va.listed("grid.seed", Range(low=8, high=24, whole=True)) == tuple(range(8, 24))
+    for drawn in (Range(low=0.1, high=0.2), Range(low=1, high=9, log=True, whole=True)):
         with pytest.raises(
             ValueError, match=r"is a range to draw from; .* --search.lr, with --search.trials"
         ):
-            config.listed("grid.lr", drawn)
+            va.listed("grid.lr", drawn)
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 50))
 def test_a_list_is_drawn_evenly(u, size):
     values = tuple(range(size))
-    assert config.at(values, u) == min(math.floor(u * size), size - 1)
+    assert va.at(values, u) == min(math.floor(u * size), size - 1)
 
 
 @given(st.floats(0, 1, exclude_max=True), st.integers(-50, 50), st.integers(1, 50))
 def test_whole_numbers_are_drawn_evenly_without_the_last(u, low, size):
-    assert config.at(Range(low, low + size, whole=True), u) in range(low, low + size)
+    assert va.at(Range(low=low, high=low + size, whole=True), u) in range(low, low + size)
 
 
 @given(st.floats(0, 1, exclude_max=True), st.floats(1e-6, 1e3), st.floats(1.001, 1e6))
 def test_a_log_range_is_drawn_evenly_in_its_logarithm(u, low, factor):
-    found = config.at(Range(low, low * factor, log=True), u)
-    assert low <= found <= low * factor
-    assert math.log(found / low) == pytest.approx(u * math.log(factor), abs=1e-9)
+    value = va.at(Range(low=low, high=low * factor, log=True), u)
+    assert low <= value <= low * factor
+    assert math.log(value / low) == pytest.approx(u * math.log(factor), abs=1e-9)
 
 
 @given(st.floats(0, 1, exclude_max=True))
 def test_a_range_is_drawn_evenly(u):
-    assert config.at(Range(-1.0, 3.0), u) == pytest.approx(-1 + 4 * u)
+    assert va.at(Range(low=-1.0, high=3.0), u) == pytest.approx(-1 + 4 * u)
 
 
 def test_whole_numbers_on_a_log_scale_are_those_below_it():
-    found = {config.at(Range(1, 9, log=True, whole=True), i / 1000) for i in range(1000)}
-    assert found == set(range(1, 9))
+    values = {va.at(Range(low=1, high=9, log=True, whole=True), i / 1000) for i in range(1000)}
+    assert values == set(range(1, 9))
 
 
 @pytest.mark.parametrize("words", ["8:24", "1e-05:0.1:log", "0.5 1.0"])
 def test_text_is_what_would_be_typed(words):
     kind = int if words == "8:24" else float
-    assert config.text(config.parse("lr", kind, tuple(words.split()))) == words
+    assert va.text(va.parse("lr", kind, tuple(words.split()))) == words
