@@ -1,14 +1,9 @@
 """What is reported where packages are compared: an answer in one line, remarks, one table and one figure."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
 
-from experiments.harness import page, report, run_folder
-from experiments.harness import page as pa
 from experiments.harness.document import EVERYWHERE, Figure, Lead, Section, Table
 from experiments.harness.peers import timing
 from experiments.harness.peers.jobs import Job, Measured, Row
@@ -81,43 +76,3 @@ def sections(
         Section(title="Everything that was timed", blocks=[table], places=EVERYWHERE),
         Section(title="", blocks=[*remarks, Lead(text=answer)], places=frozenset({"terminal"})),
     ]
-
-
-class Comparison(NamedTuple):
-    """All of it, in words."""
-
-    question: str
-    answer: str
-    notes: list[str]
-    heading: str  # above the table, on the page
-    title: str  # of the table
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    picture: str = ""  # what figure.svg shows; "" where there is none
-
-
-def say(out: Console, told: Comparison) -> None:
-    """The table, the notes, and last the answer."""
-    out.print(report.table(told.title, told.columns, told.rows))
-    for note in told.notes:
-        out.print(note, markup=False)
-    out.print(told.answer, style="bold", markup=False)
-
-
-def write(folder: Path, told: Comparison, files: dict[str, str]) -> None:
-    """table.md and the page, in a folder that has the rest: `files` says what those are that no other run has."""
-    notes = "".join(f"- {note}\n" for note in told.notes) + "\n" * bool(told.notes)
-    text = f"{told.answer}\n\n{notes}{report.markdown(told.columns, told.rows)}"
-    (folder / "table.md").write_text(text, encoding="utf-8")
-    stored, environment = (run_folder.read_json(folder / f"{name}.json") for name in ("config", "env"))
-    lead = page.paragraph(told.answer, lead=True)
-    sections = [pa.Section(told.question, lead + "".join(map(page.paragraph, told.notes)))]
-    if told.picture:
-        sections.append(pa.Section("The picture", page.figure_of(folder, told.picture)))
-    sections += [
-        pa.Section(told.heading, page.table(told.columns, told.rows, told.title)),
-        pa.Section("Configuration and versions", pa.configuration(stored, environment)),
-        pa.Section("How to get this again", page.commands([stored["command"]])),
-        pa.Section("Raw files", pa.raw_files(folder, files)),
-    ]
-    page.write(folder, sections)

@@ -8,8 +8,8 @@ from helpers import published
 
 from experiments.harness import run_folder
 from experiments.harness.peers.jobs import SHAPES, Job, Measured, Row, Shape
-from experiments.harness.peers.process import DIVIDED, EPOCH, OURS
-from experiments.throughput import jobs, report
+from experiments.harness.peers.process import EPOCH, OURS
+from experiments.throughput import report
 
 JOB = Job(part="one", axis="question", package=OURS, shape=Shape(), epochs=3, cores=((0, 1),))
 
@@ -49,7 +49,7 @@ def test_the_published_rows_give_the_published_table(folder):
         found.append(replace(made, flops=loss) if product else replace(made, losses=(loss,) * job.members))
     assert report.cells(found) == published.table(folder)
     text = (published.DOCS / folder / "table.md").read_text()
-    for numbers in re.findall(r"[\d.]+ \[.*?\]", " ".join(report.limits(found))):
+    for numbers in re.findall(r"[\d.]+ \[.*?\]", " ".join(report.limits(found) + report.divided(found))):
         assert numbers in text
     remarks = report.document(Measured(rows=found, lost={}), gpu=False).sections[0].blocks
     assert "All reach the same loss, to 0.002." in remarks
@@ -82,13 +82,6 @@ def test_losses_of_a_gpu_are_compared_by_their_checks_alone():
     assert "OTHER LOSSES: PyTorch" in remarks(found + wrong)
 
 
-def test_runs_a_minute_are_those_of_all_members_with_compilation_and_without():
-    """64 members in 6 s for 3 epochs: 200 s for 100 epochs; 54 s of compilation once."""
-    many = replace(JOB, part="many", value=64, members=64)
-    [cell] = report.cells(rows(many, [6.0, 6.0], bytes=64_000_000))
-    assert cell[5:] == ("54", f"{60 * 64 / 200:.3g} ({60 * 64 / 254:.3g})", "1")
-
-
 def test_the_answer_is_about_the_first_sizes_and_flax():
     found = one(ours=[1], PyTorch=[3], **{EPOCH: [2]})
     found += [replace(row, job=replace(row.job, axis="large"), seconds=9.0) for row in found]
@@ -96,23 +89,6 @@ def test_the_answer_is_about_the_first_sizes_and_flax():
     assert "question" in answer and f"{EPOCH} takes 2 [2, 2] ×" in answer and "PyTorch" not in answer
 
 
-def test_what_it_gains_to_divide_batches_is_reported_for_each_size():
-    [text] = report.divided(one(ours=[2, 3], PyTorch=[4, 9], **{DIVIDED: [1, 1.5]}))
-    for fact in ("question", "2 cores", "ours 2 [2, 2] ×", "PyTorch 5 [4.5, 5.5] ×"):
-        assert fact in text
-    assert report.divided(one(ours=[2])) == []
-
-
 def test_the_fastest_package_is_neither_ours_nor_flax_s():
     assert report.fastest(one(ours=[1], PyTorch=[4], Keras=[3], **{EPOCH: [2]})) == "Keras"
     assert report.fastest(one(ours=[1], **{EPOCH: [2]})) == EPOCH
-
-
-def test_the_distance_to_the_limit_is_time_over_that_of_the_products():
-    job = replace(JOB, part="limit", cores=((0,),))
-    product = replace(job, axis="product", arm="product", epochs=1)
-    found = rows(product, [0.02], losses=(), flops=2e9)  # 100 GFLOP/s
-    found += rows(job, [3 * 2.5 * jobs.operations(Shape()) / 1e11])
-    rate, times = report.limits(found)
-    assert "100 [100, 100] GFLOP/s" in rate
-    assert "2.5 [2.5, 2.5] × the time" in times
