@@ -1,7 +1,6 @@
 """Runs `python -m experiments.faults`."""
 
 from experiments.faults import run
-from experiments.faults.run import EXPERIMENT, Config, execute, held, prepare
 from experiments.harness import cli
 
-cli.run_plan(EXPERIMENT, Config, prepare, execute, run.__doc__ or "", held, resumable=False)
+cli.run(run.EXPERIMENT, run.__doc__ or "")

@@ -28,6 +28,12 @@ def small_disk(path: Path) -> Iterator[bool]:
         subprocess.run(["umount", str(path)], check=True)
 
 
+def release(path: Path) -> None:
+    """Unmount what a run that was stopped has left there."""
+    if path.is_mount():
+        subprocess.run(["umount", str(path)], check=True)
+
+
 def full_disk(base: Path, whole: Path) -> list[Row]:
     """A run on a disk that fills up, or whose files may not grow; copied to where there is room, and finished."""
     elsewhere = base / "elsewhere"

@@ -21,7 +21,8 @@ import numpy as np
 from jax.tree_util import tree_leaves
 
 from experiments.faults.processes import PATIENCE, ROOT, Row
-from experiments.harness import page, run_folder
+from experiments.harness import html_page, run_folder
+from experiments.harness.document import Section, Table
 from lstm_sched import checkpoint
 from lstm_sched.auditing.leaves import leaves
 from lstm_sched.checkpoint import steps
@@ -132,10 +133,8 @@ def _sparse_checkpoint(folder: Path) -> bool:
 
 def _html(inside: Path) -> bool:
     """A page with a column that is called so."""
-    (inside / "page").mkdir()
-    table_ = page.table(["", NAME], [[NAME, NAME]], NAME)
-    page.write(inside / "page", [page.Section(NAME, page.paragraph(NAME) + table_)])
-    text = (inside / "page" / "report.html").read_text(encoding="utf-8")
+    block = Table(title=NAME, columns=("", NAME), rows=[[NAME, NAME]])
+    text = html_page.page([Section(title=NAME, blocks=[NAME, block])], inside)
     return "<img" not in text and text.count("&lt;img") >= 5
 
 
@@ -162,7 +161,7 @@ def hostile(base: Path) -> list[Row]:
         timeout=PATIENCE,
     )
     if done.returncode:
-        raise RuntimeError(f"faults_input ended with {done.returncode}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"hostile_input ended with {done.returncode}: {done.stderr[-2000:]}")
     said = json.loads(done.stdout.splitlines()[-1])
     ran = (folder / MARK).exists()
     left = sorted(path.name for path in folder.iterdir())

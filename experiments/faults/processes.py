@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from experiments.harness import arms, compile_cache, run_folder
 from experiments.harness.exits import EXIT
@@ -22,7 +22,8 @@ PATIENCE = 300  # seconds until a process is given up
 KILLS = 5  # of one run, at most
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True)
+class Row:
     """A fault, and what became of it."""
 
     fault: str

@@ -8,30 +8,20 @@ file, and read as what they are not; files that mean harm are read. Runtime: abo
 --full. Expected: every figure of the table is reached; where one is not, it says so and the exit code is 1.
 """
 
+import dataclasses
 import random
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
-
-from rich.markup import escape
-from rich.table import Table
+from typing import Any
 
 from experiments.faults import disk, files, hostile_input, processes, saves, victim
 from experiments.faults.processes import Row
-from experiments.harness import page, report, run_folder
-from experiments.harness.plan import Plan as RunPlan
-
-EXPERIMENT = "faults"
-COLUMNS = ("fault", "expected", "seen")
-TITLE = "faults, and what became of the runs"
-FILES = (
-    ("results.csv", "a row a fault: what was expected, what was seen, whether it held"),
-    ("table.md", "the same as Markdown"),
-    ("config.json", "what was asked for"),
-    ("env.json", "versions, devices, flags and the state of the source"),
-)
+from experiments.harness.document import EVERYWHERE, Document, Lead, Section, Table
+from experiments.harness.experiment import Decisions, Experiment, Workplace, carry_out
+from experiments.harness.workers import two_workers
 
 
 @dataclass(frozen=True)
@@ -44,87 +34,115 @@ class Config:
     """of the moments of kills and the places of flipped bits; by default another each time, and recorded"""
     out: str | None = None
     """folder for the results, new or empty; by default a new one under runs/"""
+    resume: str | None = None
+    """folder of an interrupted run: continue it, with the configuration stored in it"""
 
 
-class Plan(NamedTuple):
-    """What is tried, and where."""
-
-    config: Config
-    seed: int
-    folder: Path
-    run: RunPlan  # the training that is not disturbed
+def decide(config: Config, stored: Mapping[str, Any]) -> list[Decisions]:
+    """The seed, and the training that is disturbed."""
+    drawn = random.randrange(2**31) if config.seed is None else config.seed
+    facts = {"seed": stored.get("seed", drawn), "run": dataclasses.asdict(victim.Config())}
+    return [Decisions(config=config, facts=facts)]
 
 
-def prepare(config: Config) -> Plan:
-    """Make the folder, and plan the training. ValueError before anything runs."""
-    folder = run_folder.new_folder(config.out, EXPERIMENT).absolute()
-    seed = random.randrange(2**31) if config.seed is None else config.seed
-    (folder / "runs").mkdir()
-    (run,) = victim.decide(victim.Config(), {})
-    run_folder.decide(folder, EXPERIMENT, config, {"seed": seed, "run": asdict(run.config)})
-    return Plan(config, seed, folder, run)
+# Each fault, the folders that it makes, and what does it: (base, undisturbed run, full, seed) -> rows.
+Fault = Callable[[Path, Path, bool, int], list[Row]]
+FAULTS: dict[str, tuple[tuple[str, ...], Fault]] = {
+    "kills": (
+        ("killed-*", "second*"),
+        lambda base, whole, full, seed: processes.kills(base, whole, 25 if full else 2, seed),
+    ),
+    "signals": (("signalled*",), lambda base, whole, full, seed: processes.signals(base, whole)),
+    "disk": (("disk*", "elsewhere*"), lambda base, whole, full, seed: disk.full_disk(base, whole)),
+    "damage": (
+        ("damaged", "older"),
+        lambda base, whole, full, seed: files.damage(base, whole, _plan(), 40 if full else 8, seed),
+    ),
+    "others": (("other",), lambda base, whole, full, seed: files.others(base, whole, _plan())),
+    "resumes": (("cuts",), lambda base, whole, full, seed: saves.resumes(base, _plan(), full)),
+    "hostile": (("hostile",), lambda base, whole, full, seed: hostile_input.hostile(base)),
+    "saving": (
+        ("cost", "refit*"),
+        lambda base, whole, full, seed: saves.default_run(base) if full else saves.cost(base),
+    ),
+}
 
 
-def execute(plan: Plan) -> list[Row]:
-    """Do every fault, then write and print."""
-    with report.running(plan.folder, "Table, logs and runs") as out:
-        out.print(
-            f"seed {plan.seed}; {'about 15 minutes' if plan.config.full else 'about a minute'} on two cores."
-        )
-        out.print(f"Results: {plan.folder}", markup=False, soft_wrap=True)
-        rows = _rows(plan)
-        run_folder.write_csv(plan.folder / "results.csv", [row._asdict() for row in rows])
-        (plan.folder / "table.md").write_text(markdown(rows), encoding="utf-8")
-        page.write(plan.folder, sections(rows))
-        out.print(table(rows))
-    return rows
+def _plan() -> Any:
+    return victim.decide(victim.Config(), {})[0]
 
 
-def _rows(plan: Plan) -> list[Row]:
-    base, full = plan.folder / "runs", plan.config.full
+def do(name: str, base: Path, full: bool, seed: int) -> list[dict[str, Any]]:
+    """The rows of a fault; what a run that was stopped in it has left is removed first."""
+    patterns, fault = FAULTS[name]
+    for path in (path for pattern in patterns for path in base.glob(pattern)):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return [dataclasses.asdict(row) for row in fault(base, base / "whole", full, seed)]
+
+
+def undisturbed(base: Path) -> str:
+    """The run that all others must end like. RuntimeError where it fails."""
     whole = base / "whole"
+    shutil.rmtree(whole, ignore_errors=True)
     if processes.finish(whole, "--out", str(whole)):
         raise RuntimeError(f"the undisturbed run failed: see {whole.with_suffix('.log')}")
-    with ThreadPoolExecutor(1) as pool:  # the other core
-        beside = [
-            pool.submit(processes.kills, base, whole, 25 if full else 2, plan.seed),
-            pool.submit(disk.full_disk, base, whole),
-        ]
-        rows = processes.signals(base, whole)
-        rows += files.damage(base, whole, plan.run, 40 if full else 8, plan.seed)
-        rows += files.others(base, whole, plan.run)
-        rows += saves.resumes(base, plan.run, full)
-        rows += hostile_input.hostile(base)
-        rows = [row for each in beside for row in each.result()] + rows
-    return rows + (saves.default_run(base) if full else saves.cost(base))
+    return "finished"
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """All faults for a terminal."""
-    cells = [(*map(escape, row[:3]), "" if row.held else "NOT AS EXPECTED") for row in rows]
-    return report.table(TITLE, (*COLUMNS, ""), cells)
+def measure(decisions: Decisions, workplace: Workplace) -> list[Row]:
+    """The rows of every fault, two of them at a time; what saving costs is measured alone."""
+    out, base = workplace.console, (workplace.folder / "runs").absolute()
+    base.mkdir(exist_ok=True)
+    full, seed = decisions.config.full, decisions.facts["seed"]
+    out.print(f"seed {seed}; {'about 15 minutes' if full else 'one to two minutes'} on two cores.")
+    missing = [name for name in FAULTS if name not in workplace.measured]
+    try:
+        disk.release(base / "disk")
+        workplace.once("undisturbed", lambda: undisturbed(base))
+        with two_workers() as pool:
+            waiting = {pool.submit(do, name, base, full, seed): name for name in missing if name != "saving"}
+            for future in as_completed(waiting):
+                workplace.once(waiting[future], future.result)
+                out.print(f"done: {waiting[future]}")
+        workplace.once("saving", lambda: do("saving", base, full, seed))
+    finally:
+        disk.release(base / "disk")
+    return [Row(**row) for name in FAULTS for row in workplace.measured[name]]
 
 
-def markdown(rows: Sequence[Row]) -> str:
-    """The table for a page."""
-    cells = [(row.fault, row.expected, "**Not reached:** " * (not row.held) + row.seen) for row in rows]
-    return report.markdown(COLUMNS, cells)
+def conclude(decisions: Decisions, rows: Sequence[Row]) -> Document:
+    """One row per fault."""
+    table = Table(
+        title="faults, and what became of the runs",
+        columns=("fault", "expected", "seen", "reached"),
+        rows=[(row.fault, row.expected, row.seen, "yes" if row.held else "NO") for row in rows],
+    )
+    lead = Lead(text=f"{sum(row.held for row in rows)} of {len(rows)} figures are reached.")
+    return Document(
+        sections=[
+            Section(title="Is a run ever lost?", blocks=[lead], places=frozenset({"page"})),
+            Section(title="Fault by fault", blocks=[table], places=EVERYWHERE),
+            Section(title="The answer", blocks=[lead], places=frozenset({"terminal"})),
+        ],
+        tables={"results.csv": [dataclasses.asdict(row) for row in rows]},
+        files={
+            "results.csv": "one row per fault: what was expected, what was seen, whether it held",
+            "runs": "the trainings that were disturbed, and what they printed",
+        },
+    )
 
 
-def sections(rows: Sequence[Row]) -> list[page.Section]:
-    """The page."""
-    held = sum(row.held for row in rows)
-    cells = [(*row[:3], "yes" if row.held else "NO") for row in rows]
-    return [
-        page.Section(
-            "Is a run ever lost?", page.paragraph(f"{held} of {len(rows)} figures are reached.", lead=True)
-        ),
-        page.Section("Fault by fault", page.table((*COLUMNS, "reached"), cells, TITLE)),
-        page.Section("How to get this again", page.commands([run_folder.command(EXPERIMENT)])),
-        page.Section("Raw files", page.files(FILES)),
-    ]
-
-
-def held(found: list[Row]) -> bool:
+def expected(rows: Sequence[Row]) -> bool:
     """Whether every expectation was met."""
-    return all(row.held for row in found)
+    return all(row.held for row in rows)
+
+
+EXPERIMENT = Experiment(
+    name="faults", config=Config, decide=decide, measure=measure, conclude=conclude, expected=expected
+)
+
+
+def main(config: Config | None = None) -> list[Row]:
+    """The whole command, for Python. ValueError for what the command line would refuse."""
+    [rows] = carry_out(EXPERIMENT, Config() if config is None else config)
+    return rows

@@ -9,20 +9,15 @@ lowerings, which are other programs and may round differently, weights within a 
 Ends with exit code 1 if an expectation did not hold.
 """
 
-import contextlib
 import dataclasses
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
 from experiments.harness.experiment import Experiment, Workplace, carry_out
 from experiments.harness.setting import Setting
 from experiments.harness.source import open_source
+from experiments.harness.workers import two_workers
 from experiments.identity import report, transports
 from experiments.identity.compare import (
     First,
@@ -57,7 +52,7 @@ def measure(design: Design, workplace: Workplace) -> list[Result]:
     done = sum(len(cells) for group, cells in groups.items() if group not in missing)
     if done:
         out.print(f"{done} of {len(design.cells)} trainings were compared before")
-    with _two_workers(afresh=design.config.full) as pool:
+    with two_workers(afresh=design.config.full) as pool:
         waiting = {
             pool.submit(compare_group, design.setting, workplace.folder, cells): group
             for group, cells in missing.items()
@@ -96,35 +91,6 @@ def compare_group(setting: Setting, folder: Path, cells: list[Cell]) -> list[dic
         result = Result(cell=cell, same=same, across=across, first=first, note=note, held=held)
         results.append(dataclasses.asdict(result))
     return results
-
-
-@contextlib.contextmanager
-def _two_workers(afresh: bool) -> Iterator[ProcessPoolExecutor]:
-    """A pool of two processes; where they begin afresh for each group, compiled programs do not fill the memory."""
-    context = multiprocessing.get_context("spawn")
-    per_child = 1 if afresh else None
-    with ProcessPoolExecutor(2, context, _begin_worker, max_tasks_per_child=per_child) as pool:
-        try:
-            yield pool
-        except BaseException:
-            for worker in multiprocessing.active_children():  # the pool would first finish what waits
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(worker.pid or 0, signal.SIGKILL)
-                worker.kill()
-            raise
-
-
-def _begin_worker() -> None:
-    """A process of the pool ends, with those that it started, when the process that started it does."""
-    os.setsid()
-
-    def follow() -> None:
-        parent = multiprocessing.parent_process()
-        assert parent is not None
-        parent.join()
-        os.killpg(0, signal.SIGKILL)
-
-    threading.Thread(target=follow, daemon=True).start()
 
 
 def expected(results: list[Result]) -> bool:

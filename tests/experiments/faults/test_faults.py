@@ -1,12 +1,15 @@
 """A few of the faults that `experiments.faults` does, and what it does with what it saw."""
 
+import contextlib
 import csv
 
 import pytest
+from helpers.pools import OnePool
 
 from experiments.faults import disk, files, hostile_input, processes
 from experiments.faults import run as faults
-from experiments.faults.processes import Row
+from experiments.harness import run_folder
+from experiments.harness.exits import Interrupted
 
 pytestmark = pytest.mark.fault
 
@@ -41,16 +44,31 @@ def test_a_warning_and_an_error_are_heard():
     assert said == []
 
 
-def test_a_figure_that_is_not_reached_is_told_everywhere(tmp_path, monkeypatch, capsys):
-    rows = [Row("a", "b", "c [x]", True), Row("<d>", "e", "f", False)]
-    monkeypatch.setattr(faults, "_rows", lambda plan: rows)
-    plan = faults.prepare(faults.Config(out=str(tmp_path / "out")))
-    assert not faults.held(faults.execute(plan))
-    assert faults.held(rows[:1])
-    printed = capsys.readouterr().out
-    assert "c [x]" in printed
-    assert printed.count("NOT AS EXPECTED") == 1
-    with (plan.folder / "results.csv").open(newline="") as file:
-        assert [row["held"] for row in csv.DictReader(file)] == ["True", "False"]
-    assert "| <d> | e | **Not reached:** f |" in (plan.folder / "table.md").read_text()
-    assert '<td data-name="reached">NO</td>' in (plan.folder / "report.html").read_text()
+def test_a_stopped_run_keeps_the_faults_that_it_did(tmp_path, monkeypatch, capsys):
+    calls, stop_at = [], ["disk"]
+
+    def do(name, base, full, seed):
+        if name in stop_at:
+            raise KeyboardInterrupt
+        calls.append(name)
+        return [{"fault": f"<{name}>", "expected": "e", "seen": "c [x]", "held": name != "kills"}]
+
+    monkeypatch.setattr(faults, "do", do)
+    monkeypatch.setattr(faults, "undisturbed", lambda base: "finished")
+    monkeypatch.setattr(faults, "two_workers", lambda: contextlib.nullcontext(OnePool()))
+    monkeypatch.setattr(faults, "as_completed", list)
+    with pytest.raises(Interrupted):
+        faults.main(faults.Config(out=str(tmp_path / "out")))
+    seed = run_folder.read_json(tmp_path / "out" / "config.json")["seed"]
+    calls.clear()
+    stop_at.clear()
+    rows = faults.main(faults.Config(resume=str(tmp_path / "out")))
+    assert "kills" not in calls and "disk" in calls
+    assert [row.fault for row in rows] == [f"<{name}>" for name in faults.FAULTS]
+    assert not faults.expected(rows) and faults.expected(rows[1:])
+    assert run_folder.read_json(tmp_path / "out" / "config.json")["seed"] == seed
+    assert "c [x]" in capsys.readouterr().out
+    with (tmp_path / "out" / "results.csv").open(newline="") as file:
+        assert [row["held"] for row in csv.DictReader(file)].count("False") == 1
+    assert "| <kills> | e | c [x] | NO |" in (tmp_path / "out" / "table.md").read_text()
+    assert '<td data-name="reached">NO</td>' in (tmp_path / "out" / "report.html").read_text()

@@ -5,12 +5,12 @@ import csv
 import dataclasses
 import multiprocessing
 import time
-from concurrent.futures import Future
 
 import jax
 import numpy as np
 import pytest
 from helpers import small
+from helpers.pools import OnePool
 
 from experiments.harness import document, run_folder
 from experiments.harness.exits import Interrupted
@@ -185,7 +185,7 @@ def test_a_process_killed_or_continued_elsewhere_ends_in_the_bits_of_one_fit(tmp
 
 
 def test_workers_end_at_once_where_the_command_is_stopped():
-    with pytest.raises(KeyboardInterrupt), run._two_workers(afresh=False) as pool:
+    with pytest.raises(KeyboardInterrupt), run.two_workers() as pool:
         sleeping = pool.submit(time.sleep, 3600)
         while not sleeping.running():
             time.sleep(0.01)
@@ -200,18 +200,6 @@ def result_of(asked, bits=0, weight=0.0):
     return Result(cell=asked, same=same, across=across, first=None, note="", held=held)
 
 
-class OnePool:
-    """Does at once what it is asked for; the stop of a measurement is seen when its result is read."""
-
-    def submit(self, f, *arguments):
-        future = Future()
-        try:
-            future.set_result(f(*arguments))
-        except KeyboardInterrupt as e:
-            future.set_exception(e)
-        return future
-
-
 def test_a_run_that_is_stopped_continues_with_what_was_not_compared(tmp_path, monkeypatch, capsys):
     calls, stop_at = [], ["adam, vmapped population"]
 
@@ -223,7 +211,7 @@ def test_a_run_that_is_stopped_continues_with_what_was_not_compared(tmp_path, mo
         return [dataclasses.asdict(result_of(c, bits * (c.every > 1))) for c in cells]
 
     monkeypatch.setattr(run, "compare_group", compare_group)
-    monkeypatch.setattr(run, "_two_workers", lambda afresh: contextlib.nullcontext(OnePool()))
+    monkeypatch.setattr(run, "two_workers", lambda afresh: contextlib.nullcontext(OnePool()))
     monkeypatch.setattr(run, "as_completed", list)
     folder = tmp_path / "run"
     with pytest.raises(Interrupted):
