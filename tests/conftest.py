@@ -36,7 +36,7 @@ SLOW = [
     ),
     "experiments/harness/peers",
     "experiments/harness/test_compile_cache.py",
-    "experiments/harness/test_figures.py",
+    "experiments/harness/test_curves.py",
     "experiments/harness/test_source.py",
     "experiments/harness/test_training.py",
     "lstm_sched/checkpoint/test_progress.py",

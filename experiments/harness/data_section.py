@@ -54,7 +54,7 @@ def _before(setting: Setting, source: Source) -> list[Block]:
 
 
 def _draw(source: Source) -> str:
-    from experiments.harness import figures  # no measurement waits for matplotlib
+    from experiments.harness import curves  # no measurement waits for matplotlib
 
     assert source.series is not None
-    return figures.timeline(source.series, source.split.extents)
+    return curves.timeline(source.series, source.split.extents)

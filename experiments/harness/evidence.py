@@ -141,9 +141,9 @@ def every_training(arms: Sequence[ar.Arm], results: Results) -> Section:
 
 
 def _draw_seeds(arms: Sequence[ar.Arm], results: Results) -> str:
-    from experiments.harness import figures  # no measurement waits for matplotlib
+    from experiments.harness import curves  # no measurement waits for matplotlib
 
-    return figures.seeds(arms, results)
+    return curves.seeds(arms, results)
 
 
 def dropped(arms: Sequence[ar.Arm]) -> Section:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from experiments.harness import figures
+from experiments.harness import curves
 from experiments.harness.setting import Setting
 from experiments.harness.source import Source
 
@@ -168,7 +168,7 @@ def data(setting: Setting, source: Source) -> str:
         f"deviation {scale.std_F[0]:.4g}."
     )
     drawn = figure(
-        figures.timeline(source.series, extents),
+        curves.timeline(source.series, extents),
         "The target over time, with the training, validation and test parts shaded and gaps marked.",
         f"The target, {target}, in its own unit. The line is broken where rows are missing; a tick below marks a gap.",
     )

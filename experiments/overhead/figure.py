@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from experiments.harness import figures
 from experiments.harness.peers.timing import Spread
-from experiments.overhead.report import Cost
+from experiments.overhead.jobs import Cost
 
 ARMS = ("calls", "keep", "recompile", "scratch")
 APART = 1.13  # between the arms of one length of an epoch

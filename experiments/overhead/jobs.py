@@ -9,6 +9,7 @@ from experiments.harness import experiment
 from experiments.harness.peers import process
 from experiments.harness.peers.jobs import ARMS, Job, Shape
 from experiments.harness.peers.process import OURS
+from experiments.harness.peers.timing import Spread
 
 PEERS = ("Keras on TensorFlow", "Keras on JAX", "PyTorch, one thread")
 DEFAULTS = {"steps": (1, 10, 64, 1000), "repetitions": 7, "peers": PEERS}
@@ -89,3 +90,15 @@ def events(job: Job) -> int:
     if job.arm == WHOLE:
         return 0
     return job.epochs if job.package != OURS and job.arm in AGAIN else job.epochs - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What an arm adds in epochs of this length."""
+
+    package: str
+    arm: str
+    steps: int
+    epoch: Spread  # seconds, in one call
+    call: Spread  # seconds beyond the epochs, per call or boundary
+    share: Spread  # of an epoch

@@ -4,7 +4,7 @@ does not matter. Letters: R repetitions.
 
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,24 +14,12 @@ from experiments.harness.peers import comparison, timing
 from experiments.harness.peers.jobs import Job, Measured, Row
 from experiments.harness.peers.process import OURS
 from experiments.harness.peers.timing import Spread
-from experiments.overhead.jobs import AGAIN, WHOLE, events
+from experiments.overhead.jobs import AGAIN, WHOLE, Cost, events
 
 MATTERS = 0.01  # of an epoch
 SAME = 1e-3  # relative difference of losses that rounding, and each package's form of Adam, may make
 SETTING = 64  # steps in an epoch of the question's setting
 COLUMNS = ("package", "arm", "steps", "epoch, ms", "a call, µs", "share of an epoch, %", "below 1 % from")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What an arm adds in epochs of this length."""
-
-    package: str
-    arm: str
-    steps: int
-    epoch: Spread  # seconds, in one call
-    call: Spread  # seconds beyond the epochs, per call or boundary
-    share: Spread  # of an epoch
 
 
 def document(measured: Measured) -> Document:

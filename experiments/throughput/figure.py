@@ -11,8 +11,7 @@ from experiments.harness import figures
 from experiments.harness.peers.comparison import seconds_of
 from experiments.harness.peers.jobs import Job, Row
 from experiments.harness.peers.process import DIVIDED, OURS
-from experiments.throughput.jobs import GROWTH
-from experiments.throughput.report import cores_of
+from experiments.throughput.jobs import GROWTH, cores_of
 
 MARKS = "osD^v"
 

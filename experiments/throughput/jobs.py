@@ -194,3 +194,8 @@ def operations(shape: Shape) -> float:
     forward = 2 * shape.batch * (shape.hidden + shape.features) * gates
     backward = 2 * shape.batch * gates * shape.hidden
     return float(shape.steps * shape.window * (2 * forward + backward))
+
+
+def cores_of(job: Job) -> int:
+    """Cores of all processes together; 0 where they were not chosen."""
+    return len({core for process in job.cores for core in process})

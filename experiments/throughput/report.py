@@ -10,7 +10,7 @@ from experiments.harness.peers import comparison, timing
 from experiments.harness.peers.comparison import ratio, seconds_of
 from experiments.harness.peers.jobs import Job, Measured, Row
 from experiments.harness.peers.process import DIVIDED, EPOCH, OURS, OWN
-from experiments.throughput.jobs import operations
+from experiments.throughput.jobs import cores_of, operations
 
 SAME = 2e-3  # relative difference of losses that rounding, and each package's form of Adam, may make
 RUN = 100  # epochs of a run, where runs per minute are reported
@@ -60,11 +60,6 @@ def flat(row: Row) -> dict[str, Any]:
         "bytes": row.bytes,
         "flops": row.flops,
     }
-
-
-def cores_of(job: Job) -> int:
-    """Cores of all processes together; 0 where they were not chosen."""
-    return len({core for process in job.cores for core in process})
 
 
 def fastest(rows: Sequence[Row]) -> str:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.fault
 HOLDER = """
 import sys, time
 from pathlib import Path
-from experiments.lock import hold
+from experiments.harness.lock import hold
 with hold(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -29,7 +29,7 @@ def holder(folder):
     """Another process that holds the folder."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(folder)],
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,
         text=True,
     )
