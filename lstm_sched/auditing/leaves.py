@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import keystr, tree_leaves_with_path
 
-from lstm_sched import checkpoint
+from lstm_sched.checkpoint.progress import read as read_checkpoint
 from lstm_sched.members import Progress
 
 
@@ -103,7 +103,7 @@ def as_array(name: str, value: Any) -> tuple[np.ndarray, bool]:
 
 
 def _from_folder(folder: Path) -> list[tuple[str, Any]]:
-    components = checkpoint.read(folder).items()
+    components = read_checkpoint(folder).items()
     return [
         (f".{component}{path}", leaf) for component, arrays in components for path, leaf in arrays.items()
     ]
