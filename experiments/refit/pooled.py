@@ -8,7 +8,7 @@ from experiments.harness.document import EVERYWHERE, Block, Document, Section, T
 from experiments.harness.outcome import METRICS, Results, difference
 from experiments.harness.plan import Plan
 from lstm_sched import stats
-from lstm_sched.stats import sensitivity
+from lstm_sched.stats import pooling
 
 Row = Mapping[str, object]
 
@@ -30,10 +30,10 @@ def pool(plans: Sequence[Plan], results: Sequence[Results]) -> list[Row]:
             row: dict[str, object] = {"arm": name, "metric": metric, "series": names}
             row |= dict.fromkeys(("mean", "these_lo", "these_hi", "such_lo", "such_hi"), np.nan)
             if all(np.isfinite(d_N).all() and len(d_N) > 1 and d_N.std() > 0 for d_N in d_DN):
-                mean, lo, hi = sensitivity.stratified_mean(d_DN, 1 - stats.ALPHA)
+                mean, lo, hi = pooling.stratified_mean(d_DN, 1 - stats.ALPHA)
                 means = [d_N.mean() for d_N in d_DN]
                 errors = [d_N.std(ddof=1) / np.sqrt(len(d_N)) for d_N in d_DN]
-                _, such_lo, such_hi = sensitivity.pooled(means, errors)
+                _, such_lo, such_hi = pooling.pooled(means, errors)
                 row |= {"mean": mean, "these_lo": lo, "these_hi": hi, "such_lo": such_lo, "such_hi": such_hi}
             rows.append(row)
     return rows

@@ -54,6 +54,12 @@ class Effect(NamedTuple):
         return max(-self.lo, self.hi)
 
 
+def check_level(level: float) -> None:
+    """Raise ValueError unless the level of an interval is between 0 and 1."""
+    if not 0 < level < 1:
+        raise ValueError(f"level is {level}; it must be between 0 and 1")
+
+
 def interval(d_XN: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean and both ends (X each) of the t interval of the mean of d_XN at level 1 - ALPHA / family; N > 1.
 

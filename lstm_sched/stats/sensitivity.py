@@ -1,13 +1,13 @@
-"""What stands beside a verdict and never changes it: other tests of the same pairs, scales, and several series.
+"""Sensitivity of a verdict: other tests and intervals of the same pairs, and scales for its size. None changes it.
 
 Losses enter as logs where an effect is meant, so a difference is the log of a ratio of losses, below 0 where the
-arm's is lower. A diverged run is +inf, and two diverged runs of a seed differ by zero.
+arm's loss is lower. A diverged run is +inf, and two diverged runs of a seed differ by zero.
 
-Shapes: N seeds, E epochs, K rates of the ruler, D series.
+Shapes: N seeds, E epochs, K rates of the ruler; W test windows in time order, S places where a block may start, K
+blocks of a replication, R replications.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,115 +15,9 @@ import scipy
 from numpy.typing import ArrayLike
 
 from lstm_sched.stats import paired
+from lstm_sched.stats.paired import check_level
 
-# Bootstrap intervals of what seeds alone do not tell: over test windows in time order, and over several
-# series. They stand beside a verdict and never decide one. Shapes: W test windows in time order, S places
-# where a block may start, K blocks, R replications, D series, N seeds.
-
-
-DRAWS = 2**20  # block starts that are held at a time: bounds the memory whatever W and R are
-
-
-def block_interval(
-    loss_arm_W: ArrayLike,
-    loss_ref_W: ArrayLike,
-    block: int,
-    level: float,
-    replications: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Interval of log(mean loss of the arm / mean loss of the reference) over test windows that depend on each other.
-
-    Losses are one a window, averaged over seeds. Blocks of consecutive windows, the same ones for both arms, are
-    drawn until W windows are (the last block is cut): the moving-block bootstrap of Künsch (1989). Percentiles
-    of the log ratio, moved by its known bias, as windows near the ends lie in fewer blocks. `block` should be at
-    least one period; 1 gives the ordinary bootstrap.
-
-    With few blocks the interval is too narrow: at 95 %, and windows that are independent after all, it covers in
-    94 % where W is 40 blocks, 91 % where it is 10 and 84 % where it is 4. With fewer than two there is none, nor
-    where a run diverged (+inf): both ends are nan.
-
-    Raises ValueError for shapes other than (W,), losses that are not above 0, a block outside 1 to W, a level
-    outside (0, 1) and replications below 1.
-    """
-    arm_W, ref_W = np.asarray(loss_arm_W, np.float64), np.asarray(loss_ref_W, np.float64)
-    if arm_W.ndim != 1 or arm_W.shape != ref_W.shape:
-        raise ValueError(f"losses have shapes {arm_W.shape} and {ref_W.shape}; both must be (windows,)")
-    for name, loss_W in (("loss_arm_W", arm_W), ("loss_ref_W", ref_W)):
-        if not np.all(loss_W > 0):
-            raise ValueError(f"{name} is {loss_W}; each must be above 0, or +inf where a run diverged")
-    windows = len(arm_W)
-    if not 1 <= block <= windows:
-        raise ValueError(f"block is {block}; allowed: 1 to {windows}, the number of windows")
-    if replications < 1:
-        raise ValueError(f"replications is {replications}; it must be at least 1")
-    _check_level(level)
-    losses_2W = np.stack([arm_W, ref_W])
-    if windows < 2 * block or np.isinf(losses_2W).any():
-        return math.nan, math.nan
-
-    count = -(-windows // block)
-    cut = windows - (count - 1) * block
-    blocks_2SB = np.lib.stride_tricks.sliding_window_view(losses_2W, block, axis=1)
-    whole_2S, cut_2S = blocks_2SB.sum(-1), blocks_2SB[..., :cut].sum(-1)
-    rng, sums_2R = np.random.default_rng(seed), np.empty((2, replications))
-    rows = max(1, DRAWS // count)
-    for r in range(0, replications, rows):
-        start_RK = rng.integers(whole_2S.shape[1], size=(min(rows, replications - r), count))
-        sums_2R[:, r : r + rows] = cut_2S[:, start_RK[:, 0]] + whole_2S[:, start_RK[:, 1:]].sum(-1)
-    expected_2 = cut_2S.mean(1) + (count - 1) * whole_2S.mean(1)  # of the sums of a replication
-
-    bias = _log_ratio(expected_2) - _log_ratio(losses_2W.sum(1))
-    lo, hi = np.quantile(_log_ratio(sums_2R), [(1 - level) / 2, (1 + level) / 2]) - bias
-    return float(lo), float(hi)
-
-
-def stratified_mean(
-    d_DN: Sequence[ArrayLike], level: float, seed: int = 0, replications: int = 9999
-) -> tuple[float, float, float]:
-    """Mean over series of their mean effects, and a percentile interval of it: a statement on these D series.
-
-    d_DN holds each series' paired differences, one a seed; lengths may differ. Seeds are drawn anew within each
-    series, and every series weighs the same (Agarwal et al. 2021). At 95 %, 8 seeds and 5 series it covers in 92 %.
-    Where any run diverged (an infinite difference) all three are nan.
-
-    Raises ValueError for no series, fewer than two differences in one, nan, and a level outside (0, 1).
-    """
-    series = [np.asarray(d_N, np.float64) for d_N in d_DN]
-    if not series:
-        raise ValueError("d_DN is empty; it must hold at least one series")
-    for i, d_N in enumerate(series):
-        if d_N.ndim != 1 or len(d_N) < 2 or np.isnan(d_N).any():
-            raise ValueError(f"d_DN[{i}] is {d_N}; it must be (seeds,), two or more, without nan")
-    _check_level(level)
-    if not all(np.isfinite(d_N).all() for d_N in series):
-        return math.nan, math.nan, math.nan
-    found = scipy.stats.bootstrap(
-        series,
-        _mean_of_means,
-        n_resamples=replications,
-        batch=1000,
-        vectorized=True,
-        confidence_level=level,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(_mean_of_means(*series)), float(found.low), float(found.high)
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; it must be between 0 and 1")
-
-
-def _log_ratio(sums_2X: np.ndarray) -> np.ndarray:
-    return np.log(sums_2X[0] / sums_2X[1])
-
-
-def _mean_of_means(*series_D: np.ndarray, axis: int = -1) -> np.ndarray:
-    return np.mean([d_XN.mean(axis) for d_XN in series_D], axis=0)
-
-
+DRAWS = 2**20  # block starts that are drawn at a time: bounds the memory whatever W and R are
 APART = 1e-3  # of log loss, 0.1 %: beyond it two runs have parted
 MIN_SEEDS_BCA = 32  # below, the bootstrap of a mean is too narrow: at n = 8 it rejects 12 % for 5 %
 
@@ -132,7 +26,7 @@ _WITHIN = {True: "within ±1 %", False: "not within ±1 %"}
 
 
 class Checks(NamedTuple):
-    """Sensitivity of one arm's verdict on one metric; nan where a check cannot be made."""
+    """Checks of an arm's verdict on one metric; nan where a check cannot be made."""
 
     bca_lo: float  # ends of the BCa bootstrap interval of the mean, at the level of the verdict
     bca_hi: float
@@ -142,12 +36,18 @@ class Checks(NamedTuple):
 
 
 def checks(logloss_arm_N: ArrayLike, logloss_ref_N: ArrayLike, family: int) -> Checks:
-    """Look again at what `paired.compare` decided, from the same arguments and with the same errors.
+    """Check by other methods what `paired.compare` decided.
 
     BCa (Efron 1987) needs 32 seeds, none of them diverged. Wilcoxon ranks equal pairs and then drops their ranks
-    (Pratt 1959), so that no pair is lost before the ranking; an infinite difference ranks highest. It is nan where
-    no pair differs, and disagrees only where a claim was within its reach: k pairs that differ have
-    p >= 2 / 2**k, which is above the level where seeds are few and the family is large.
+    (Pratt 1959); an infinite difference ranks highest. It is nan where no pair differs, and disagrees only where it
+    could have made a claim: k pairs that differ have p >= 2 / 2**k, which is above the level where seeds are few and
+    the family is large.
+
+    Args:
+        logloss_arm_N, logloss_ref_N, family: as in `paired.compare`.
+
+    Raises:
+        ValueError: as `paired.compare` does.
     """
     effect = paired.compare(logloss_arm_N, logloss_ref_N, family)
     arm_N, ref_N = np.asarray(logloss_arm_N, np.float64), np.asarray(logloss_ref_N, np.float64)
@@ -156,24 +56,28 @@ def checks(logloss_arm_N: ArrayLike, logloss_ref_N: ArrayLike, family: int) -> C
     superiority = (effect.better + effect.tied / 2) / effect.n if effect.n else math.nan
     bca = _bca(d_N, effect) if effect.n >= MIN_SEEDS_BCA and np.isfinite(d_N).all() else (math.nan, math.nan)
 
-    finite, words = not math.isnan(effect.mean), []
+    finite, disagreements = not math.isnan(effect.mean), []
     basis = "the t interval" if finite else "the sign test"
     side = _side(effect.lo, effect.hi) if finite else {"better": -1, "worse": 1}.get(effect.verdict, 0)
     if not math.isnan(bca[0]):
         if _side(*bca) != side:
-            words.append(f"BCa puts the change {_SIDES[_side(*bca)]}, {basis} {_SIDES[side]}")
+            disagreements.append(f"BCa puts the change {_SIDES[_side(*bca)]}, {basis} {_SIDES[side]}")
         if _within(*bca) != _within(effect.lo, effect.hi):
-            words.append(
+            disagreements.append(
                 f"BCa puts the change {_WITHIN[_within(*bca)]}, {basis} {_WITHIN[not _within(*bca)]}"
             )
     level = paired.ALPHA / family
     if 2.0 ** (1 - np.count_nonzero(d_N)) <= level:
         ranked = int(np.sign(np.sum(np.sign(d_N) * scipy.stats.rankdata(np.abs(d_N))))) if p <= level else 0
         if ranked != side:
-            words.append(f"Wilcoxon (p = {p:.2g}) puts the change {_SIDES[ranked]}, {basis} {_SIDES[side]}")
+            disagreements.append(
+                f"Wilcoxon (p = {p:.2g}) puts the change {_SIDES[ranked]}, {basis} {_SIDES[side]}"
+            )
     if side * (superiority - 0.5) > 0:
-        words.append(f"the loss is lower in {100 * superiority:.0f} % of pairs, {basis} is {_SIDES[side]}")
-    return Checks(*bca, p, superiority, "; ".join(words))
+        disagreements.append(
+            f"the loss is lower in {100 * superiority:.0f} % of pairs, {basis} is {_SIDES[side]}"
+        )
+    return Checks(*bca, p, superiority, "; ".join(disagreements))
 
 
 def _wilcoxon(d_N: np.ndarray) -> float:
@@ -200,13 +104,86 @@ def _within(lo: float, hi: float) -> bool:
     return lo > -paired.DELTA and hi < paired.DELTA
 
 
+def block_interval(
+    loss_arm_W: ArrayLike,
+    loss_ref_W: ArrayLike,
+    block: int,
+    level: float,
+    replications: int = 2000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Interval of log(mean loss of the arm / mean loss of the reference) over test windows that depend on each other.
+
+    The moving-block bootstrap of Künsch (1989): blocks of consecutive windows, the same ones for both arms, are drawn
+    until there are W windows (the last block is cut). The ends are percentiles of the log ratio, moved by its known
+    bias, since windows near the ends of the series lie in fewer blocks.
+
+    With few blocks the interval is too narrow: at 95 %, and for windows that are independent after all, it covers in
+    94 % where W is 40 blocks, 91 % where it is 10 and 84 % where it is 4.
+
+    Args:
+        loss_arm_W, loss_ref_W: one loss per window, averaged over seeds.
+        block: windows in a block, 1 to W. It should be at least one period; 1 gives the ordinary bootstrap.
+        level: of the interval, between 0 and 1.
+        replications: of the bootstrap.
+        seed: of its draws.
+
+    Returns:
+        Both ends; nan where there are fewer than two blocks or a run diverged (+inf).
+
+    Raises:
+        ValueError: for unequal shapes, losses that are not above 0, and other arguments out of range.
+    """
+    arm_W, ref_W = np.asarray(loss_arm_W, np.float64), np.asarray(loss_ref_W, np.float64)
+    if arm_W.ndim != 1 or arm_W.shape != ref_W.shape:
+        raise ValueError(f"losses have shapes {arm_W.shape} and {ref_W.shape}; both must be (windows,)")
+    for name, loss_W in (("loss_arm_W", arm_W), ("loss_ref_W", ref_W)):
+        if not np.all(loss_W > 0):
+            raise ValueError(f"{name} is {loss_W}; each must be above 0, or +inf where a run diverged")
+    windows = len(arm_W)
+    if not 1 <= block <= windows:
+        raise ValueError(f"block is {block}; allowed: 1 to {windows}, the number of windows")
+    if replications < 1:
+        raise ValueError(f"replications is {replications}; it must be at least 1")
+    check_level(level)
+    losses_2W = np.stack([arm_W, ref_W])
+    if windows < 2 * block or np.isinf(losses_2W).any():
+        return math.nan, math.nan
+
+    count = -(-windows // block)
+    cut = windows - (count - 1) * block
+    blocks_2SB = np.lib.stride_tricks.sliding_window_view(losses_2W, block, axis=1)
+    whole_2S, cut_2S = blocks_2SB.sum(-1), blocks_2SB[..., :cut].sum(-1)
+    rng, sums_2R = np.random.default_rng(seed), np.empty((2, replications))
+    rows = max(1, DRAWS // count)
+    for r in range(0, replications, rows):
+        start_RK = rng.integers(whole_2S.shape[1], size=(min(rows, replications - r), count))
+        sums_2R[:, r : r + rows] = cut_2S[:, start_RK[:, 0]] + whole_2S[:, start_RK[:, 1:]].sum(-1)
+    expected_2 = cut_2S.mean(1) + (count - 1) * whole_2S.mean(1)  # of the sums of a replication
+
+    bias = _log_ratio(expected_2) - _log_ratio(losses_2W.sum(1))
+    lo, hi = np.quantile(_log_ratio(sums_2R), [(1 - level) / 2, (1 + level) / 2]) - bias
+    return float(lo), float(hi)
+
+
+def _log_ratio(sums_2X: np.ndarray) -> np.ndarray:
+    return np.log(sums_2X[0] / sums_2X[1])
+
+
 def floor(d_arm: ArrayLike, d_ulp: ArrayLike) -> float:
-    """R: root-mean-square paired change of an arm over that of one weight moved by one unit in its last place.
+    """Ratio of an arm's root-mean-square change to that of moving one weight by one unit in its last place.
 
-    About 1 where single runs of the arm differ from their aliases no more than chaos makes them. Seeds may differ
-    in number. nan where no ulp run moves at all, and where any run diverged (an infinite difference).
+    It is about 1 where single runs of the arm differ from the reference no more than chaos makes them.
 
-    Raises ValueError for no differences, or nan.
+    Args:
+        d_arm: paired differences of log losses of the arm, one per seed.
+        d_ulp: those of the control. The number of seeds may differ.
+
+    Returns:
+        The ratio; nan where the control changes nothing, or a run diverged (an infinite difference).
+
+    Raises:
+        ValueError: for no differences, or nan.
     """
     arm, ulp = np.asarray(d_arm, np.float64), np.asarray(d_ulp, np.float64)
     for name, d in (("d_arm", arm), ("d_ulp", ulp)):
@@ -220,10 +197,18 @@ def floor(d_arm: ArrayLike, d_ulp: ArrayLike) -> float:
 def first_divergence(
     curve_arm_NE: ArrayLike, curve_ref_NE: ArrayLike, threshold: float = APART
 ) -> int | None:
-    """First epoch, from 1 on, at which the rms over seeds of |Δ log loss| exceeds the threshold; None if never.
+    """Find the first epoch at which two sets of curves are apart.
 
-    Curves are losses, not their logs. One that is not finite is larger than any other and equal to another that
-    is not. Raises ValueError for shapes that differ or are not (seeds, epochs), no seeds, and a loss not above 0.
+    Args:
+        curve_arm_NE, curve_ref_NE: losses (not their logs), paired by seed. One that is not finite is larger than any
+            finite one and equal to another that is not finite.
+        threshold: of the rms over seeds of |Δ log loss|.
+
+    Returns:
+        The epoch, from 1 on; None where the curves never exceed the threshold.
+
+    Raises:
+        ValueError: for unequal shapes, no seeds, and losses that are not above 0.
     """
     arm_NE, ref_NE = np.asarray(curve_arm_NE, np.float64), np.asarray(curve_ref_NE, np.float64)
     if arm_NE.ndim != 2 or arm_NE.shape != ref_NE.shape or not len(arm_NE):
@@ -242,13 +227,20 @@ def first_divergence(
 
 
 def equal_rate(log_factors_K: ArrayLike, effects_K: ArrayLike, effect: float) -> tuple[float | None, str]:
-    """The factor on the rate whose effect is the one given, and ""; or None and the reason why there is none.
+    """Find the factor on the learning rate that has the same effect as an arm.
 
-    The ruler, effects of one fit at K rates, is read along straight lines in the log of the factor. It gives a
-    factor only if exactly one has this effect: none outside the ruler, several where it turns back or is level.
-    An effect that is not finite (a run diverged) has none.
+    The ruler, effects of one fit at K rates, is read along straight lines in the log of the factor.
 
-    Raises ValueError for shapes other than (K,), K below 2, and factors that are not finite and distinct.
+    Args:
+        log_factors_K: logs of the factors on the rate, each finite and given once.
+        effects_K: effects of one fit with these rates, as logs of ratios.
+        effect: that of the arm.
+
+    Returns:
+        The factor and ""; or None and the reason why not exactly one factor has this effect.
+
+    Raises:
+        ValueError: for unequal shapes, fewer than two rates, and factors that are not finite and distinct.
     """
     x_K, y_K = np.asarray(log_factors_K, np.float64), np.asarray(effects_K, np.float64)
     if x_K.ndim != 1 or x_K.shape != y_K.shape or len(x_K) < 2:
@@ -263,41 +255,9 @@ def equal_rate(log_factors_K: ArrayLike, effects_K: ArrayLike, effect: float) ->
     x_K, y_K = x_K[order], y_K[order] - effect
     i = np.flatnonzero(np.sign(y_K[:-1]) * np.sign(y_K[1:]) < 0)  # crossed between i and i + 1
     between = x_K[i] - y_K[i] * (x_K[i + 1] - x_K[i]) / (y_K[i + 1] - y_K[i])
-    found = np.concatenate([x_K[y_K == 0], between])
-    if len(found) == 1:
-        return math.exp(found[0]), ""
-    if len(found):
+    log_factors = np.concatenate([x_K[y_K == 0], between])
+    if len(log_factors) == 1:
+        return math.exp(log_factors[0]), ""
+    if len(log_factors):
         return None, "several rates have this effect"
     return None, f"no rate of the ruler has so {'high' if y_K[0] < 0 else 'low'} an effect"
-
-
-def pooled(
-    effects_mean_D: ArrayLike, effects_se_D: ArrayLike, level: float = 1 - paired.ALPHA
-) -> tuple[float, float, float]:
-    """Mean effect over series like these D, and its interval: random effects, for series not seen.
-
-    DerSimonian and Laird's (1986) variance between series, and the interval of Hartung and Knapp (2001), t with
-    D - 1 degrees of freedom. It is of the mean over such series: one new series scatters about that.
-
-    Raises ValueError for shapes other than (D,), D below 2, a mean that is not finite, a standard error that is not
-    finite and above 0, and a level outside (0, 1).
-    """
-    y_D, se_D = np.asarray(effects_mean_D, np.float64), np.asarray(effects_se_D, np.float64)
-    if y_D.ndim != 1 or y_D.shape != se_D.shape or len(y_D) < 2:
-        raise ValueError(
-            f"effects have shapes {y_D.shape} and {se_D.shape}; both must be (series,), two or more"
-        )
-    if not np.isfinite(y_D).all():
-        raise ValueError(f"effects_mean_D is {y_D}; each must be finite")
-    if not (np.isfinite(se_D).all() and np.all(se_D > 0)):
-        raise ValueError(f"effects_se_D is {se_D}; each must be finite and above 0")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}; it must be between 0 and 1")
-    df, fixed_D = len(y_D) - 1, se_D**-2
-    q = np.sum(fixed_D * (y_D - np.average(y_D, weights=fixed_D)) ** 2)
-    tau2 = max(0.0, (q - df) / (fixed_D.sum() - np.sum(fixed_D**2) / fixed_D.sum()))
-    weight_D = 1 / (se_D**2 + tau2)
-    mean = np.average(y_D, weights=weight_D)
-    se = math.sqrt(np.sum(weight_D * (y_D - mean) ** 2) / (df * weight_D.sum()))
-    half = scipy.stats.t.ppf((1 + level) / 2, df) * se
-    return float(mean), float(mean - half), float(mean + half)

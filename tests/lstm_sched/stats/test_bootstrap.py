@@ -1,4 +1,4 @@
-"""Bootstrap intervals over windows and over series. Shapes: W windows, R replications, D series, N seeds."""
+"""Bootstrap intervals over test windows. Shapes: W windows, R replications."""
 
 import math
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lstm_sched.stats import sensitivity
-from lstm_sched.stats.sensitivity import block_interval, stratified_mean
+from lstm_sched.stats.sensitivity import block_interval
 
 INF = math.inf
 
@@ -185,53 +185,3 @@ def test_what_gives_no_block_interval_is_refused(changed, message):
     given = {"loss_arm_W": [1.0] * 8, "loss_ref_W": [2.0] * 8, "block": 2, "level": 0.95}
     with pytest.raises(ValueError, match=message):
         block_interval(**{**given, **changed})
-
-
-def test_the_stratified_mean_draws_within_each_series():
-    rng = np.random.default_rng(0)
-    d_DN = [rng.standard_normal(n) + shift for n, shift in ((8, 0.0), (20, 50.0), (13, -20.0))]
-    drawn_R = np.zeros(20_000)
-    for d_N in d_DN:
-        drawn_R += rng.choice(d_N, (20_000, len(d_N))).mean(1) / 3
-    expected = tuple(np.quantile(drawn_R, [0.025, 0.975]))
-    mean, *interval = stratified_mean(d_DN, 0.95)
-    assert mean == pytest.approx((d_DN[0].mean() + d_DN[1].mean() + d_DN[2].mean()) / 3)
-    assert tuple(interval) == pytest.approx(expected, abs=0.03 * width(expected))
-
-
-def test_the_stratified_mean_covers_as_often_as_stated():
-    hits = 0
-    for seed, d_DN in enumerate(np.random.default_rng(1).standard_normal((1000, 5, 8))):
-        _, lo, hi = stratified_mean(list(d_DN), 0.95, seed, replications=500)
-        hits += lo <= 0 <= hi
-    assert hits / 1000 == pytest.approx(0.92, abs=0.03)
-
-
-@settings(deadline=None, max_examples=25)
-@given(st.lists(st.lists(st.floats(-1, 1), min_size=2, max_size=9), min_size=1, max_size=4), st.floats(-1, 1))
-def test_the_stratified_mean_moves_with_its_series(d_DN, shift):
-    mean, lo, hi = stratified_mean(d_DN, 0.9, replications=200)
-    assert mean == pytest.approx(sum(sum(d_N) / len(d_N) for d_N in d_DN) / len(d_DN), abs=1e-12)
-    assert min(map(min, d_DN)) - 1e-12 <= lo <= hi <= max(map(max, d_DN)) + 1e-12
-    moved = stratified_mean([np.array(d_N) + shift for d_N in d_DN], 0.9, replications=200)
-    assert moved == pytest.approx((mean + shift, lo + shift, hi + shift), abs=1e-12)
-
-
-def test_a_diverged_run_leaves_no_stratified_mean():
-    for lost in (INF, -INF):
-        assert np.isnan(stratified_mean([[0.0, 1.0], [lost, 0.0]], 0.95)).all()
-
-
-@pytest.mark.parametrize(
-    ("d_DN", "level", "message"),
-    [
-        ([], 0.95, "d_DN is empty"),
-        ([[0.0, 1.0], [0.0]], 0.95, r"d_DN\[1\] is \[0.\]"),
-        ([[[0.0, 1.0]]], 0.95, r"d_DN\[0\] is"),
-        ([[0.0, math.nan]], 0.95, "without nan"),
-        ([[0.0, 1.0]], 1.5, "level is 1.5"),
-    ],
-)
-def test_what_gives_no_stratified_mean_is_refused(d_DN, level, message):
-    with pytest.raises(ValueError, match=message):
-        stratified_mean(d_DN, level)
