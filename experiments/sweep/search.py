@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.stats import qmc
 
 from experiments.sweep import axes
 from experiments.sweep.config import Config
@@ -39,5 +38,7 @@ def points(kind: str, count: int, fields: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     if kind == "random" or fields == 0:
         return rng.random((count, fields))
+    from scipy.stats import qmc  # --help does not wait for it
+
     whole = max(0, count - 1).bit_length()  # scipy warns of sequences that are cut
     return qmc.Sobol(fields, rng=rng).random_base2(whole)[:count]

@@ -65,17 +65,8 @@ def ignore(event: Event) -> None:
 def perform(folder: str, cores: int, gpu: bool) -> dict[str, Any]:
     """Check this host, then do a task of a shared folder, in a process that an engine of many hosts started.
 
-    Args:
-        folder: of the task.
-        cores: of the CPU to use, where it is given no GPU.
-        gpu: whether it was promised a GPU.
-
-    Returns:
-        What done.json holds.
-
-    Raises:
-        exits.Refused: where this host does not see the folder, or the GPU that it was promised.
-        Interrupted, lock.InUse, OSError: as `task.run`.
+    On so many cores of the CPU, or on the GPUs that it was promised. Returns what done.json holds. Raises as
+    `task.run`, and Refused where this host lacks something.
     """
     from experiments.sweep.task import run as task  # an engine's own process does not wait for JAX
 
@@ -119,23 +110,10 @@ def drive(
     notify: Notify = ignore,
     pause: float = POLL,
 ) -> Ended:
-    """Have the engine carry out tasks until all have ended; one that finished before is not run again.
+    """Carry out tasks, `at_once` at a time, until all have ended; one that finished before is not run again.
 
-    Args:
-        engine: starts and stops them.
-        folders: of the tasks, in the order in which they are started.
-        at_once: how many run at a time.
-        retries: how often a task is started again whose process died; after that it has failed.
-        notify: called with every event.
-        pause: seconds between looks at the tasks.
-
-    Returns:
-        What done.json holds of each task.
-
-    Raises:
-        Interrupted: a signal told this process to stop. It was passed on, and every task has saved what it has; the
-            folder is the one around the tasks.
-        exits.Refused: what another host wrote is not seen here.
+    A task whose process dies more than `retries` times has failed. Raises Interrupted, with the folder around the
+    tasks, when a signal told this process to stop: it was passed on, and every task has saved what it has.
     """
     if at_once < 1 or retries < 0:
         raise ValueError(f"workers: {at_once}, retries: {retries}; allowed: 1 or more, 0 or more")

@@ -39,19 +39,12 @@ WAIT = (
 
 
 def run(folder: str, cores: int | None = None, patient: bool = False) -> dict[str, Any]:
-    """Do the task that the folder holds, or go on with it.
+    """Do the task that the folder holds, or go on with it, on `cores` of the CPU. Returns what done.json holds.
 
-    Args:
-        folder: of the task; it has task.json. A finished task is left alone, and a failed one is tried again.
-        cores: of the CPU to use; by default all that this process may use.
-        patient: wait as long as another process works on the task, and take over from one on another host that gives
-            no sign of life. Only an engine may, since it starts a task again when it knows that its process ended.
-
-    Returns:
-        What done.json holds.
-
-    Raises:
-        Interrupted, lock.InUse, OSError, exits.Refused: what another start may mend; all that was trained is kept.
+    A finished task is left alone, and a failed one is tried again. A `patient` caller waits as long as another process
+    works on the task, and takes over from one on another host that gives no sign of life: only an engine may, since it
+    starts a task again when it knows that its process ended. Raises Interrupted, lock.InUse, OSError or Refused for
+    what another start may mend; all that was trained is kept.
     """
     path = Path(folder)
     done = finished(path)

@@ -61,18 +61,10 @@ def failed(why: str) -> dict[str, Any]:
 
 
 def train(folder: Path, task: Mapping[str, Any], setting: Setting, slices: int, console: Console) -> Trained:
-    """Train the trials of a task, going on from what the folder holds.
+    """Train the trials of task.json in `slices`, one after another, going on from what the folder holds.
 
-    Args:
-        folder: of the rungs.
-        task: what task.json holds.
-        setting: the task's, perhaps on fewer devices.
-        slices: into how many the trials are cut, to be trained one after another.
-        console: for progress.
-
-    Raises:
-        ValueError: for a task that cannot be trained, as where the data are not those of its digest.
-        Interrupted, exits.Refused, OSError: as `training.train`.
+    Raises as `training.train`, and ValueError for a task that cannot be trained, as where the data are not those of its
+    digest.
     """
     rungs = ha.rungs(task["halving"], setting.epochs)
     population.use_cores(setting.devices)
