@@ -79,6 +79,15 @@ def test_the_library_imports_no_experiment():
     )
 
 
+def test_experiments_import_no_other_experiment():
+    def allowed(module, name):
+        if not (module.startswith("experiments.") and name.startswith("experiments.")):
+            return True
+        return room(name) in ("harness", room(module))
+
+    assert not breaches(allowed)
+
+
 def test_core_modules_import_no_subject():
     def allowed(module, name):
         if not module.startswith("lstm_sched") or room(module) or module in ABOVE_ALL:

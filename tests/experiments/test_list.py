@@ -78,6 +78,24 @@ def test_help_is_the_list(capsys):
     assert printed == printed[: len(printed) // 2] * 2
 
 
+HELP = """
+import contextlib, io, runpy, sys
+slow = {"matplotlib", "scipy.stats", "orbax.checkpoint", "ray", "optuna", "submitit"}
+slow |= {"tensorflow", "torch", "keras", "sklearn"}
+for name in sys.argv[1:]:
+    sys.argv = [name, "--help"]
+    with contextlib.redirect_stdout(io.StringIO()) as text, contextlib.suppress(SystemExit):
+        runpy.run_module(f"experiments.{name}", run_name="__main__")
+    assert "--out" in text.getvalue(), name
+    assert not slow & sys.modules.keys(), (name, slow & sys.modules.keys())
+"""
+
+
+def test_help_imports_nothing_slow_that_it_does_not_need():
+    done = run("-c", HELP, *(entry.name for entry in entries()))
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_folder_with_experiments_of_its_own(tmp_path):
     own = tmp_path / "experiments"
     own.mkdir()
