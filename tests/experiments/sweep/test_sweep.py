@@ -128,16 +128,6 @@ def test_where_nothing_succeeds_all_is_recorded_and_the_exit_code_is_1(tmp_path,
     assert (set(rows["state"]), set(rows["why"])) == ({"failed"}, {"died"})
 
 
-def test_a_signal_while_training_names_the_folder_of_the_sweep(tmp_path, monkeypatch):
-    def interrupted(folders, *rest):
-        raise exits.Interrupted(signal.SIGTERM, folders[0].parent)
-
-    with pytest.raises(exits.Interrupted) as raised:
-        run(GRID, tmp_path / "out", monkeypatch, interrupted)
-    assert raised.value.folder == tmp_path / "out"
-    assert run_folder.read_status(tmp_path / "out")["state"] == "interrupted"
-
-
 @pytest.mark.fault
 def test_a_command_that_is_stopped_goes_on_and_trains_nothing_twice(tmp_path, monkeypatch):
     config = dataclasses.replace(GRID, epochs=120, grid=dataclasses.replace(GRID.grid, lr=(1e-2,)))

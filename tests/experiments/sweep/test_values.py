@@ -67,27 +67,15 @@ def test_a_list_is_made_of_whole_numbers_alone():
             va.listed("grid.lr", drawn)
 
 
-@given(st.floats(0, 1, exclude_max=True), st.integers(1, 50))
-def test_a_list_is_drawn_evenly(u, size):
-    values = tuple(range(size))
-    assert va.at(values, u) == min(math.floor(u * size), size - 1)
-
-
-@given(st.floats(0, 1, exclude_max=True), st.integers(-50, 50), st.integers(1, 50))
-def test_whole_numbers_are_drawn_evenly_without_the_last(u, low, size):
+@given(st.floats(0, 1, exclude_max=True), st.integers(-50, 50), st.integers(1, 50), st.floats(1.001, 1e6))
+def test_values_are_drawn_evenly(u, low, size, factor):
+    assert va.at(tuple(range(size)), u) == min(math.floor(u * size), size - 1)
     assert va.at(Range(low=low, high=low + size, whole=True), u) in range(low, low + size)
-
-
-@given(st.floats(0, 1, exclude_max=True), st.floats(1e-6, 1e3), st.floats(1.001, 1e6))
-def test_a_log_range_is_drawn_evenly_in_its_logarithm(u, low, factor):
-    value = va.at(Range(low=low, high=low * factor, log=True), u)
-    assert low <= value <= low * factor
-    assert math.log(value / low) == pytest.approx(u * math.log(factor), abs=1e-9)
-
-
-@given(st.floats(0, 1, exclude_max=True))
-def test_a_range_is_drawn_evenly(u):
     assert va.at(Range(low=-1.0, high=3.0), u) == pytest.approx(-1 + 4 * u)
+    least = 10.0**low
+    value = va.at(Range(low=least, high=least * factor, log=True), u)
+    assert least <= value <= least * factor
+    assert math.log(value / least) == pytest.approx(u * math.log(factor), abs=1e-9)
 
 
 def test_whole_numbers_on_a_log_scale_are_those_below_it():
