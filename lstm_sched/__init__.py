@@ -56,7 +56,6 @@ from lstm_sched.rules import (
 )
 from lstm_sched.schedules import SCHEDULES, TABLES, rates, sgdr, tabulate
 from lstm_sched.state import Moments, Origin, TrainState, begin, restart
-from lstm_sched.stats.baselines import linear_ar, mean, persistence
 
 __all__ = [
     "CONTINUE",
@@ -126,17 +125,14 @@ __all__ = [
     "keras_rmsprop",
     "keras_sgd",
     "lanes",
-    "linear_ar",
     "load",
     "losses",
     "lstm",
     "make_origin",
-    "mean",
     "member",
     "never",
     "no_steps",
     "on_plateau",
-    "persistence",
     "plateau",
     "prepare",
     "rates",

@@ -178,7 +178,7 @@ def loss_of_baselines(kind: str, built: Built) -> dict[str, dict[str, float]]:
     train, parts = built.split.data.train, built.split.data._asdict()
     forecasts = {"mean": ba.fit_mean(train), "AR": ba.fit_linear_ar(train)}
     if isinstance(train, Windows):
-        forecasts["persistence"] = ba.last_value
+        forecasts["persistence"] = ba.persistence
     of_part = {name: ba.losses(forecasts, part, POINT[kind]) for name, part in parts.items()}
     return {name: {part: losses[name] for part, losses in of_part.items()} for name in forecasts}
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
-from lstm_sched.data.windows import Part, Windows
+from lstm_sched.data.windows import Part
 
 CHUNK = 2048  # windows read at once: memory does not grow with the series
 FLOOR = 1e-13  # of its largest eigenvalue: what a product AᵀA tells from 0
@@ -19,29 +19,21 @@ COLLINEAR = 1e-13  # of the largest singular value: smaller ones count as 0
 Forecast = Callable[[np.ndarray], np.ndarray]  # x_NTF -> prediction_NO
 
 
-def persistence(part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """The target repeats its last value in the window: prediction_NO, y_NO with O = 1. TypeError: Samples."""
-    if not isinstance(part, Windows):  # column 0 of a sample need not be the target
-        raise TypeError(f"persistence: part is {type(part).__name__}; Windows are allowed")
-    return _predict(last_value, part)
-
-
-def mean(train: Part, part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """The mean of the training targets, for every window: prediction_NO, y_NO."""
-    return _predict(fit_mean(train), part)
-
-
-def linear_ar(train: Part, part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """Least squares with intercept on the T × F values of a window, fitted on `train`: prediction_NO, y_NO."""
-    return _predict(fit_linear_ar(train), part)
-
-
 def losses(
     forecasts: Mapping[str, Forecast],
     part: Part,
     loss: Callable[[np.ndarray, np.ndarray], ArrayLike],
 ) -> dict[str, float]:
-    """Mean over a part of `loss(prediction_NO, y_NO)`, for each forecast; no prediction outlives its chunk."""
+    """Evaluate forecasts on a part of the data, chunk by chunk, so that memory does not grow with the series.
+
+    Args:
+        forecasts: by name, for example `{"AR": fit_linear_ar(train), "persistence": persistence}`.
+        part: of the data.
+        loss: (prediction_NO, y_NO) -> a loss for each number.
+
+    Returns:
+        The mean loss of each forecast.
+    """
     total = dict.fromkeys(forecasts, 0.0)
     for x_NTF, y_NO in _chunks(part):
         for name, forecast in forecasts.items():
@@ -50,22 +42,22 @@ def losses(
     return total
 
 
-def last_value(x_NTF: np.ndarray) -> np.ndarray:
-    """Persistence, as a Forecast: column 0 of a window's last row."""
+def persistence(x_NTF: np.ndarray) -> np.ndarray:
+    """Forecast that the target repeats its last value: column 0 of the last row of `Windows` (not of `Samples`)."""
     # The copy lets go of the chunk that the last step was read from.
     return x_NTF[:, -1, :1].copy()
 
 
 def fit_mean(train: Part) -> Forecast:
-    """The mean of the training targets."""
+    """Fit a forecast of the mean of the training targets, whatever the window."""
     mean_O = functools.reduce(np.add, (y_NO.sum(axis=0) for _, y_NO in _chunks(train))) / train.size
     return lambda x_NTF: np.broadcast_to(mean_O, (len(x_NTF), mean_O.size))
 
 
 def fit_linear_ar(train: Part) -> Forecast:
-    """Least squares with intercept on the T × F values of a window.
+    """Fit least squares with intercept on the T × F values of a window.
 
-    The solution of least norm where windows are fewer than coefficients, or collinear.
+    It is the solution of least norm where windows are fewer than coefficients, or collinear.
     """
 
     def rows() -> Iterator[np.ndarray]:
@@ -122,8 +114,3 @@ def _chunks(part: Part) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 def _design(x_NTF: np.ndarray) -> np.ndarray:
     return np.hstack((np.ones((len(x_NTF), 1)), x_NTF.reshape(len(x_NTF), -1)))
-
-
-def _predict(forecast: Forecast, part: Part) -> tuple[np.ndarray, np.ndarray]:
-    prediction, y = zip(*((forecast(x_NTF), y_NO) for x_NTF, y_NO in _chunks(part)), strict=True)
-    return np.concatenate(prediction), np.concatenate(y)
