@@ -1,7 +1,7 @@
 """Pictures of the raw material: the series and its parts, and every training's validation loss.
 
-No text from the data is drawn: names stand in the page next to a picture. Letters: R rows, N seeds of one arm,
-E epochs.
+No text from the data is drawn: names stand in the page next to a picture.
+Letters: R rows, N seeds of one arm, E epochs.
 """
 
 import io
@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, MaxNLocator
 
-from experiments.harness import arms as ar
+from experiments.harness.arms import REFERENCE, Arm
 from experiments.harness.figures import STYLE
-from experiments.harness.outcome import SPAN, Results
+from experiments.harness.outcome import Results
 from lstm_sched.data.series import Series
 from lstm_sched.data.splits import Extent
 
@@ -54,8 +54,11 @@ def timeline(series: Series, extents: Sequence[Extent]) -> str:
         return _svg(fig)
 
 
-def seeds(arms: Sequence[ar.Arm], results: Results) -> str:
-    """SVG of validation loss against epoch: a panel an arm, a thin line a seed, the mean of one fit behind all."""
+def seeds(arms: Sequence[Arm], results: Results, span: float) -> str:
+    """SVG of validation loss against epoch: one panel per arm, one thin line per seed, the mean of one fit behind all.
+
+    The axis ends at `span` times the lowest loss, as one curve that diverges would flatten all others.
+    """
     val = results.curves["val"]
     val = np.where(np.isfinite(val) & (val > 0), val, np.nan)  # a logarithm has no place for others
     finite = val[np.isfinite(val)]
@@ -71,7 +74,7 @@ def seeds(arms: Sequence[ar.Arm], results: Results) -> str:
             squeeze=False,
             layout="constrained",
         )
-        reference_E = _mean(val[results.rows(ar.REFERENCE)])
+        reference_E = _mean(val[results.rows(REFERENCE)])
         epochs = np.arange(1, val.shape[1] + 1)
         dot = "." if epochs.size == 1 else ""
         for axes in grid.flat[len(arms) :]:
@@ -89,8 +92,8 @@ def seeds(arms: Sequence[ar.Arm], results: Results) -> str:
                 marker=dot,
                 rasterized=val.size > MOST_POINTS,
             )
-            words = f"{arm.name}, {arm.seeds} seed{'s' * (arm.seeds > 1)}" + f", {lost} diverged" * bool(lost)
-            axes.set_title(words, fontsize=9, loc="left")
+            title = f"{arm.name}, {arm.seeds} seed{'s' * (arm.seeds > 1)}" + f", {lost} diverged" * bool(lost)
+            axes.set_title(title, fontsize=9, loc="left")
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter(FormatStrFormatter("%.3g"))
             axes.yaxis.set_minor_formatter(FormatStrFormatter("%.3g"))
@@ -98,7 +101,7 @@ def seeds(arms: Sequence[ar.Arm], results: Results) -> str:
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             axes.tick_params(axis="x", labelbottom=i + 2 >= len(arms))  # the lowest of each column
             axes.set_xlim(1, max(2, val.shape[1]))
-            axes.set_ylim(low / 1.05, min(high, SPAN * low) * 1.05)
+            axes.set_ylim(low / 1.05, min(high, span * low) * 1.05)
         fig.supxlabel("epoch", fontsize=9)
         fig.supylabel("validation loss (standardised, log)", fontsize=9)
         return _svg(fig)

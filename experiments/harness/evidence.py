@@ -9,13 +9,14 @@ import numpy as np
 from experiments.harness import arms as ar
 from experiments.harness import wording
 from experiments.harness.document import EVERYWHERE, Block, Figure, Section, Table
-from experiments.harness.outcome import METRICS, SPAN, Results
+from experiments.harness.outcome import METRICS, Results
 from experiments.harness.setting import Setting
 from lstm_sched import stats
 from lstm_sched.policy import fates
 
 WORSE = 2.0  # the factor on the rate that must be worse after the last epoch
 COLUMNS = ("arm", "drops", "n", *METRICS, "verdict")
+SPAN = 100  # times the lowest loss: the picture of the curves ends there
 SHOWN = frozenset({"terminal", "page"})
 
 
@@ -143,7 +144,7 @@ def every_training(arms: Sequence[ar.Arm], results: Results) -> Section:
 def _draw_seeds(arms: Sequence[ar.Arm], results: Results) -> str:
     from experiments.harness import curves  # no measurement waits for matplotlib
 
-    return curves.seeds(arms, results)
+    return curves.seeds(arms, results, SPAN)
 
 
 def dropped(arms: Sequence[ar.Arm]) -> Section:

@@ -1,4 +1,4 @@
-"""How every figure looks, and how it is written."""
+"""How every picture looks and is written."""
 
 import textwrap
 from pathlib import Path
@@ -44,7 +44,10 @@ def write(folder: Path, name: str, fig: Figure, caption: str, command: str) -> N
 
 
 def plain(axes: Axes) -> None:
-    """Give logarithmic axes plain numbers, as matplotlib's own are formulas: powers of ten, and some between if few."""
+    """Plain numbers on each logarithmic axis, at powers of ten, and between them where there are few.
+
+    matplotlib's own are formulas, which the project's figures do not parse.
+    """
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":
             low, high = axis.get_view_interval()

@@ -26,9 +26,6 @@ from lstm_sched.stats import baselines as ba
 from lstm_sched.stats import sensitivity
 
 METRICS = tuple(stats.Metric)
-SPAN = (
-    100  # times the lowest loss: pictures of curves end there, as one that diverges would flatten all others
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 from hypothesis import strategies as st
 
-from experiments.harness import page
+from experiments.harness import html_page
 from experiments.harness.setting import Setting
 from experiments.harness.source import open_source
 from lstm_sched.data.series import Series
@@ -60,7 +60,7 @@ class Parsed(HTMLParser):
 
 def shown(text):
     """What a page can show of a text."""
-    return page.NOT_HTML.sub("\ufffd", text)
+    return html_page.NOT_HTML.sub("\ufffd", text)
 
 
 SETTING = Setting(data=("ar",), window=4, batch=32)

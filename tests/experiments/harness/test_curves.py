@@ -97,7 +97,7 @@ def test_each_arm_has_a_panel_that_counts_seeds_and_divergence():
     val[3, 10:] = np.nan
     val[4, 10:] = 1e30
     val[4, -1] = np.inf
-    drawn = words(curves.seeds(ARMS, results(val)))
+    drawn = words(curves.seeds(ARMS, results(val), 100))
     assert [text for text in drawn if "seeds" in text] == [
         "one_fit, 3 seeds",
         "drop_m@2, 3 seeds, 2 diverged",
@@ -108,12 +108,12 @@ def test_each_arm_has_a_panel_that_counts_seeds_and_divergence():
 
 @pytest.mark.parametrize("val", [np.full((9, 4), np.nan), np.ones((9, 1)), np.zeros((9, 2))])
 def test_curves_that_never_were_finite_or_have_one_epoch_are_drawn(val):
-    assert "aa, 3 seeds" in " ".join(words(curves.seeds(ARMS, results(val))))
+    assert "aa, 3 seeds" in " ".join(words(curves.seeds(ARMS, results(val), 100)))
 
 
 def test_pictures_are_the_same_bytes_each_time():
     val = np.random.default_rng(0).uniform(0.1, 1, (9, 5))
-    assert curves.seeds(ARMS, results(val)) == curves.seeds(ARMS, results(val))
+    assert curves.seeds(ARMS, results(val), 100) == curves.seeds(ARMS, results(val), 100)
     assert timeline(load("co2")) == timeline(load("co2"))
 
 
@@ -121,4 +121,4 @@ def test_many_trainings_make_no_larger_file():
     arms = [ar.Arm(name="one_fit", policy=CONTINUE, seeds=200)]
     val = np.random.default_rng(0).uniform(0.1, 1, (200, 1000))
     of = dataclasses.replace(results(val), labels=ar.labels(arms))
-    assert len(curves.seeds(arms, of)) < 400_000
+    assert len(curves.seeds(arms, of, 100)) < 400_000

@@ -2,21 +2,50 @@
 
 import base64
 import re
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from helpers.pages import TEXTS, Parsed, shown
 from hypothesis import given
 
-from experiments.harness import page
-from experiments.harness.page import Section
+from experiments.harness import html_page
+from experiments.harness.document import (
+    LONG,
+    WIDE,
+    Code,
+    Document,
+    Figure,
+    Files,
+    Lead,
+    Origin,
+    Section,
+    Table,
+    Terms,
+)
+
+ENVIRONMENT = {"git": {"commit": "abc", "changed": False}}
+ORIGIN = Origin(
+    stored={"experiment": "x", "command": "python", "config": {}}, environment=ENVIRONMENT, resume=Path("x")
+)
 
 
 def whole(title, text):
-    table = page.table(("a", "b"), [(text, text)], text)
-    body = page.paragraph(text) + page.commands([text]) + page.terms([(text, text)]) + table
-    body += page.files([(text, text)]) + page.figure("<svg/>", text, text)
-    return page.document([Section(title, body), Section(text, page.paragraph(text, lead=True))])
+    table = Table(title=text, columns=("a", "b"), rows=[(text, text)])
+    figure = Figure(draw=lambda: "<svg/>", shows=text, caption=text)
+    blocks = [text, Code(lines=(text,)), Terms(pairs=((text, text),)), table]
+    blocks += [Files(names=((text, text),)), figure]
+    sections = [Section(title=title, blocks=blocks), Section(title=text, blocks=[Lead(text=text)])]
+    return html_page.page(sections, Path())
+
+
+def in_html(block):
+    return Parsed(html_page.in_html(block, Path()))
+
+
+def write(folder, title, text=""):
+    html_page.write(folder, Document(sections=[Section(title=title, blocks=[text])]), ORIGIN)
+    return (folder / "report.html").read_bytes()
 
 
 @given(TEXTS, TEXTS)
@@ -37,52 +66,49 @@ def test_nothing_on_a_page_can_run_or_be_fetched(text):
     assert not [name for _, attrs in parsed.tags for name in attrs if name.startswith("on")]
     assert all(source.startswith("data:image/svg+xml;base64,") for source in parsed.attributes("src"))
     assert all(link.startswith(("#s", "./")) for link in parsed.attributes("href"))
-    assert page.POLICY in parsed.attributes("content")
+    assert html_page.POLICY in parsed.attributes("content")
     (style,) = parsed.all("style")
     assert not re.search(r"@import|url\(|http", style)
 
 
 def test_a_link_leads_to_the_file_that_it_names():
     names = ["config.json", 'a b"#?%.csv', "javascript:alert(1)", "http://x"]
-    links = Parsed(page.files((name, "") for name in names)).attributes("href")
+    links = in_html(Files(names=tuple((name, "") for name in names))).attributes("href")
     assert [unquote(link.removeprefix("./")) for link in links] == names
 
 
 def test_characters_that_no_html_can_hold_do_not_stop_the_page(tmp_path):
-    page.write(tmp_path, [Section("a\0b\ud800c\x1b", page.paragraph("\ufffe"))])
-    assert Parsed((tmp_path / "report.html").read_text(encoding="utf-8")).all("h1") == [
-        "a\ufffdb\ufffdc\ufffd"
-    ]
+    page = Parsed(write(tmp_path, "a\0b\ud800c\x1b", "\ufffe").decode())
+    assert page.all("h1") == ["a\ufffdb\ufffdc\ufffd"]
 
 
 def test_the_file_replaces_the_last_one_and_has_the_same_bytes_each_time(tmp_path):
     (tmp_path / "report.html").write_text("old")
-    page.write(tmp_path, [Section("One", page.paragraph("two"))])
-    first = (tmp_path / "report.html").read_bytes()
-    page.write(tmp_path, [Section("One", page.paragraph("two"))])
-    assert (tmp_path / "report.html").read_bytes() == first
+    first = write(tmp_path, "One")
+    assert write(tmp_path, "One") == first
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
     assert first.startswith(b'<!DOCTYPE html>\n<html lang="en">')
-    assert b"\r" not in first
-    assert len(first) < 8_000
+    assert b"\r" not in first and len(first) < 9_000
 
 
 def test_a_page_without_a_section_is_refused():
     with pytest.raises(ValueError, match="sections: none"):
-        page.document([])
+        html_page.page([], Path())
 
 
 def test_headings_are_in_order_and_the_contents_lead_to_them():
-    parsed = Parsed(page.document([Section(title, "") for title in ("One", "Two", "Three")]))
-    assert [text for tag, text in parsed.text if tag in ("h1", "h2")] == ["One", "Two", "Three"]
+    titles = ["One", "Two", "Three"]
+    sections = [Section(title=title, blocks=[]) for title in titles]
+    parsed = Parsed(html_page.page(sections, Path()))
+    assert [text for tag, text in parsed.text if tag in ("h1", "h2")] == titles
     ids = parsed.attributes("id")
     assert len(set(ids)) == len(ids)
     assert [f"#{name}" for name in ids[1:]] == parsed.attributes("href")
     assert parsed.attributes("aria-labelledby") == ids
 
 
-def test_a_table_says_what_its_cells_belong_to():
-    parsed = Parsed(page.table(("arm", "n", "loss"), [("a", 1, 0.5), ("b", 2, "")], "Losses"))
+def test_the_cells_of_a_table_name_their_row_and_column():
+    parsed = in_html(Table(title="Losses", columns=("arm", "n", "loss"), rows=[("a", 1, 0.5), ("b", 2, "")]))
     assert parsed.all("caption") == parsed.attributes("aria-label") == ["Losses"]
     assert parsed.attributes("scope") == ["col"] * 3 + ["row"] * 2
     assert parsed.all("th") == ["arm", "n", "loss", "a", "b"]
@@ -90,20 +116,22 @@ def test_a_table_says_what_its_cells_belong_to():
     assert parsed.attributes("data-name") == ["n", "loss"] * 2
 
 
-@pytest.mark.parametrize(("columns", "length", "stacked"), [(5, 25, True), (4, 25, False), (5, 24, False)])
+@pytest.mark.parametrize(
+    ("columns", "length", "stacked"), [(WIDE + 1, LONG + 1, True), (WIDE, LONG + 1, False), (5, LONG, False)]
+)
 def test_only_wide_tables_of_long_texts_become_lists_on_a_narrow_screen(columns, length, stacked):
-    made = page.table(["name"] * columns, [["x" * length] * columns], "")
-    assert ("stack" in Parsed(made).attributes("class")) is stacked
+    table = Table(title="", columns=("name",) * columns, rows=[["x" * length] * columns])
+    assert ("stack" in in_html(table).attributes("class")) is stacked
 
 
 def test_a_figure_holds_the_picture_itself():
     svg = '<svg xmlns="http://www.w3.org/2000/svg"><text>日本</text></svg>'
-    (source,) = Parsed(page.figure(svg, "a")).attributes("src")
+    (source,) = in_html(Figure(draw=lambda: svg, shows="a")).attributes("src")
     assert base64.b64decode(source.partition(",")[2]).decode() == svg
 
 
 def test_the_style_serves_dark_screens_narrow_screens_and_paper():
-    style = page.STYLE.read_text(encoding="utf-8")
+    style = html_page.STYLE.read_text(encoding="utf-8")
     for rule in (
         "color-scheme: light dark",
         "@media (prefers-color-scheme: dark)",
