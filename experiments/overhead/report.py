@@ -11,7 +11,7 @@ import numpy as np
 
 from experiments.harness.document import Document, Figure, Table
 from experiments.harness.peers import comparison, timing
-from experiments.harness.peers.jobs import Job, Measured, Row
+from experiments.harness.peers.jobs import Measured, Row
 from experiments.harness.peers.process import OURS
 from experiments.harness.peers.timing import Spread
 from experiments.overhead.jobs import AGAIN, WHOLE, Cost, events
@@ -75,22 +75,16 @@ def costs_of(rows: Sequence[Row]) -> list[Cost]:
     seconds, costs = comparison.seconds_of(rows), []
     whole = {(job.package, job.value): (job, times) for job, times in seconds.items() if job.arm == WHOLE}
     for job, times in seconds.items():
-        if job.arm == WHOLE or (job.package, job.value) not in whole:
-            continue
-        base, base_times = whole[job.package, job.value]
+        base, base_times = whole.get((job.package, job.value), (job, {}))
         shared = sorted(times.keys() & base_times.keys())
-        if not shared:  # the package ended between the two
+        if job.arm == WHOLE or not shared:  # none where the package ended between the two
             continue
         epoch_R = np.array([base_times[r] / base.epochs for r in shared])
         call_R = (np.array([times[r] for r in shared]) - job.epochs * epoch_R) / events(job)
-        spreads = {"epoch": epoch_R, "call": call_R, "share": call_R / epoch_R}
-        costs.append(_cost(job, **{name: timing.spread(values_R) for name, values_R in spreads.items()}))
+        epoch, call, share = map(timing.spread, (epoch_R, call_R, call_R / epoch_R))
+        kind = {"package": job.package, "arm": job.arm, "steps": job.shape.steps}
+        costs.append(Cost(**kind, epoch=epoch, call=call, share=share))
     return costs
-
-
-def _cost(job: Job, epoch: Spread, call: Spread, share: Spread) -> Cost:
-    steps = job.shape.steps
-    return Cost(package=job.package, arm=job.arm, steps=steps, epoch=epoch, call=call, share=share)
 
 
 def break_even(costs: Sequence[Cost]) -> float:

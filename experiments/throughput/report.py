@@ -74,23 +74,13 @@ def fastest(rows: Sequence[Row]) -> str:
     return min(others, key=lambda name: others[name]) if others else EPOCH
 
 
-def reference(seconds: dict[Job, dict[int, float]], job: Job) -> Job | None:
-    """Ours at the same task, on the most cores."""
-    same = [x for x in seconds if (x.title, x.package) == (job.title, OURS)]
-    return max(same, key=cores_of) if same else None
-
-
-def per_training(job: Job, times: dict[int, float]) -> dict[int, float]:
-    """Seconds per training, by repetition."""
-    return {repetition: seconds / job.members for repetition, seconds in times.items()}
-
-
 def to_ours(seconds: dict[Job, dict[int, float]], job: Job) -> str:
-    """The time of one training relative to ours; – for ours itself."""
-    ours = reference(seconds, job)
-    if ours is None or job.package == OURS:
+    """The time of one training relative to ours at the same task, on the most cores; – for ours itself."""
+    same = [x for x in seconds if (x.title, x.package) == (job.title, OURS)]
+    if job.package == OURS or not same:
         return "–"
-    return timing.in_words(ratio(per_training(job, seconds[job]), per_training(ours, seconds[ours])), "×")
+    ours = max(same, key=cores_of)
+    return timing.in_words(ratio(seconds[job], seconds[ours]), "×", ours.members / job.members)
 
 
 def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
@@ -102,7 +92,8 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
             continue
         median = float(np.median([*times.values()]))
         compiled = max(0.0, first[job].seconds - median)
-        runs = (timing.number(runs_a_minute(job, median, extra)) for extra in (0.0, compiled))
+        run = RUN * median / job.epochs
+        runs = (timing.number(60 * job.members / (run + once)) for once in (0.0, compiled))
         processes = f" in {len(job.cores)} processes" * (len(job.cores) > 1)
         few = f", {job.members:,} of them" * (job.part == "many" and job.members != job.value)
         made.append(
@@ -118,11 +109,6 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
             )
         )
     return made
-
-
-def runs_a_minute(job: Job, seconds: float, compiled: float = 0.0) -> float:
-    """Trainings of RUN epochs per minute, so many members at a time, after so many seconds of compilation."""
-    return 60 * job.members / (compiled + RUN * seconds / job.epochs)
 
 
 def sentence(rows: Sequence[Row], part: str, packages: Sequence[str] | None) -> str:

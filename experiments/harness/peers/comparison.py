@@ -29,10 +29,8 @@ def ratio(slow: Mapping[int, float], fast: Mapping[int, float]) -> Spread:
 def disagreeing(rows: Sequence[Row], task: Callable[[Row], Hashable], same: float) -> list[str]:
     """Losses that are not what they must be, one sentence per job.
 
-    Args:
-        rows: of all packages.
-        task: equal for rows that must reach the same losses: those of our package, or else the median.
-        same: relative difference of losses that rounding, and each package's form of Adam, may make.
+    Rows for which `task` is equal must reach the same losses, to the relative difference `same`: those of our package,
+    or else the median.
     """
     groups: dict[Hashable, list[Row]] = {}
     for row in rows:

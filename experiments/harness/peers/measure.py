@@ -48,15 +48,7 @@ def bench(
     platform: str = "cpu",
     waited: bool = False,
 ) -> Iterator[Bench]:
-    """A place to measure, whose processes end with the block.
-
-    Args:
-        workplace: of the run.
-        python: path of the Python that has the packages; None for this one.
-        lost: packages that are not measured, and why; those that are lost are added.
-        platform: cpu or cuda.
-        waited: see Bench.
-    """
+    """A place to measure, whose processes end with the block; packages that are lost are added to `lost`."""
     with contextlib.ExitStack() as running:
         made = Bench(
             workplace=workplace, python=python, platform=platform, waited=waited, lost=lost, running=running
@@ -71,18 +63,10 @@ def timed(
 ) -> list[Row]:
     """A row for the first time that each job is done, which compiles, and for each repetition.
 
-    Args:
-        place: where to measure.
-        jobs: what is measured; packages in `place.lost` are left out.
-        repetitions: of each job that is repeated.
-        group: jobs of one group follow each other closely, and their times can be compared.
-
-    Raises:
-        Lost: where this package itself cannot be measured; others are noted in `place.lost`.
+    Jobs of one group follow each other closely, so that their times can be compared. Packages in `place.lost` are left
+    out. Raises Lost where this package itself cannot be measured.
     """
-    most = {job.shape: 0 for job in jobs}
-    for job in jobs:
-        most[job.shape] = max(most[job.shape], job.members)
+    most = {job.shape: job.members for job in sorted(jobs, key=lambda job: job.members)}
     rows = []
     for job in jobs:
         for row in _row(place, job, 0, most[job.shape]):

@@ -48,7 +48,7 @@ PEERS = {
     "PyTorch, one thread": Peer(script="torch", arguments=("eager", "1")),
     "PyTorch compiled": Peer(script="torch", arguments=("compiled", "0")),
     "PyTorch compiled, one thread": Peer(script="torch", arguments=("compiled", "1")),
-    "Flax NNX": Peer(script="nnx", this_python=True),
+    "Flax NNX": Peer(script="flax", arguments=("nnx",), this_python=True),
     "Equinox": Peer(script="equinox"),
 }
 PACKAGES = OWN | PEERS
@@ -81,17 +81,9 @@ class Process:
 def opened(
     package: str, python: str | None, log: Path, cores: Sequence[int] = (), platform: str = "cpu"
 ) -> Iterator[Process]:
-    """The process of a package, while the block lasts.
+    """The process of a package while the block lasts; `platform` is that of JAX, and no cores are all.
 
-    Args:
-        package: a name in PACKAGES.
-        python: path of the Python that has the package; None for this one.
-        log: file to which all that the package prints is appended.
-        cores: that the process may use; by default all.
-        platform: of JAX, cpu or cuda.
-
-    Raises:
-        Lost: where the package is not installed, or does not start.
+    Raises Lost where the package is not installed, or does not start.
     """
     peer = PACKAGES[package]
     command = [sys.executable if peer.this_python or python is None else python, "-W", "ignore"]
@@ -128,14 +120,9 @@ def _environment(peer: Peer, cores: Sequence[int], platform: str) -> dict[str, s
 
 
 def ask(processes: Sequence[Process], tasks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What each process answers to its task; all of them work at the same time.
+    """What each process of a package answers to its task (loop_peer.py); all of them work at the same time.
 
-    Args:
-        processes: of one package.
-        tasks: one per process, as loop_peer.py describes them.
-
-    Raises:
-        Lost: where there is no answer.
+    Raises Lost where there is no answer.
     """
     for process, task in zip(processes, tasks, strict=True):
         assert process.popen.stdin

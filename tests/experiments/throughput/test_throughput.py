@@ -115,7 +115,7 @@ def test_pytorch_trains_the_same(on_cpu):
 @pytest.mark.parametrize("name", jobs.PEERS)
 def test_the_real_package_reaches_our_loss(name, tmp_path):
     peer = process.PEERS[name]
-    needed = {"nnx": "flax"}.get(peer.script, peer.script), peer.backend or "numpy"
+    needed = peer.script, peer.backend or "numpy"
     missing = [package for package in needed if importlib.util.find_spec(package) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)}: not installed (extra `peers`)")

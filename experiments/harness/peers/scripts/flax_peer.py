@@ -1,6 +1,8 @@
-"""Flax's own LSTM cell scanned by `nn.RNN`, asked by lines what to train (loop_peer.py): `python flax_peer.py epoch`
+"""Flax's own LSTM cells, asked by lines what to train (loop_peer.py): `python flax_peer.py step`, `epoch` or `nnx`
 
-It is trained as jax_peer.py does, in one of its forms.
+`nn.RNN(nn.OptimizedLSTMCell)` with a compiled step or a scanned epoch (jax_peer.py), or that of NNX with a compiled
+step. NNX is used in its functional form, with weights outside the modules, so that `jax.jit` need not walk through them
+at each call as `nnx.jit` does.
 """
 
 import functools
@@ -11,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from flax import nnx
 from jax import Array
 
 from experiments.harness.peers.scripts import jax_peer
@@ -19,7 +22,7 @@ GATES = "ifgo"
 
 
 def weights(arrays: dict[str, np.ndarray], member: int) -> dict[str, Any]:
-    """Keras' arrays as those of nn.RNN(nn.OptimizedLSTMCell) and of a head."""
+    """Keras' arrays as those of linen's cell, one kernel per gate, and of a head."""
     kernel, recurrent, bias, *head = (arrays[f"weights_{n}"][member] for n in range(5))
     cell = {}
     parts = (np.split(a, 4, axis=-1) for a in (kernel, recurrent, bias))
@@ -37,11 +40,33 @@ def loss_of(params: dict[str, Any], x: Array, y: Array) -> Array:
     return jnp.mean((h_BTH[:, -1] @ kernel + bias[None] - y) ** 2)
 
 
+def nnx_weights(arrays: dict[str, np.ndarray], member: int) -> dict[str, Any]:
+    """Keras' arrays as those of NNX's cell, whose gates are in the same order, and of a head."""
+    kernel, recurrent, bias, *head = (jnp.asarray(arrays[f"weights_{n}"][member]) for n in range(5))
+    cell = {"dense_i": {"kernel": kernel}, "dense_h": {"kernel": recurrent, "bias": bias}}
+    return {"cell": cell, "head": head}
+
+
+def nnx_loss_of(params: dict[str, Any], x: Array, y: Array) -> Array:
+    """The same by NNX."""
+    kernel, bias = params["head"]
+    lstm = nnx.RNN(nnx.OptimizedLSTMCell(x.shape[-1], kernel.shape[0], rngs=nnx.Rngs(0)))
+    nnx.update(lstm, {"cell": params["cell"]})  # the weights that it was made with are never computed
+    h_BTH: Any = lstm(x)
+    return jnp.mean((h_BTH[:, -1] @ kernel + bias[None] - y) ** 2)
+
+
+FORMS = {
+    "step": jax_peer.functions(weights, loss_of, "step"),
+    "epoch": jax_peer.functions(weights, loss_of, "epoch"),
+    "nnx": jax_peer.functions(nnx_weights, nnx_loss_of, "step"),
+}
+
+
 def main() -> None:
     from loop_peer import serve, train  # keeps the process to its cores, before JAX is used
 
-    functions = jax_peer.functions(weights, loss_of, sys.argv[1])
-    serve({"version": f"jax {jax.__version__}"}, functools.partial(train, *functions))
+    serve({"version": f"jax {jax.__version__}"}, functools.partial(train, *FORMS[sys.argv[1]]))
 
 
 if __name__ == "__main__":

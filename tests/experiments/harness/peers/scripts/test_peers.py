@@ -8,20 +8,12 @@ from helpers.packages import TINY
 
 from experiments.harness.peers import workload
 from experiments.harness.peers.jobs import ARMS
-from experiments.harness.peers.scripts import flax_peer, jax_peer, loop_peer, nnx_peer, ours_peer
+from experiments.harness.peers.scripts import flax_peer, loop_peer, ours_peer
 from lstm_sched import population
 from lstm_sched.population.layout import Layout
 
-
-def jax_train(module, form):
-    return partial(loop_peer.train, *jax_peer.functions(module.weights, module.loss_of, form))
-
-
-TRAINERS = {
-    "ours": ours_peer.train,
-    "Flax, jitted step": jax_train(flax_peer, "step"),
-    "Flax, scanned epoch": jax_train(flax_peer, "epoch"),
-    "Flax NNX": jax_train(nnx_peer, "step"),
+TRAINERS = {"ours": ours_peer.train} | {
+    name: partial(loop_peer.train, *functions) for name, functions in flax_peer.FORMS.items()
 }
 MEMBERS = [[0, 1e-3], [2, 2e-2]]
 
