@@ -13,7 +13,6 @@ from experiments.harness.document import Document, Figure, Table
 from experiments.harness.peers import comparison, timing
 from experiments.harness.peers.jobs import Measured, Row
 from experiments.harness.peers.process import OURS
-from experiments.harness.peers.timing import Spread
 from experiments.overhead.jobs import AGAIN, WHOLE, Cost, events
 
 MATTERS = 0.01  # of an epoch
