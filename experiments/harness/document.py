@@ -152,7 +152,7 @@ def show(out: Console, document: Document) -> None:
                     head, *cells = (f"{name}: {cell}" for name, cell in zip(block.columns, row, strict=True))
                     out.print(Text("\n    ".join([head, *cells])))
             case Table():
-                out.print(rich_table(block))
+                show_table(out, block)
             case Code():
                 out.print(Text("\n".join(f"    {line}" for line in block.lines)), soft_wrap=True)
             case Terms():
@@ -167,8 +167,14 @@ def stacks(table: Table) -> bool:
     return len(table.columns) > WIDE and any(len(str(cell)) > LONG for row in table.rows for cell in row)
 
 
+def show_table(out: Console, table: Table) -> None:
+    """Print a table under its title, which may be wider than the table."""
+    out.print(Text(f"\n{table.title}", style="italic"))
+    out.print(rich_table(table))
+
+
 def rich_table(table: Table) -> RichTable:
-    """A table for a terminal: what is too long for its column is folded and never cut."""
+    """A table for a terminal, without its title: what is too long for its column is folded and never cut."""
     heads = [
         Column(
             Text(name),
@@ -178,7 +184,7 @@ def rich_table(table: Table) -> RichTable:
         )
         for i, name in enumerate(table.columns)
     ]
-    made = RichTable(*heads, title=Text(table.title), box=box.SIMPLE)
+    made = RichTable(*heads, box=box.SIMPLE)
     for row in table.rows:
         made.add_row(*(Text(str(cell)) for cell in row))
     return made

@@ -27,7 +27,7 @@ def show_plan(
     out: Console, groups: Sequence[Group], tasks: Sequence[Task], workers: int, estimate: Estimate | None
 ) -> None:
     """Print the groups, and how long all of them should take where that was measured."""
-    out.print(document.rich_table(plan_table(groups, tasks, workers, estimate)))
+    document.show_table(out, plan_table(groups, tasks, workers, estimate))
     if estimate is not None:
         measured = sum(expected.how == "measured" for expected in estimate.groups)
         out.print(
