@@ -1,18 +1,21 @@
 """A learner and data small enough for laws to be tried hundreds of times, and the policies to try."""
 
 import contextlib
+import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import optax
 from hypothesis import strategies as st
 
 from lstm_sched import population, rules
 from lstm_sched.data.windows import Data, Samples
 from lstm_sched.learner import Learner, steps_per_epoch
-from lstm_sched.members import Carrying, Hyper, make_origin, member
+from lstm_sched.loop import run
+from lstm_sched.members import Carrying, Hyper, make_origin, member, start
 from lstm_sched.monitor import watch
 from lstm_sched.noise import Noise, gaussian_noise
 from lstm_sched.optimizers import OPTIMIZERS
@@ -28,6 +31,13 @@ from lstm_sched.state import Moments, TrainState
 SOON: dict[str, Any] = {"xla_backend_optimization_level": 0}
 if jax.__version_info__ < (0, 11):  # later ones have no other emitters
     SOON["xla_cpu_use_fusion_emitters"] = False
+run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
+run_soon = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=SOON)
+
+
+def finish(learner, member, data, epochs, end=None, compiled=run_soon):
+    """A run from its beginning: progress and log."""
+    return compiled(learner, member, data, start(learner, member.origin), epochs, end)
 
 
 @contextlib.contextmanager
@@ -94,6 +104,32 @@ def learner(
         watched,
         carry,
     )
+
+
+@functools.cache  # the same arguments are the same learner, and so the same compiled program
+def of_every_optimizer(batch=4, dropout=False):
+    """A network for each optimizer offered, all trained on the same batches by one program."""
+
+    def init(key):
+        return {name: _init(key) for name in OPTIMIZERS}
+
+    def loss(params, carry, x_BTF, y_BO, key):
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params.values())
+        loss_MB, _ = jax.vmap(_loss, (0, None, None, None, None))(stacked, carry, x_BTF, y_BO, key)
+        return jnp.sum(loss_MB, axis=0), carry
+
+    def factory(rate):
+        optimizers = {name: make(rate) for name, make in OPTIMIZERS.items()}
+
+        def update(grads, state, params):
+            pairs = {n: o.update(grads[n], state[n], params[n]) for n, o in optimizers.items()}
+            return tuple({name: pair[i] for name, pair in pairs.items()} for i in (0, 1))
+
+        return optax.GradientTransformation(
+            lambda params: {name: o.init(params[name]) for name, o in optimizers.items()}, update
+        )
+
+    return Learner(init, loss, factory, batch=batch, dropout=dropout)
 
 
 def everything(steps=4):

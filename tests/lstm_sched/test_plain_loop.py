@@ -4,95 +4,53 @@ from functools import partial
 
 import jax
 import numpy as np
+import optax
 import pytest
 from helpers import small
-from helpers.hand import by_hand
+from helpers.hand import agree
 
 from lstm_sched import rules
 from lstm_sched.data.windows import Data, as_samples, lanes
 from lstm_sched.learner import steps_per_epoch
-from lstm_sched.loop import epoch, run
+from lstm_sched.loop import epoch
 from lstm_sched.members import Carrying, start
 from lstm_sched.nn import network
 from lstm_sched.nn.network import lstm
 from lstm_sched.noise import DRAWN, Noise, gaussian_noise
-from lstm_sched.optimizers import OPTIMIZERS, keras_adam
+from lstm_sched.optimizers import keras_adam
 from lstm_sched.orders import FIXED, REPLACED, SEQUENTIAL, SHUFFLED, composed
-from lstm_sched.presets import CONTINUE, KERAS_LOOP, KERAS_RECOMPILE, KERAS_RESEED, KERAS_RESET_STATES
+from lstm_sched.presets import CONTINUE, KERAS_LOOP, KERAS_RESEED, KERAS_RESET_STATES
 
 EPOCHS = 6
-run_jit = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=small.SOON)
 
 
-def finish(learner, member, data):
-    return run_jit(learner, member, data, start(learner, member.origin), EPOCHS)
+def test_training_is_a_plain_loop_over_optax_with_every_optimizer(x64):
+    learner, data = small.of_every_optimizer(), small.data(10)
+    falling = optax.exponential_decay(0.02, 1, 0.95)
+    member = small.a_member(learner, data, rate=falling)
+    _, log = agree(learner, member, data, EPOCHS)
+    np.testing.assert_array_equal(log.rate, member.hp.rates_S[2::3])
+    assert len(set(log.rate.tolist())) == EPOCHS
 
 
-def agree(learner, member, data, boundary=lambda e, now: None, ends=()):
-    """Asserts that the compiled run is the loop by hand; returns its end."""
-    progress, log = finish(learner, member, data)
-    with jax.numpy_dtype_promotion("standard"):
-        now, losses, vals = by_hand(learner, member, data, EPOCHS, boundary, ends)
-    np.testing.assert_allclose(log.loss, losses, rtol=1e-9)
-    np.testing.assert_allclose(log.val, vals, rtol=1e-9)
-    close = partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-9)
-    jax.tree.map(close, progress.state.params, now.params)
-    jax.tree.map(close, progress.state.carry, now.carry)
-    if learner.averaged:
-        jax.tree.map(close, progress.state.average, now.average)
-    return progress, log
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_training_is_a_plain_loop_over_optax(name, x64):
-    learner, data = small.learner(name), small.data(10)
-    member = small.a_member(learner, data)
-    _, log = agree(learner, member, data)
-    np.testing.assert_allclose(log.rate, member.hp.rates_S[2::3], rtol=0)
-
-
-# a mask drawn for a filled-up batch has another shape than one for a partial batch: no noise there
+# a mask drawn for a filled-up batch has another shape than one for a partial batch: no dropout there
 @pytest.mark.parametrize(("drop_last", "dropout"), [(False, False), (True, False), (True, True)])
 def test_partial_batches_weigh_what_they_hold(drop_last, dropout, x64):
-    learner, data = small.learner(batch=4, drop_last=drop_last, dropout=dropout), small.data(10)
-    progress, _ = agree(learner, small.a_member(learner, data), data)
+    learner, data = small.learner(drop_last=drop_last, dropout=dropout), small.data(10)
+    progress, _ = agree(learner, small.a_member(learner, data), data, EPOCHS)
     assert int(progress.state.step) == EPOCHS * (2 if drop_last else 3)
 
 
-def test_a_boundary_in_the_run_is_the_reset_done_by_hand(x64):
-    learner, data = small.learner("adam"), small.data(10)
-    member = small.a_member(learner, data, policy=KERAS_RECOMPILE, when=rules.at_epochs([2, 5], EPOCHS))
-
-    def boundary(e, now):
-        if e in (2, 5):
-            now.moments = learner.optimizer(0.0).init(now.params)
-
-    progress, log = agree(learner, member, data, boundary)
-    assert log.boundary.tolist() == [False, False, True, False, False, True]
-    assert int(progress.state.step) == 3  # since the boundary before the last epoch
-
-
-@pytest.mark.parametrize(("optimizer", "accumulate"), [("keras_adam", 1), ("keras_momentum", 3)])
-def test_updates_of_mean_gradients_and_the_average_that_a_fits_end_puts_in_place(optimizer, accumulate, x64):
-    learner, data = small.learner(optimizer, batch=3, accumulate=accumulate, averaged=True), small.data(10)
+@pytest.mark.parametrize(
+    ("rule", "ends"), [(rules.ends(4, EPOCHS), (4, 6)), (rules.never(EPOCHS), ())], ids=["ends", "never"]
+)
+def test_updates_of_mean_gradients_and_the_average_that_a_fits_end_puts_in_place(rule, ends, x64):
+    learner, data = small.learner("keras_momentum", batch=3, accumulate=3, averaged=True), small.data(10)
     assert steps_per_epoch(learner, 10) == 4, "mean gradients straddle epochs"
-    for rule, ends in ((rules.ends(4, EPOCHS), (4, 6)), (rules.never(EPOCHS), ())):
-        member = small.a_member(learner, data, when=rules.every(1, EPOCHS), ends=rule)
-        progress, _ = agree(learner, member, data, ends=ends)
-        ended = small.bits(progress.state.params) == small.bits(progress.state.average)
-        assert ended == bool(ends)
-
-
-def test_an_epoch_of_some_steps_goes_on_in_its_pass_until_a_fit_begins_anew(x64):
-    learner, data = small.learner(batch=4, steps=2), small.data(10)
-    member = small.a_member(learner, data, policy=KERAS_LOOP, when=rules.at_epochs([1, 4], EPOCHS))
-
-    def boundary(e, now):
-        if e in (1, 4):
-            now.left = []
-
-    progress, _ = agree(learner, member, data, boundary)
-    assert int(progress.state.step) == 2 + 2 + 1 + 2 + 2 + 1
+    member = small.a_member(learner, data, when=rules.every(1, EPOCHS), ends=rule)
+    progress, _ = agree(learner, member, data, EPOCHS, ends=ends)
+    in_place = small.bits(progress.state.params) == small.bits(progress.state.average)
+    assert in_place == bool(ends)
 
 
 def test_weights_multiply_the_losses_of_training_and_of_validation(x64):
@@ -104,31 +62,29 @@ def test_weights_multiply_the_losses_of_training_and_of_validation(x64):
     data = small.data(10)
     data = Data(weighted(data.train), weighted(data.val), data.test)
     learner = small.learner()
-    agree(learner, small.a_member(learner, data), data)
+    agree(learner, small.a_member(learner, data), data, EPOCHS)
 
 
 @pytest.mark.parametrize("inputs", DRAWN)
 @pytest.mark.parametrize("grads", DRAWN)
 def test_noise_is_added_by_hand(inputs, grads, x64):
     learner, data = small.learner(noise=True), small.data(8)
-    member = small.a_member(
-        learner, data, noise=Noise(gaussian_noise(0.3, inputs), gaussian_noise(0.2, grads))
-    )
-    agree(learner, member, data)
+    noise = Noise(gaussian_noise(0.3, inputs), gaussian_noise(0.2, grads))
+    agree(learner, small.a_member(learner, data, noise=noise), data, EPOCHS)
 
 
 @pytest.mark.parametrize("order", [composed(10), REPLACED], ids=["composed", "replaced"])
 def test_other_orders_are_followed_by_hand(order, x64):
     learner, data = small.learner(order=order), small.data(10)
-    agree(learner, small.a_member(learner, data), data)
+    agree(learner, small.a_member(learner, data), data, EPOCHS)
 
 
 def test_a_fixed_order_is_a_shuffled_one_re_seeded_before_every_epoch():
     data = small.data(10)
     fixed, shuffled = small.learner(order=FIXED), small.learner(order=SHUFFLED)
-    want, want_log = finish(fixed, small.a_member(fixed, data), data)
+    want, want_log = small.finish(fixed, small.a_member(fixed, data), data, EPOCHS)
     reseeded = small.a_member(shuffled, data, policy=KERAS_RESEED, when=rules.every(1, EPOCHS))
-    got, log = finish(shuffled, reseeded, data)
+    got, log = small.finish(shuffled, reseeded, data, EPOCHS)
     assert small.bits(got.state.params) == small.bits(want.state.params)
     assert small.bits((log.loss, log.val)) == small.bits((want_log.loss, want_log.val))
 
@@ -148,38 +104,34 @@ def of_lanes():
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("policy", [CONTINUE, KERAS_RESET_STATES], ids=["kept", "dropped"])
 def test_a_carried_state_is_carried_by_hand(policy, reset, through, x64):
-    data = of_lanes()
-    member = small.a_member(
-        STATEFUL, data, policy=policy, when=rules.at_epochs([3], EPOCHS), carry=Carrying(reset, through)
-    )
+    data, carry = of_lanes(), Carrying(reset, through)
+    member = small.a_member(STATEFUL, data, policy=policy, when=rules.at_epochs([3], EPOCHS), carry=carry)
 
     def boundary(e, now):
         if e == 3 and policy is KERAS_RESET_STATES:
             now.carry = network.zero_carry(now.params, LANES)
 
-    agree(STATEFUL, member, data, boundary)
+    agree(STATEFUL, member, data, EPOCHS, boundary)
 
 
 def test_states_reset_after_every_fit_of_one_epoch_are_states_reset_before_every_epoch(x64):
-    data = of_lanes()
-    every = rules.every(1, EPOCHS)
+    data, every = of_lanes(), rules.every(1, EPOCHS)
     dropped = small.a_member(STATEFUL, data, policy=KERAS_RESET_STATES, when=every)
     reset = small.a_member(STATEFUL, data, when=every, carry=Carrying(reset=True, through=True))
-    ends = [finish(STATEFUL, member, data) for member in (dropped, reset)]
-    (one, one_log), (other, other_log) = ends
-    assert small.bits(one.state._replace(epoch=())) == small.bits(other.state._replace(epoch=()))
-    assert small.bits(one_log) == small.bits(other_log)
+    (got, log), (want, want_log) = (small.finish(STATEFUL, m, data, EPOCHS) for m in (dropped, reset))
+    assert small.bits(got.state._replace(epoch=())) == small.bits(want.state._replace(epoch=()))
+    assert small.bits(log) == small.bits(want_log)
 
 
 @pytest.mark.parametrize("through", [False, True])
 def test_an_epoch_that_is_not_compiled_carries_its_state_the_same_way(through):
     learner, data = small.learner(stateful=True), small.data(4, val=4)
-    member = small.a_member(learner, data, carry=Carrying(reset=False, through=through))
-    state = start(learner, member.origin).state
-    own = member.hp._replace(carry=Carrying(reset=False, through=through))  # Python's booleans
+    carry = Carrying(reset=False, through=through)  # Python's booleans
+    hp = small.a_member(learner, data, carry=carry).hp._replace(carry=carry)
+    state = start(learner, small.a_member(learner, data).origin).state
     with jax.disable_jit():
-        after, _ = epoch(learner, own, data, state)
-    want, _ = jax.jit(partial(epoch, learner))(member.hp, data, state)
+        after, _ = epoch(learner, hp, data, state)
+    want, _ = jax.jit(partial(epoch, learner), compiler_options=small.SOON)(hp, data, state)
     np.testing.assert_allclose(after.carry, want.carry, rtol=1e-5, atol=1e-6)
 
 
@@ -189,12 +141,13 @@ def test_an_epoch_that_is_not_compiled_carries_its_state_the_same_way(through):
 @pytest.mark.parametrize("steps", [2, 4])
 def test_all_of_it_at_once_is_one_loop_by_hand(steps, x64):
     learner, data = small.everything(steps), small.data(12, val=4)
-    member = small.a_member(
-        learner, data, policy=KERAS_LOOP, when=rules.at_epochs([3], EPOCHS), ends=rules.ends(4, EPOCHS)
-    )
+    when = rules.at_epochs([3], EPOCHS)
+    member = small.a_member(learner, data, policy=KERAS_LOOP, when=when, ends=rules.ends(4, EPOCHS))
 
     def boundary(e, now):
         if e == 3:
-            now.left = []
+            now.left = []  # the next epoch begins a pass
 
-    agree(learner, member, data, boundary, ends=(4, 6))
+    progress, log = agree(learner, member, data, EPOCHS, boundary, ends=(4, 6))
+    assert log.boundary.tolist() == [e == 3 for e in range(EPOCHS)]
+    assert int(progress.state.step) == {2: 12, 4: 4 + 2 + 4 + 4 + 2 + 4}[steps]
