@@ -21,11 +21,9 @@ def agree(learner, member, data, epochs, boundary=lambda e, now: None, ends=(), 
     for got_E, want_E in ((log.loss, losses), (log.val, vals)):
         want_E = [loss for loss in want_E if loss is not None]
         np.testing.assert_allclose(got_E[np.array(trained)], want_E, rtol=1e-9)
-    close = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12)
-    jax.tree.map(close, progress.state.params, now.params)
-    jax.tree.map(close, progress.state.carry, now.carry)
-    if learner.averaged:
-        jax.tree.map(close, progress.state.average, now.average)
+    state, average = progress.state, now.average if learner.averaged else ()
+    want = small.flat((now.params, now.carry, average))
+    np.testing.assert_allclose(small.flat((state.params, state.carry, state.average)), want, 1e-9, 1e-12)
     return progress, log
 
 

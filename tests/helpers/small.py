@@ -106,20 +106,19 @@ def learner(
     )
 
 
-@functools.cache  # the same arguments are the same learner, and so the same compiled program
-def of_every_optimizer(batch=4, dropout=False):
-    """A network for each optimizer offered, all trained on the same batches by one program."""
+def side_by_side(learner, factories):
+    """A copy of the network for each of some optimizers, all trained on the same batches by one program."""
 
     def init(key):
-        return {name: _init(key) for name in OPTIMIZERS}
+        return {name: learner.init(key) for name in factories}
 
     def loss(params, carry, x_BTF, y_BO, key):
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *params.values())
-        loss_MB, _ = jax.vmap(_loss, (0, None, None, None, None))(stacked, carry, x_BTF, y_BO, key)
+        loss_MB, _ = jax.vmap(learner.loss, (0, None, None, None, None))(stacked, carry, x_BTF, y_BO, key)
         return jnp.sum(loss_MB, axis=0), carry
 
-    def factory(rate):
-        optimizers = {name: make(rate) for name, make in OPTIMIZERS.items()}
+    def optimizer(rate):
+        optimizers = {name: factory(rate) for name, factory in factories.items()}
 
         def update(grads, state, params):
             pairs = {n: o.update(grads[n], state[n], params[n]) for n, o in optimizers.items()}
@@ -129,7 +128,12 @@ def of_every_optimizer(batch=4, dropout=False):
             lambda params: {name: o.init(params[name]) for name, o in optimizers.items()}, update
         )
 
-    return Learner(init, loss, factory, batch=batch, dropout=dropout)
+    return learner._replace(init=init, loss=loss, optimizer=optimizer)
+
+
+@functools.cache  # the same arguments are the same learner, and so the same compiled program
+def of_every_optimizer(batch=4, dropout=False):
+    return side_by_side(learner(batch=batch, dropout=dropout), OPTIMIZERS)
 
 
 def everything(steps=4):
@@ -204,6 +208,11 @@ def bits(tree):
         for x in jax.tree.leaves(tree)
     ]
     return b"".join(np.asarray(x).tobytes() for x in leaves)
+
+
+def flat(tree):
+    """All numbers of a tree in a row: to compare them one by one takes NumPy's testing functions long."""
+    return np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
 
 
 # ---- policies: any, and those that keep each component whole or not at all

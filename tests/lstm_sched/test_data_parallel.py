@@ -12,7 +12,7 @@ from lstm_sched import monitor, rules
 from lstm_sched.data_parallel import AXIS, divide
 from lstm_sched.loop import run
 from lstm_sched.members import start
-from lstm_sched.population import choose_layout, stack, take, train
+from lstm_sched.population import choose_layout, stack, take, to_host, train
 from lstm_sched.presets import DROP_MOMENTS, KERAS_RECOMPILE
 
 EPOCHS = 5
@@ -39,14 +39,13 @@ def on_two_devices(learner, member_M, data):
 
 def agree(learner, members, data, tolerance=1e-11):
     """Assert that each divided member is its single run on one device."""
-    progress_M, log_M = on_two_devices(learner, stack(members), data)
-    close = partial(np.testing.assert_allclose, rtol=tolerance, atol=tolerance)
+    progress_M, log_M = to_host(on_two_devices(learner, stack(members), data))
     for i, member in enumerate(members):
         single, log = small.finish(learner, member, data, EPOCHS)
         progress = take(progress_M, i)
-        jax.tree.map(close, progress.state.params, single.state.params)
-        jax.tree.map(close, progress.selected.params, single.selected.params)
-        jax.tree.map(close, take(log_M, i), log)
+        numbers = progress.state.params, progress.selected.params, take(log_M, i)
+        want = single.state.params, single.selected.params, log
+        np.testing.assert_allclose(small.flat(numbers), small.flat(want), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ from helpers import small
 from lstm_sched import monitor, rules
 from lstm_sched.data.windows import Data, Samples
 from lstm_sched.evaluation import evaluate
-from lstm_sched.loop import run
-from lstm_sched.members import Carrying, Hyper, member, start
+from lstm_sched.members import Carrying, Hyper, member
 from lstm_sched.nn.gates import variable_of
 from lstm_sched.nn.interop import from_keras, to_keras
 from lstm_sched.nn.network import lstm
@@ -34,7 +33,7 @@ WEIGHTS = ("kernel", "recurrent", "bias", "dense", "dense_bias")
 
 
 class Arm(NamedTuple):
-    """A recorded run as it is said here."""
+    """A recorded run as it is written here."""
 
     optimizer: Any  # a factory of a learning rate
     rates: Any  # a constant or an optax schedule
@@ -43,9 +42,10 @@ class Arm(NamedTuple):
     epochs: int = EPOCHS  # compared: fewer where rounding grows
     atol: float = 1e-6
     atol64: float = 1e-12
-    uses: Any = None  # of the learner, beside what all use
-    hyper: Any = None
-    ends: Any = ()
+    uses: Any = ()  # of the learner, besides what all use
+    watch: Any = monitor.watch(EPOCHS)
+    average: float = 0.0  # by default the average is the weights
+    ends: Any = rules.never(EPOCHS)
 
 
 MOMENTUM = functools.partial(keras_sgd, momentum=0.9)
@@ -53,21 +53,12 @@ ADAMW = functools.partial(keras_adamw, weight_decay=0.01)
 # Keras has its schedules in float32 whatever the dtype, and its cosine is another's to a unit in the last place.
 COSINE = functools.partial(Arm, keras_adam, optax.cosine_decay_schedule(0.01, STEPS), atol64=1e-9)
 EXPONENTIAL = functools.partial(Arm, keras_adam, optax.exponential_decay(0.01, 40, 0.5))
-WATCHED: dict[str, Any] = {"uses": {"watched": True}}
 TENTH_E = np.where(np.arange(EPOCHS) < 10, 1.0, 0.1)
-COMPOUND: dict[str, Any] = WATCHED | {
-    "hyper": {"watch": monitor.watch(EPOCHS, rate=monitor.compounding(TENTH_E))}
-}
-ABSOLUTE: dict[str, Any] = WATCHED | {
-    "hyper": {"watch": monitor.watch(EPOCHS, rate=monitor.absolute(TENTH_E))}
-}
-PLATEAU: dict[str, Any] = WATCHED | {
-    "hyper": {"watch": monitor.watch(EPOCHS, plateau=monitor.plateau(2, 0.5, 0.02))}
-}
-STOPPING: dict[str, Any] = WATCHED | {
-    "hyper": {"watch": monitor.watch(EPOCHS, stopping=monitor.stopping(2, 0.02, restore=True))}
-}
-AVERAGE: dict[str, Any] = {"uses": {"averaged": True}, "hyper": {"average": np.asarray(0.9)}}
+COMPOUND = monitor.watch(EPOCHS, rate=monitor.compounding(TENTH_E))
+ABSOLUTE = monitor.watch(EPOCHS, rate=monitor.absolute(TENTH_E))
+PLATEAU = monitor.watch(EPOCHS, plateau=monitor.plateau(2, 0.5, 0.02))
+STOPPING = monitor.watch(EPOCHS, stopping=monitor.stopping(2, 0.02, restore=True))
+ONE_FIT, LOOP = rules.ends(EPOCHS, EPOCHS), rules.ends(1, EPOCHS)
 ARMS = {
     "adam/continuous": Arm(keras_adam, 0.001),
     "adam/loop": Arm(keras_adam, 0.001, KERAS_LOOP),
@@ -93,28 +84,35 @@ ARMS = {
     "sgdm/continuous": Arm(MOMENTUM, 0.05),
     "sgdm/loop": Arm(MOMENTUM, 0.05, KERAS_LOOP),
     "sgdm/recompile": Arm(MOMENTUM, 0.05, KERAS_RECOMPILE),
-    "lrs/single": Arm(keras_adam, 0.001, **COMPOUND),
-    "lrs/loop": Arm(keras_adam, 0.001, KERAS_LOOP, **COMPOUND),
-    "lrs/loop_initial_epoch": Arm(keras_adam, 0.001, KERAS_INITIAL_EPOCH, **COMPOUND),
-    "lrs/absolute": Arm(keras_adam, 0.001, **ABSOLUTE),
-    "sgdm/lrdrop": Arm(MOMENTUM, 0.05, **ABSOLUTE),
-    "plateau/single": Arm(keras_adam, 0.001, **PLATEAU),
-    "plateau/loop": Arm(keras_adam, 0.001, KERAS_LOOP, **PLATEAU),
-    "earlystop/single": Arm(keras_adam, 0.001, ends=rules.ends(EPOCHS, EPOCHS), **STOPPING),
-    "earlystop/loop": Arm(keras_adam, 0.001, KERAS_LOOP, ends=rules.ends(1, EPOCHS), **STOPPING),
-    "ema/continuous": Arm(keras_adam, 0.001, ends=rules.ends(EPOCHS, EPOCHS), **AVERAGE),
-    "ema/loop": Arm(keras_adam, 0.001, KERAS_LOOP, ends=rules.ends(1, EPOCHS), **AVERAGE),
-    "ga3/continuous": Arm(keras_adam, 0.001, atol64=1e-9, uses={"accumulate": 3}),
-    "ga3/loop": Arm(keras_adam, 0.001, KERAS_LOOP, atol64=1e-9, uses={"accumulate": 3}),
-    "spe2/continuous": Arm(keras_adam, 0.001, uses={"steps": 2}),
-    "spe2/loop": Arm(keras_adam, 0.001, KERAS_LOOP, uses={"steps": 2}),
-    "perm/fresh": Arm(keras_adam, 0.001, KERAS_LOOP, uses={"order": given(jnp.asarray(ORACLE["perms"]))}),
+    "lrs/single": Arm(keras_adam, 0.001, watch=COMPOUND),
+    "lrs/loop": Arm(keras_adam, 0.001, KERAS_LOOP, watch=COMPOUND),
+    "lrs/loop_initial_epoch": Arm(keras_adam, 0.001, KERAS_INITIAL_EPOCH, watch=COMPOUND),
+    "lrs/absolute": Arm(keras_adam, 0.001, watch=ABSOLUTE),
+    "sgdm/lrdrop": Arm(MOMENTUM, 0.05, watch=ABSOLUTE),
+    "plateau/single": Arm(keras_adam, 0.001, watch=PLATEAU),
+    "plateau/loop": Arm(keras_adam, 0.001, KERAS_LOOP, watch=PLATEAU),
+    "earlystop/single": Arm(keras_adam, 0.001, ends=ONE_FIT, watch=STOPPING),
+    "earlystop/loop": Arm(keras_adam, 0.001, KERAS_LOOP, ends=LOOP, watch=STOPPING),
+    "ema/continuous": Arm(keras_adam, 0.001, average=0.9, ends=ONE_FIT),
+    "ema/loop": Arm(keras_adam, 0.001, KERAS_LOOP, average=0.9, ends=LOOP),
+    "ga3/continuous": Arm(keras_adam, 0.001, atol64=1e-9, uses=(("accumulate", 3),)),
+    "ga3/loop": Arm(keras_adam, 0.001, KERAS_LOOP, atol64=1e-9, uses=(("accumulate", 3),)),
+    "spe2/continuous": Arm(keras_adam, 0.001, uses=(("steps", 2),)),
+    "spe2/loop": Arm(keras_adam, 0.001, KERAS_LOOP, uses=(("steps", 2),)),
+    "perm/fresh": Arm(keras_adam, 0.001, KERAS_LOOP, uses=(("order", given(ORACLE["perms"])),)),
     "sample_weight/continuous": Arm(keras_adam, 0.001),
 }
 
-run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
-run_soon = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=small.SOON)
 evaluate_jit = jax.jit(evaluate, static_argnames="learner")
+
+
+def learner_of(arm):
+    """All arms use per-epoch rules, an average and sample weights, so that few programs are compiled."""
+    uses = {"features": 2, "hidden": 50, "batch": 32, "order": ORDER, "watched": True, "averaged": True}
+    return lstm(arm.optimizer, **(uses | dict(arm.uses)))
+
+
+MAIN = learner_of(Arm(keras_adam, 0.001))  # of most arms
 
 
 def weights():
@@ -129,33 +127,28 @@ def flat(params):
 def reproduce(name, x64):
     """Progress, log and the last validation loss of one recorded arm, through our own state and policy."""
     arm = ARMS[name]
-    part = [
-        Samples(jnp.asarray(ORACLE[x], float), jnp.asarray(ORACLE[y], float))
-        for x, y in (("X", "y"), ("Xv", "yv"))
-    ]
-    if name.startswith("sample_weight"):
-        part[0] = part[0]._replace(weight_N=jnp.asarray(ORACLE["sample_weight"], float))
-    data = Data(train=part[0], val=part[1], test=part[1])
-    learner = lstm(
-        arm.optimizer, **({"features": 2, "hidden": 50, "batch": 32, "order": ORDER} | (arm.uses or {}))
-    )
+    weight_N = ORACLE["sample_weight"] if name.startswith("sample_weight") else np.ones(250)
+    train = Samples(*(jnp.asarray(a, float) for a in (ORACLE["X"], ORACLE["y"], weight_N)))
+    val = Samples(*(jnp.asarray(ORACLE[name], float) for name in ("Xv", "yv")))
+    data, learner = Data(train, val, val), learner_of(arm)
     origin = Origin(jax.random.key(0), weights())
     with jax.enable_x64(x64 and isinstance(arm.rates, float)):
         rates_S = np.asarray(tabulate(arm.rates, STEPS))
-    hp = Hyper(jnp.asarray(rates_S, float), **(arm.hyper or {}))
-    one = member(learner, hp, arm.policy, arm.when, origin, arm.ends)
-    compiled = run_soon if x64 else run_jit  # of float32 some are compared to the bit
-    progress, log = compiled(learner, one, data, start(learner, origin), EPOCHS)
-    return progress, log, evaluate_jit(learner, progress.state.params, data.val)
+    hp = Hyper(jnp.asarray(rates_S, float), arm.watch, np.asarray(arm.average))
+    run = small.run_jit if learner is MAIN else small.run_soon
+    progress, log = small.finish(
+        learner, member(learner, hp, arm.policy, arm.when, origin, arm.ends), data, EPOCHS, compiled=run
+    )
+    return progress, log, evaluate_jit(MAIN, progress.state.params, data.val)
 
 
 def compare(name, x64, atol, atol_weights):
     arm, recorded = ARMS[name], f"f64:{name}" if x64 else name
     progress, log, final_val = reproduce(name, x64)
     n = min(arm.epochs, len(ORACLE[f"{recorded}/loss"]))  # a run that stopped has fewer
-    for got, what in ((log.loss, "loss"), (log.val, "val")):
-        want = ORACLE[f"{recorded}/{what}"]
-        np.testing.assert_allclose(got[:n], want[:n], rtol=0, atol=atol)
+    for loss in ("loss", "val"):
+        want = ORACLE[f"{recorded}/{loss}"]
+        np.testing.assert_allclose(getattr(log, loss)[:n], want[:n], rtol=0, atol=atol)
     assert np.asarray(log.trained).sum() == len(ORACLE[f"{recorded}/loss"])
     if not name.startswith(("plateau", "sched")):  # recorded after the epoch's decay; of the step to come
         np.testing.assert_allclose(log.rate[:n], ORACLE[f"{recorded}/lr"][:n], rtol=2e-7)
@@ -182,7 +175,7 @@ def test_every_recorded_arm_is_among_them():
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("looped", "single"),
     [
         ("adam/loop", "adam/continuous"),
         ("adamw/loop", "adamw/continuous"),
@@ -198,10 +191,10 @@ def test_every_recorded_arm_is_among_them():
         ("ga3/loop", "ga3/continuous"),
     ],
 )
-def test_what_is_exactly_equal_in_keras_is_exactly_equal_here(one, other):
-    for what in ("loss", "val", "final_val"):
-        np.testing.assert_array_equal(ORACLE[f"{one}/{what}"], ORACLE[f"{other}/{what}"])
-    (a, log_a, _), (b, log_b, _) = reproduce(one, False), reproduce(other, False)
+def test_what_is_exactly_equal_in_keras_is_exactly_equal_here(looped, single):
+    for loss in ("loss", "val", "final_val"):
+        np.testing.assert_array_equal(ORACLE[f"{looped}/{loss}"], ORACLE[f"{single}/{loss}"])
+    (a, log_a, _), (b, log_b, _) = reproduce(looped, False), reproduce(single, False)
     np.testing.assert_array_equal(log_a.loss, log_b.loss)
     np.testing.assert_array_equal(flat(a.state.params), flat(b.state.params))
 
@@ -221,8 +214,8 @@ def lanes(name, x64):
     learner = lstm(keras_adam, hidden=8, batch=10, order=SEQUENTIAL, stateful=name != "stateless")
     params = from_keras([jnp.asarray(ORACLE[f"stateful/w_{w}"], float) for w in WEIGHTS])
     hp = Hyper(tabulate(0.01, 6 * EPOCHS), carry=LANES[name])
-    one = member(learner, hp, CONTINUE, EACH, Origin(jax.random.key(0), params))
-    _, log = run_soon(learner, one, Data(samples, samples, samples), start(learner, one.origin), EPOCHS)
+    lane = member(learner, hp, CONTINUE, EACH, Origin(jax.random.key(0), params))
+    _, log = small.finish(learner, lane, Data(samples, samples, samples), EPOCHS)
     return np.abs(log.loss - ORACLE[f"{'f64:' * x64}stateful/{name}/loss"]).max()
 
 
@@ -255,15 +248,17 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("name", FORMS)
-def test_a_recorded_form_is_reproduced_on_two_layers_in_float64(name, x64):
-    factory, rate = FORMS[name]
-    samples = Samples(jnp.asarray(FORM_RUNS["X"]), jnp.asarray(FORM_RUNS["y"]))
-    learner = lstm(factory, features=2, hidden=4, layers=2, batch=8, order=FORM_ORDER)
+def test_the_recorded_forms_are_reproduced_on_two_layers_in_float64(x64):
+    network = lstm(keras_sgd, features=2, hidden=4, layers=2, batch=8, order=FORM_ORDER)
+    factories = {name: lambda _, make=make, rate=rate: make(rate) for name, (make, rate) in FORMS.items()}
+    learner = small.side_by_side(network, factories)
     params = from_keras([FORM_RUNS[f"weights_{n}"] for n in range(8)])
-    origin = Origin(jax.random.key(0), params)
-    one = member(learner, Hyper(tabulate(rate, 24)), CONTINUE, rules.never(8), origin)
-    data = Data(samples, samples, samples)
-    progress, log = run_soon(learner, one, data, start(learner, origin), 8)
-    np.testing.assert_allclose(log.loss, FORM_RUNS[f"{name}/loss"], rtol=0, atol=1e-12)
-    np.testing.assert_allclose(flat(progress.state.params), FORM_RUNS[f"{name}/weights"], rtol=0, atol=1e-12)
+    origin = Origin(jax.random.key(0), dict.fromkeys(FORMS, params))
+    samples = Samples(jnp.asarray(FORM_RUNS["X"]), jnp.asarray(FORM_RUNS["y"]))
+    forms = member(learner, Hyper(tabulate(1.0, 24)), CONTINUE, rules.never(8), origin)
+    progress, log = small.finish(learner, forms, Data(samples, samples, samples), 8)
+    want = sum(FORM_RUNS[f"{name}/loss"] for name in FORMS)
+    np.testing.assert_allclose(log.loss, want, rtol=0, atol=1e-12)
+    for name, trained in progress.state.params.items():
+        want = FORM_RUNS[f"{name}/weights"]
+        np.testing.assert_allclose(flat(trained), want, rtol=0, atol=1e-12, err_msg=name)
