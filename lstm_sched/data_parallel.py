@@ -21,10 +21,10 @@ AXIS = "device"  # of the mesh; only functions that are mapped over it may use a
 def divide(learner: Learner, devices: int) -> Learner:
     """The learner as each of several devices has it. Raises ValueError where they cannot share its batches evenly."""
     if learner.carry:
-        raise ValueError("divided: a state is carried from batch to batch; allowed where none is")
+        raise ValueError("divided: True; allowed: False, since a state is carried from batch to batch")
     if learner.batch % devices:
         raise ValueError(
-            f"batch: {learner.batch}; allowed where it is divided: a multiple of {devices}, the devices"
+            f"batch: {learner.batch}; allowed: a multiple of {devices}, the devices that divide it"
         )
     return learner._replace(divided=True)
 

@@ -54,7 +54,7 @@ def batches_per_pass(learner: Learner, size: int) -> int:
     """Batches in one pass over `size` samples. Raises as `steps_per_epoch` does."""
     if learner.carry and learner.batch > 0 and size % learner.batch:
         raise ValueError(
-            f"batch: {learner.batch}; allowed where a state is carried: a divisor of {size} samples"
+            f"batch: {learner.batch}; allowed where a state is carried: a divisor of {size}, the number of samples"
         )
     if not 1 <= learner.batch <= size:
         raise ValueError(f"batch: {learner.batch}; allowed: 1 to {size}, the number of training windows")

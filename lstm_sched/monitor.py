@@ -225,7 +225,7 @@ def _check_finite(name: str, value: float) -> None:
 def _per_epoch(name: str, values: Any) -> np.ndarray:
     value_E = np.asarray(values, float)
     if value_E.ndim != 1 or not (np.isfinite(value_E) & (value_E >= 0)).all():
-        raise ValueError(f"{name}: {values!r}; allowed: one number an epoch, finite and 0 or more")
+        raise ValueError(f"{name}: {values!r}; allowed: one number per epoch, finite and 0 or more")
     return value_E
 
 

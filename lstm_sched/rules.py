@@ -118,7 +118,7 @@ def _before_epoch(chosen_E, patience, progress) -> Any:
 
 def _multiples(n: int, epochs: int) -> np.ndarray:
     if n < 1:
-        raise ValueError(f"every: {n}; allowed: 1 or more epochs a fit")
+        raise ValueError(f"every: {n}; allowed: 1 or more epochs per fit")
     return _before(range(n, epochs, n), epochs)
 
 

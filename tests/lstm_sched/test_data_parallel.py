@@ -109,8 +109,8 @@ def test_members_in_turns_are_the_population_bitwise(divided):
 @pytest.mark.parametrize(
     ("learner", "message"),
     [
-        (small.learner(batch=5), "batch: 5; allowed where it is divided: a multiple of 2"),
-        (small.learner(stateful=True), "divided: .*carried from batch to batch"),
+        (small.learner(batch=5), "batch: 5; allowed: a multiple of 2"),
+        (small.learner(stateful=True), "divided: True; allowed: False, .*carried from batch to batch"),
     ],
 )
 def test_what_cannot_be_divided_is_refused_before_any_compilation(learner, message):

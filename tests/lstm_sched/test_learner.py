@@ -7,11 +7,15 @@ import pytest
 from helpers import small
 from jax.flatten_util import ravel_pytree
 
-from lstm_sched import learner as le
 from lstm_sched import orders
+from lstm_sched.learner import steps_per_epoch
 from lstm_sched.nn import network
 from lstm_sched.nn.lstm import LAYERS
 from lstm_sched.optimizers import keras_adam
+
+# ---- orders
+
+KEY, ROWS = jax.random.key(3), np.arange(10)
 
 
 def drawn(order, key, passes, size=10):
@@ -24,40 +28,44 @@ def drawn(order, key, passes, size=10):
 
 
 def test_given_orders_are_followed():
-    index_EN = np.random.default_rng(0).permuted(np.tile(np.arange(10), (3, 1)), axis=1)
-    got = drawn(orders.given(jnp.asarray(index_EN)), jax.random.key(0), 4)
-    np.testing.assert_array_equal(got, index_EN[[0, 1, 2, 0]])
+    index_EN = np.random.default_rng(0).permuted(np.tile(ROWS, (3, 1)), axis=1)
+    passes = drawn(orders.given(jnp.asarray(index_EN)), KEY, 4)
+    np.testing.assert_array_equal(passes, index_EN[[0, 1, 2, 0]])
 
 
-def test_shuffled_draws_anew_fixed_repeats_its_first_and_sequential_is_row_order():
-    key = jax.random.key(3)
+def test_shuffled_draws_again_fixed_repeats_its_first_and_sequential_is_row_order():
     shuffled, fixed, rows = (
-        drawn(order, key, 3) for order in (orders.SHUFFLED, orders.FIXED, orders.SEQUENTIAL)
+        drawn(order, KEY, 3) for order in (orders.SHUFFLED, orders.FIXED, orders.SEQUENTIAL)
     )
     assert len({tuple(row) for row in shuffled}) == 3
     np.testing.assert_array_equal(np.sort(shuffled), rows)
     np.testing.assert_array_equal(fixed, shuffled[[0, 0, 0]])
-    np.testing.assert_array_equal(rows, np.tile(np.arange(10), (3, 1)))
-    assert jax.tree.leaves(orders.SEQUENTIAL.begin(key)) == []
+    np.testing.assert_array_equal(rows, np.tile(ROWS, (3, 1)))
+    assert jax.tree.leaves(orders.SEQUENTIAL.begin(KEY)) == []
 
 
 def test_a_composed_order_shuffles_the_permutation_before_it():
-    order, key = orders.composed(10), jax.random.key(3)
+    order, index_N = orders.composed(10), ROWS
     assert orders.composed(10) is order
-    rows, index_N = drawn(order, key, 3), np.arange(10)
-    for row, shuffle in zip(rows, drawn(orders.SHUFFLED, key, 3), strict=True):
+    for row, shuffle in zip(drawn(order, KEY, 3), drawn(orders.SHUFFLED, KEY, 3), strict=True):
         index_N = index_N[shuffle]
         np.testing.assert_array_equal(row, index_N)
     with pytest.raises(ValueError, match="composed: an order of 10 samples; allowed: 9"):
-        order.draw(order.begin(key), 9)
+        order.draw(order.begin(KEY), 9)
 
 
 def test_with_replacement_every_sample_is_as_likely_at_every_place():
-    rows = drawn(orders.REPLACED, jax.random.key(0), 3000)
-    assert (np.sort(rows) != np.arange(10)).any(axis=1).mean() > 0.99
+    def draw(stream, _):
+        return orders.REPLACED.draw(stream, 10)
+
+    rows = np.asarray(jax.lax.scan(draw, orders.REPLACED.begin(KEY), length=3000)[1])
+    assert (np.sort(rows) != ROWS).any(axis=1).mean() > 0.99
     counts = np.stack([np.bincount(place, minlength=10) for place in rows.T])
     assert counts.sum(axis=1).tolist() == [3000] * 10
     assert abs(counts - 300).max() < 5 * np.sqrt(300)
+
+
+# ---- sizes
 
 
 @pytest.mark.parametrize(
@@ -65,24 +73,25 @@ def test_with_replacement_every_sample_is_as_likely_at_every_place():
     [(4, False, None, 3), (4, True, None, 2), (5, False, None, 2), (4, False, 2, 2), (4, False, 9, 3)],
 )
 def test_an_epoch_has_its_steps_or_those_of_a_pass(batch, drop_last, steps, want):
-    assert le.steps_per_epoch(small.learner(batch=batch, drop_last=drop_last, steps=steps), 10) == want
+    assert steps_per_epoch(small.learner(batch=batch, drop_last=drop_last, steps=steps), 10) == want
 
 
 @pytest.mark.parametrize("batch", [0, 11])
-def test_a_batch_is_not_larger_than_the_data(batch):
-    for stateful in (False, True):
-        with pytest.raises(ValueError, match=f"batch: {batch}; allowed"):
-            le.steps_per_epoch(small.learner(batch=batch, stateful=stateful), 10)
+@pytest.mark.parametrize("stateful", [False, True])
+def test_a_batch_is_not_larger_than_the_data(batch, stateful):
+    with pytest.raises(ValueError, match=f"batch: {batch}; allowed"):
+        steps_per_epoch(small.learner(batch=batch, stateful=stateful), 10)
 
 
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_a_batch_of_lanes_divides_the_data(drop_last):
     learner = small.learner(batch=4, drop_last=drop_last, stateful=True)
-    assert le.steps_per_epoch(learner, 12) == 3
-    with pytest.raises(
-        ValueError, match="batch: 4; allowed where a state is carried: a divisor of 10 samples"
-    ):
-        le.steps_per_epoch(learner, 10)
+    assert steps_per_epoch(learner, 12) == 3
+    with pytest.raises(ValueError, match="batch: 4; allowed where a state is carried: a divisor of 10"):
+        steps_per_epoch(learner, 10)
+
+
+# ---- the LSTM's
 
 
 @pytest.mark.parametrize("name", ["steps", "accumulate"])
@@ -100,7 +109,7 @@ def test_a_state_is_carried_only_in_row_order(order):
 
 def test_every_form_of_the_lstm_has_the_same_gradient():
     learners = {form: network.lstm(keras_adam, features=2, hidden=3, form=form) for form in LAYERS}
-    params = learners["fused"].init(jax.random.key(0))
+    params = learners["fused"].init(KEY)
     x_BTF, y_BO = jnp.ones((4, 5, 2)), jnp.zeros((4, 1))
 
     def gradient(learner):

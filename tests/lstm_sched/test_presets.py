@@ -1,5 +1,7 @@
-"""Each preset is what its framework does between two fits, done by hand in a plain loop over optax."""
+"""Presets are exhaustive constants, and each is what its framework does between two fits, done by hand."""
 
+import ast
+import inspect
 import math
 from functools import partial
 from typing import Any
@@ -9,41 +11,72 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import small
-from helpers.hand import by_hand, first
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from helpers.hand import agree, first, new_moments
 
-from lstm_sched import rules
-from lstm_sched.loop import run
-from lstm_sched.members import Hyper, make_origin, member, start
+from lstm_sched import presets, rules
+from lstm_sched.members import Hyper, make_origin, member
 from lstm_sched.monitor import stopping, watch
 from lstm_sched.optimizers import OPTIMIZERS
-from lstm_sched.presets import DIALECTS, POLICIES, REDRAWN
+from lstm_sched.policy import fates, keep
+from lstm_sched.presets import ALIASES, CONTINUE, DIALECTS, POLICIES, REDRAWN, SCRATCH, fate_table
 from lstm_sched.schedules import TABLES, rates
-from lstm_sched.state import init_params
+from lstm_sched.state import Moments, TrainState, init_params
 
 EPOCHS, FIT, STEPS, LR = 8, 2, 3, 0.02  # of data(9) in batches of 3
 TOTAL = EPOCHS * STEPS
-run_jit = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=small.SOON)
+
+# ---- the constants
+
+CALLS = {
+    node.targets[0].id: node.value
+    for node in ast.parse(inspect.getsource(presets)).body
+    if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Call)
+}  # fmt: skip
 
 
-def learner_of(name):
-    optimizer = "keras_adam_reinit_v" if name == "v_from_gradient" else "adam"
-    return small.learner(optimizer, batch=3, dropout=True, averaged=True, watched=True)
+def test_every_policy_is_a_preset_under_its_constants_name_in_lower_case():
+    constants = {"one_fit" if name == "CONTINUE" else name.lower(): getattr(presets, name) for name in CALLS}
+    assert constants == POLICIES
+    assert set(ALIASES.values()) <= set(POLICIES)
+    assert not set(ALIASES) & set(POLICIES)
+    assert {*REDRAWN, *TABLES} <= set(POLICIES)
 
 
-def member_of(learner, name):
-    watching = watch(EPOCHS, stopping=stopping(patience=2))
-    hp = Hyper(rates(name, "linear", LR, TOTAL, FIT * STEPS), watching, jnp.asarray(0.8))
-    origin = make_origin(learner, 1)._replace(redraw=np.bool_(True) if name in REDRAWN else ())
-    return member(learner, hp, POLICIES[name], rules.every(FIT, EPOCHS), origin)
+@pytest.mark.parametrize("name", CALLS)
+def test_a_new_component_breaks_every_preset_until_its_fate_is_decided(name):
+    call = CALLS[name]
+    assert not call.args
+    assert [keyword.arg for keyword in call.keywords] == list(TrainState._fields)
+
+    def demanding(*, hidden_component, **known):
+        return keep(**known)
+
+    source = compile(ast.Expression(call), "a preset", "eval")
+    assert eval(source, {"keep": keep, "Moments": Moments}) == getattr(presets, name)
+    with pytest.raises(TypeError, match="hidden_component"):
+        eval(source, {"keep": demanding, "Moments": Moments})
+
+
+def test_no_two_presets_are_the_same():
+    """In their fractions, whether weights are drawn again, and what they make of the learning rate."""
+    kinds = {(policy, name in REDRAWN, TABLES.get(name)) for name, policy in POLICIES.items()}
+    assert len(kinds) == len(POLICIES)
+
+
+def test_a_fate_table_has_one_row_per_policy_and_one_mark_per_component():
+    table = fate_table({"all": CONTINUE, "none": SCRATCH, "half": CONTINUE._replace(params=0.5)})
+    head, _, *rows = [line.split("|")[1:-1] for line in table.splitlines()]
+    assert [cell.strip() for cell in head[1:]] == list(fates(CONTINUE))
+    assert len(head) == 1 + len(TrainState._fields) + len(Moments._fields) - 1
+    marks = [{cell.strip() for cell in row[1:]} for row in rows]
+    assert marks == [{"✓"}, {"✗"}, {"0.5", "✓"}]
 
 
 # ---- what happens between two fits: each takes (learner, member, now, epoch)
 
 
 def new_optimizer(learner, member, now, e):
-    now.moments = learner.optimizer(0.0).init(now.params)
+    now.moments = new_moments(learner, now.params)
 
 
 def new_scheduler(learner, member, now, e):
@@ -82,7 +115,7 @@ def scale_moments(factor, learner, member, now, e):
 
 
 def forget_v(learner, member, now, e):
-    """Until the next gradient; `fresh` is how the optimizer is told."""
+    """Until the next gradient; the optimizer sees it by `fresh`."""
     inner = now.moments.inner
     zero = jax.tree.map(jnp.zeros_like, inner.nu)
     now.moments = now.moments._replace(inner=inner._replace(nu=zero), fresh=jnp.ones((), bool))
@@ -111,24 +144,19 @@ BETWEEN = {
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_a_preset_is_what_its_framework_does_between_two_fits(name, x64):
-    learner, data = learner_of(name), small.data(9)
-    one = member_of(learner, name)
+    optimizer = "keras_adam_reinit_v" if name == "v_from_gradient" else "adam"
+    learner = small.learner(optimizer, batch=3, dropout=True, averaged=True, watched=True)
+    watching = watch(EPOCHS, stopping=stopping(patience=2))
+    hp = Hyper(rates(name, "linear", LR, TOTAL, FIT * STEPS), watching, jnp.asarray(0.8))
+    origin = make_origin(learner, 1)._replace(redraw=np.bool_(name in REDRAWN))
+    preset = member(learner, hp, POLICIES[name], rules.every(FIT, EPOCHS), origin)
 
     def boundary(e, now):
         if e and e % FIT == 0:
             for happens in BETWEEN[name]:
-                happens(learner, one, now, e)
+                happens(learner, preset, now, e)
 
-    progress, log = run_jit(learner, one, data, start(learner, one.origin), EPOCHS)
-    with jax.numpy_dtype_promotion("standard"):
-        now, losses, vals = by_hand(learner, one, data, EPOCHS, boundary)
-    ran = [v is not None for v in vals]
-    assert log.trained.tolist() == ran
-    close = partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-12)
-    close(log.val[np.array(ran)], [v for v in vals if v is not None])
-    close(log.loss[np.array(ran)], [v for v in losses if v is not None])
-    jax.tree.map(close, progress.state.params, now.params)
-    jax.tree.map(close, progress.state.average, now.average)
+    agree(learner, preset, small.data(9), EPOCHS, boundary)
 
 
 # ---- the learning rates that some of them bring along
@@ -149,15 +177,13 @@ def one_cycle(k, length):
     return b + (a - b) * (1 + math.cos(math.pi * part)) / 2
 
 
-LONG = 20  # steps a fit: 6 of SPAM's warm-up, 2 of ReLoRA's
+LONG = 20  # steps per fit: 6 of SPAM's warm-up, 2 of ReLoRA's
 
 
 def spam(t, k):
-    return (
-        linear(t, 80)
-        if t < LONG or k >= 6
-        else linear(t - k, 80) * (1 - 0.495 * (1 + math.cos(math.pi * k / 6)))
-    )
+    if t < LONG or k >= 6:
+        return linear(t, 80)
+    return linear(t - k, 80) * (1 - 0.495 * (1 + math.cos(math.pi * k / 6)))
 
 
 def relora(t, k):
@@ -184,35 +210,33 @@ def test_a_table_is_the_rate_of_every_step_by_hand(name, x64):
     np.testing.assert_allclose(rates(name, "linear", LR, 80, LONG), want_S, rtol=1e-6, atol=1e-12)
 
 
-@given(name=st.sampled_from([*TABLES, "one_fit"]), fit=st.integers(4, 30), fits=st.integers(1, 5))
-@settings(deadline=None, max_examples=20)
+@pytest.mark.parametrize(("fit", "fits"), [(4, 1), (5, 3), (30, 2)])
+@pytest.mark.parametrize("name", [*TABLES, "one_fit"])
 def test_a_table_has_a_finite_rate_for_every_step_and_never_exceeds_the_peak(name, fit, fits):
     rates_S = np.asarray(rates(name, "cosine", LR, fit * fits, fit))
     assert rates_S.shape == (fit * fits,)
     assert np.isfinite(rates_S).all()
-    assert rates_S.min() >= 0
-    assert rates_S.max() <= LR * (1 + 1e-6)
+    assert 0 <= rates_S.min() <= rates_S.max() <= LR * (1 + 1e-6)
 
 
 # ---- v from the first gradient
 
 
 def test_v_begins_with_the_square_of_the_first_gradient_after_it_was_dropped():
-    plain: Any = OPTIMIZERS["keras_adam"](0.1)
-    reinit_v_from_gradient: Any = OPTIMIZERS["keras_adam_reinit_v"](0.1)
-    w, grads = (
-        {"a": jnp.ones(3)},
-        [{"a": jnp.asarray(g, float)} for g in np.random.default_rng(0).normal(size=(4, 3))],
-    )
-    one, other = plain.init(w), reinit_v_from_gradient.init(w)
+    plain, reinit = (OPTIMIZERS[name](0.1) for name in ("keras_adam", "keras_adam_reinit_v"))
+    params = {"a": jnp.ones(3)}
+    grads = [{"a": jnp.asarray(g, float)} for g in np.random.default_rng(0).normal(size=(4, 3))]
+    state: Any = plain.init(params)
+    reinit_state: Any = reinit.init(params)
     for g in grads[:2]:
-        want, one = plain.update(g, one, w)
-        got, other = reinit_v_from_gradient.update(g, other, w)
-        np.testing.assert_array_equal(got["a"], want["a"])  # at the beginning there is nothing to change
-    other = other._replace(inner=other.inner._replace(nu={"a": jnp.zeros(3)}), fresh=jnp.ones((), bool))
-    one = one._replace(nu={"a": grads[2]["a"] ** 2})
+        want, state = plain.update(g, state, params)
+        update, reinit_state = reinit.update(g, reinit_state, params)
+        np.testing.assert_array_equal(update["a"], want["a"])  # at the beginning there is nothing to change
+    dropped = reinit_state.inner._replace(nu={"a": jnp.zeros(3)})
+    reinit_state = reinit_state._replace(inner=dropped, fresh=jnp.ones((), bool))
+    state = state._replace(nu={"a": grads[2]["a"] ** 2})
     for g in grads[2:]:
-        want, one = plain.update(g, one, w)
-        got, other = reinit_v_from_gradient.update(g, other, w)
-        np.testing.assert_allclose(got["a"], want["a"], rtol=1e-6)
-        assert not other.fresh
+        want, state = plain.update(g, state, params)
+        update, reinit_state = reinit.update(g, reinit_state, params)
+        np.testing.assert_allclose(update["a"], want["a"], rtol=1e-6)
+        assert not reinit_state.fresh

@@ -10,13 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from helpers.small import SOON
+from helpers.small import finish
 
 from lstm_sched import rules
 from lstm_sched.data.windows import Data, Samples
 from lstm_sched.learner import Learner
-from lstm_sched.loop import run
-from lstm_sched.members import Carrying, Hyper, member, start
+from lstm_sched.members import Carrying, Hyper, member
 from lstm_sched.monitor import absolute, compounding, plateau, stopping, watch
 from lstm_sched.nn.gates import variable_of
 from lstm_sched.nn.interop import from_keras, to_keras
@@ -45,13 +44,13 @@ KEPT, THROUGH = Carrying(np.False_, np.False_), Carrying(np.False_, np.True_)
 
 
 class Arm(NamedTuple):
-    """A recorded run as it is said here."""
+    """A recorded run as it is written here."""
 
     learner: Learner
     policy: TrainState = CONTINUE
     every: int = EPOCHS  # epochs of a fit
     rates: Any = LR
-    average: Any = ()
+    average: float = 0.0  # by default the average is the weights
     carry: Any = ()
     weighted: bool = False
     rate: Any = None  # from here on what `watch` takes
@@ -60,15 +59,16 @@ class Arm(NamedTuple):
     validation_freq: Any = 1
 
 
-small = partial(lstm, features=2, hidden=8, batch=16, order=SEQUENTIAL, watched=True)
+# All use an average, so that few programs are compiled.
+small = partial(lstm, features=2, hidden=8, batch=16, order=SEQUENTIAL, watched=True, averaged=True)
 adam = partial(small, keras_adam)
 decaying = clipped(partial(keras_adamw, weight_decay=0.1), clipnorm=0.1, variable_of=variable_of)
 nesterov = partial(keras_sgd, momentum=0.9, nesterov=True)
 rmsprop = partial(keras_rmsprop, momentum=0.5, centered=True)
 plain = partial(Arm, adam())
-averaging = partial(Arm, adam(averaged=True), average=0.9)
+averaging = partial(plain, average=0.9)
 accumulating = partial(Arm, adam(accumulate=3), rates=LOW)
-both = partial(Arm, adam(averaged=True, accumulate=3), rates=LOW, average=0.9)
+both = partial(accumulating, average=0.9)
 stateful = partial(Arm, adam(stateful=True), rates=LOW, carry=THROUGH)
 best = partial(stopping, restore=True)
 flat = partial(plateau, 1, 0.5, 0.01)
@@ -153,7 +153,6 @@ ARMS = {
     "stateful/reload_weights": stateful(KERAS_RELOAD_WEIGHTS, 3),
     "stateful/stop_restored": stateful(KERAS_LOOP, 3, stopping=best(0)),
 }
-run_jit = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=SOON)
 
 
 def part(x, y, size, weight_N):
@@ -170,8 +169,8 @@ def reproduce(arm):
     rules_E = watch(EPOCHS, arm.rate, arm.stopping, arm.plateau, arm.validation_freq)
     hp = Hyper(tabulate(arm.rates, 7 * EPOCHS), rules_E, arm.average, arm.carry)
     when = rules.every(arm.every, EPOCHS)
-    one = member(arm.learner, hp, arm.policy, when, origin, rules.ends(arm.every, EPOCHS))
-    return run_jit(arm.learner, one, data, start(arm.learner, origin), EPOCHS)
+    recorded = member(arm.learner, hp, arm.policy, when, origin, rules.ends(arm.every, EPOCHS))
+    return finish(arm.learner, recorded, data, EPOCHS)
 
 
 @pytest.mark.parametrize("name", ARMS)

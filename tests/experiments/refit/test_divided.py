@@ -25,6 +25,6 @@ def test_a_divided_comparison_is_the_mapped_one_and_what_drops_nothing_is_identi
 
 def test_a_batch_that_cores_cannot_share_is_refused(tmp_path):
     config = refit.Config(data=("ar",), layout="divide", batch=33, devices=2, out=str(tmp_path / "out"))
-    with pytest.raises(ValueError, match="batch: 33; allowed where it is divided: a multiple of 2"):
+    with pytest.raises(ValueError, match="batch: 33; allowed: a multiple of 2"):
         refit.main(config)
     assert not (tmp_path / "out").exists()
