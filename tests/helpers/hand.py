@@ -59,7 +59,7 @@ def by_hand(learner, member, data, epochs, boundary=lambda e, now: None, ends=()
         todo, now.left = now.left[: learner.steps], now.left[learner.steps or len(now.left) :]
         total = 0.0
         for index_B in todo:
-            key = draw = scale = None
+            key, draw, scale = None, None, 0.0
             if learner.dropout:
                 now.dropout, key = jax.random.split(now.dropout)
             redraw("step")
@@ -104,7 +104,7 @@ def by_hand(learner, member, data, epochs, boundary=lambda e, now: None, ends=()
 def programs(learner):
     """Jitted: the mean loss of a batch, its gradient, and the optimizer's update."""
 
-    def batch_loss(params, carry, samples, index_B, key=None, draw=None, scale=None):
+    def batch_loss(params, carry, samples, index_B, key=None, draw=None, scale=0.0):
         x_BTF, y_BO = samples.take(index_B)
         if draw is not None:
             noise_BTF = [jax.random.normal(jax.random.fold_in(draw, i), x_BTF.shape[1:]) for i in index_B]

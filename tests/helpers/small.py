@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 import optax
+import pytest
 from hypothesis import strategies as st
 
 from lstm_sched import population, rules
@@ -35,7 +35,7 @@ run_jit = jax.jit(run, static_argnames=("learner", "epochs"))
 run_soon = jax.jit(run, static_argnames=("learner", "epochs"), compiler_options=SOON)
 
 
-def finish(learner, member, data, epochs, end=None, compiled=run_soon):
+def finish(learner, member, data, epochs, end=None, compiled: Any = run_soon):
     """A run from its beginning: progress and log."""
     return compiled(learner, member, data, start(learner, member.origin), epochs, end)
 
@@ -118,15 +118,16 @@ def side_by_side(learner, factories):
         return jnp.sum(loss_MB, axis=0), carry
 
     def optimizer(rate):
-        optimizers = {name: factory(rate) for name, factory in factories.items()}
+        optimizers: Any = {name: factory(rate) for name, factory in factories.items()}
 
-        def update(grads, state, params):
-            pairs = {n: o.update(grads[n], state[n], params[n]) for n, o in optimizers.items()}
+        def update(updates: Any, state: Any, params: Any = None) -> Any:
+            pairs = {n: o.update(updates[n], state[n], params[n]) for n, o in optimizers.items()}
             return tuple({name: pair[i] for name, pair in pairs.items()} for i in (0, 1))
 
-        return optax.GradientTransformation(
-            lambda params: {name: o.init(params[name]) for name, o in optimizers.items()}, update
-        )
+        def begin(params: Any) -> Any:
+            return {name: o.init(params[name]) for name, o in optimizers.items()}
+
+        return optax.GradientTransformation(begin, update)
 
     return learner._replace(init=init, loss=loss, optimizer=optimizer)
 
@@ -169,7 +170,7 @@ def a_member(
     data,
     epochs=6,
     seed=0,
-    rate=0.01,
+    rate: Any = 0.01,
     policy=CONTINUE,
     when=None,
     ends=(),

@@ -223,11 +223,11 @@ def test_a_table_has_a_finite_rate_for_every_step_and_never_exceeds_the_peak(nam
 
 
 def test_v_begins_with_the_square_of_the_first_gradient_after_it_was_dropped():
-    plain, reinit = (OPTIMIZERS[name](0.1) for name in ("keras_adam", "keras_adam_reinit_v"))
+    plain: Any = OPTIMIZERS["keras_adam"](0.1)
+    reinit: Any = OPTIMIZERS["keras_adam_reinit_v"](0.1)
     params = {"a": jnp.ones(3)}
     grads = [{"a": jnp.asarray(g, float)} for g in np.random.default_rng(0).normal(size=(4, 3))]
-    state: Any = plain.init(params)
-    reinit_state: Any = reinit.init(params)
+    state, reinit_state = plain.init(params), reinit.init(params)
     for g in grads[:2]:
         want, state = plain.update(g, state, params)
         update, reinit_state = reinit.update(g, reinit_state, params)
