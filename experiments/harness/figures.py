@@ -25,11 +25,6 @@ STYLE: dict[Any, Any] = {
 FEW = 30  # times the lowest: up to there, numbers between the powers of ten have room
 
 
-def save(folder: Path, fig: Figure, caption: str, command: str) -> None:
-    """figure.svg and figure.png."""
-    write(folder, "figure", fig, caption, command)
-
-
 def write(folder: Path, name: str, fig: Figure, caption: str, command: str) -> None:
     """NAME.svg and NAME.png, each whole or not at all, with the caption and the command that made them at the foot."""
     width = min(160, int(16 * fig.get_figwidth()))  # in characters

@@ -130,12 +130,6 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip()
 
 
-def decide(folder: Path, experiment: str, config: Any, facts: dict[str, Any]) -> None:
-    """config.json and env.json: the command, the configuration (a dataclass), and what else is decided."""
-    write_decisions(folder, experiment, config, command(experiment), facts)
-    write_json(folder / "env.json", environment())
-
-
 def decisions(experiment: str, config: Any, command: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What config.json says: experiment, command, configuration (a dataclass), and what else is decided."""
     asked = {"experiment": experiment, "command": command, "config": dataclasses.asdict(config)}

@@ -223,9 +223,6 @@ def of_plan(plan: Plan, folder: Path, console: Console) -> State:
     return state_M
 
 
-from_dict = run_folder.config_of  # its former name
-
-
 def _probed(
     console: Console, learner: Learner, layout: Layout, member_M: Member, data: Data
 ) -> tuple[float, float]:

@@ -6,7 +6,6 @@ import jax
 import pytest
 
 from experiments.harness import cli
-from experiments.harness.experiment import Experiment
 
 
 def before_any_compilation(module, name, flags, message, out, request):
@@ -14,10 +13,7 @@ def before_any_compilation(module, name, flags, message, out, request):
     monkeypatch, capsys, caplog = map(request.getfixturevalue, ("monkeypatch", "capsys", "caplog"))
     monkeypatch.setattr(sys, "argv", [name, *flags, "--out", str(out)])
     with pytest.raises(SystemExit) as exit_, jax.log_compiles():
-        if isinstance(module.EXPERIMENT, Experiment):
-            cli.run(module.EXPERIMENT, "")
-        else:
-            cli.run_plan(name, module.Config, module.prepare, module.execute, "")
+        cli.run(module.EXPERIMENT, "")
     assert exit_.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not out.exists()
