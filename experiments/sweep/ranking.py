@@ -187,14 +187,14 @@ class BestRate:
 
 def best_rates(ranking: Ranking) -> list[BestRate]:
     """Each policy's best configuration and where its learning rate lies among those tried; the best policy first."""
-    found = []
+    best_of_policies = []
     for policy in dict.fromkeys(c.fields["policy"] for c in ranking.ranked):
         several = [c for c in ranking.ranked if c.fields["policy"] == policy]
         rates = tuple(sorted({c.fields["lr"] for c in several}))
         ends = {} if len(rates) == 1 else {rates[0]: "lowest", rates[-1]: "highest"}
         edge = ends.get(several[0].fields["lr"], "")
-        found.append(BestRate(policy=policy, best=several[0], rates=rates, edge=edge))
-    return found
+        best_of_policies.append(BestRate(policy=policy, best=several[0], rates=rates, edge=edge))
+    return best_of_policies
 
 
 def text(x: Any) -> str:

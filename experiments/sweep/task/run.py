@@ -33,9 +33,7 @@ from experiments.harness.setting import Setting
 from experiments.sweep.task import WITH_PARENT, events, rungs
 from experiments.sweep.task.events import finished
 
-WAIT = (
-    60.0  # seconds for which a task waits for a process that was told to stop, or that gives no sign of life
-)
+WAIT = 60.0  # seconds to wait for a process that was told to stop, or that gives no sign of life
 
 
 def run(folder: str, cores: int | None = None, patient: bool = False) -> dict[str, Any]:

@@ -131,8 +131,7 @@ def test_where_nothing_succeeds_all_is_recorded_and_the_exit_code_is_1(tmp_path,
 @pytest.mark.fault
 def test_a_command_that_is_stopped_goes_on_and_trains_nothing_twice(tmp_path, monkeypatch):
     config = dataclasses.replace(GRID, epochs=120, grid=dataclasses.replace(GRID.grid, lr=(1e-2,)))
-    config = dataclasses.replace(config, members_per_task=3, save_every=0.5)
-    run(config, tmp_path / "whole", monkeypatch)
+    run(dataclasses.replace(config, members_per_task=3), tmp_path / "whole", monkeypatch)
     folder = tmp_path / "stopped"
     flags = "--data sines --window 4 --batch 512 --hidden 2 --epochs 120 --no-estimate --members-per-task 3"
     flags += " --save-every 0.5 --workers 1 --grid.lr 1e-2 --grid.policy one_fit drop_m@2 --grid.seed 8:11"
