@@ -3,7 +3,6 @@
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from experiments.harness import compile_cache
 from lstm_sched import population, schedules
@@ -30,25 +29,23 @@ class Setting:
     """The fields that all experiments share; the defaults are the setting of the question."""
 
     data: tuple[str, ...] = ("sunspots",)
-    """series, one run each: sunspots, weather, co2, glucose, stocks, air (real); sines, ar, adding, garch (known
-    answer); or paths of your own .csv, .csv.gz, .parquet or .npz"""
+    """sunspots, weather, co2, glucose, stocks, air; sines, ar, adding, garch; or files: csv, csv.gz, parquet, npz"""
     target: str | None = None
     """column to predict; a bundled series has its own"""
     time: str | None = None
-    """column of time stamps of your own file: dates, dates and times with or without zone, or numbers; without it
-    rows are taken in order, evenly spaced"""
+    """column of time stamps (dates, times or numbers) of your own file; without it rows are taken as evenly spaced"""
     features: tuple[str, ...] = ()
-    """columns that the network sees beside the target"""
+    """further columns that the network sees; by default none"""
     group: str | None = None
     """column that tells several series of your own file apart; no window crosses from one to another"""
     missing: str = "refuse"
     """rows with a missing value in your own file: refuse, drop (no window crosses them) or ffill"""
     period: int | None = None
-    """rows in a season, the block of the bootstrap over test windows; a bundled series has its own"""
+    """rows in a season, which blocks of test windows are as long as; a bundled series has its own"""
     window: int = 24
     """rows that the network sees (time steps)"""
     horizon: int = 1
-    """rows between the window's last row and the target"""
+    """steps from the window's last row to the target; 1 predicts the next row"""
     split: tuple[float, float] = CUTS
     """where training and validation end, as fractions of the rows in time order"""
     hidden: int = 50
@@ -72,11 +69,11 @@ class Setting:
     weight_decay: float | None = None
     """weight decay of keras_adamw, adamw, lamb or lion; by default the optimizer's own"""
     lr: float = 1e-3
-    """learning rate; the peak, where the schedule varies it"""
+    """learning rate; the highest one, where the schedule varies it"""
     schedule: str = "constant"
-    """learning rate over the whole training: constant, linear, cosine, warmup_cosine, exponential, one_cycle, sgdr"""
+    """the learning rate over time: constant, linear, cosine, warmup_cosine, exponential, one_cycle or sgdr"""
     seeds: int = 16
-    """paired seeds: 8 … 7 + n"""
+    """number of paired seeds n; they are 8 to 7 + n"""
     every: int = 1
     """epochs in each fit of a loop"""
     out: str | None = None
@@ -84,18 +81,18 @@ class Setting:
     resume: str | None = None
     """folder of an interrupted run: continue it, with the configuration stored in it"""
     save_every: float = SAVE_EVERY
-    """seconds from one checkpoint to the next; a signal that stops the run, and its end, save at once"""
+    """seconds from one checkpoint to the next; the run is also saved when it ends or is stopped"""
     devices: int | None = None
     """CPU cores (or accelerators) to spread the trainings over; by default all"""
     layout: str = "auto"
-    """members of a population on one device: map (one after another) or vmap (batched); auto is map on CPU. divide: one
-    after another, each batch divided over all devices, for trainings fewer than devices"""
+    """trainings on a device: map (in turn), vmap (batched), auto, or divide (in turn, each batch over all devices)"""
     members_per_chunk: int | None = None
-    """members trained at a time, the others waiting; by default as many as the memory holds"""
+    """trainings at a time, while the others wait; by default as many as the memory holds"""
 
 
-class Built(NamedTuple):
-    """A setting made real on one series."""
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What is made of a setting on one series: data, learner, and where trainings run."""
 
     split: Split
     learner: Learner
@@ -166,14 +163,12 @@ def build(setting: Setting, split: Split, watched: bool = False) -> Built:
     )
     steps = steps_per_epoch(learner, split.data.train.size)
     rates(setting, steps)  # raises for a schedule that the run is too short for
-    mapped, divided = (
-        None if setting.layout == "auto" else setting.layout != "vmap",
-        setting.layout == "divide",
-    )
+    mapped = None if setting.layout == "auto" else setting.layout != "vmap"
+    divided = setting.layout == "divide"
     layout = population.choose_layout(setting.devices, mapped, setting.members_per_chunk, divided)
     if divided:
         divide(learner, layout.devices)  # raises where batches cannot be shared
-    return Built(split, learner, layout, steps)
+    return Built(split=split, learner=learner, layout=layout, steps=steps)
 
 
 def rates(

@@ -31,7 +31,7 @@ class Config(Setting):
     factor: float = 0.1
     """factor on the learning rate when the loss has not improved (ReduceLROnPlateau)"""
     quick: bool = False
-    """10 epochs, 6 seeds and patience 1 and 2, unless said otherwise: to see it work, not to conclude from"""
+    """10 epochs, 6 seeds and patience 1 and 2, unless asked otherwise: to see it work, not to conclude from"""
 
 
 def name_of(rule: str, patience: int, memory: str = "") -> str:

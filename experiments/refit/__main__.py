@@ -3,4 +3,4 @@
 from experiments.harness import cli
 from experiments.refit import run
 
-cli.run(run.EXPERIMENT, run.__doc__ or "")
+cli.run(run.EXPERIMENT, run.DESCRIPTION)

@@ -31,14 +31,13 @@ class Config(Setting):
         "ulp",
         "rate_x2",
     )
-    """what is compared with one_fit: policies (keras_recompile@10: another --every for one arm) and controls; or all"""
+    """policies and controls to compare, listed above, or all; keras_recompile@10 is one in fits of 10 epochs"""
     quick: bool = False
-    """10 epochs and 6 seeds, unless said otherwise: to see it work, not to conclude from"""
+    """10 epochs and 6 seeds, unless asked otherwise: to see it work, not to conclude from"""
     full: bool = False
     """add the ruler of rates: one fit at half, 0.9, 1.1 times and twice the rate"""
     tuned: tuple[str, ...] | None = None
-    """compare a second time, each arm at its own best rate: of a grid around --lr, tried on other seeds, or, with the
-    folder of a sweep, of those that it tried"""
+    """compare again, each arm at its own best rate: from a grid around --lr, or from the folder of a sweep"""
 
 
 @dataclass(frozen=True, kw_only=True)

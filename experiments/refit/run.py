@@ -1,18 +1,20 @@
 """What do the frameworks' idioms do between two fits, and does it matter?
 
     python -m experiments.refit            LSTM(50) on monthly sunspots, 100 epochs, 62 trainings
-    python -m experiments.refit --quick    a look at it, in under 30 s
+    python -m experiments.refit --quick    a look at it, on sunspots in under 30 s
 
 Runtime: about 4 minutes on two cores. Expected: a loop of fits that drops nothing is the same run, bit for bit;
 re-building the optimizer, or dropping its moments, is not, and whether it helps depends on when one looks.
 """
 
 import dataclasses
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from experiments.harness import experiment, outcome, run_folder
+from experiments.harness.arms import ALLOWED
 from experiments.harness.data_section import show_data
 from experiments.harness.document import Document
 from experiments.harness.experiment import Experiment, Workplace
@@ -21,6 +23,8 @@ from experiments.refit import pooled, report, tuning
 from experiments.refit.config import Config, RefitPlan, decide
 from experiments.refit.tuning import Tuned
 from lstm_sched.data.series import Series
+
+DESCRIPTION = f"{__doc__}\n{textwrap.fill('Arms: ' + ', '.join(ALLOWED) + '.', 110)}"
 
 
 @dataclass(frozen=True, kw_only=True)
