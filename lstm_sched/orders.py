@@ -36,13 +36,11 @@ def _pick(key: Array, size: int) -> tuple[Array, Array]:
 
 
 SHUFFLED = Order(begin=lambda key: key, draw=_shuffle)  # a new permutation for each pass
-FIXED = Order(
-    begin=lambda key: key, draw=lambda key, size: (key, _shuffle(key, size)[1])
-)  # its first one, for ever
+# its first permutation, for ever
+FIXED = Order(begin=lambda key: key, draw=lambda key, size: (key, _shuffle(key, size)[1]))
 SEQUENTIAL = Order(begin=lambda key: (), draw=lambda empty, size: (empty, jnp.arange(size)))
-REPLACED = Order(
-    begin=lambda key: key, draw=_pick
-)  # with replacement: a pass has some samples twice, some never
+# with replacement: a pass has some samples twice, some never
+REPLACED = Order(begin=lambda key: key, draw=_pick)
 
 
 class Composed(NamedTuple):
