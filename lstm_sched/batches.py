@@ -1,4 +1,4 @@
-"""Which samples each step of an epoch takes.
+"""Batches: the samples that each step of an epoch takes.
 
 Letters: B batch, S steps, N samples.
 """
@@ -15,7 +15,7 @@ from lstm_sched.state import Position, TrainState
 
 
 class Batch(NamedTuple):
-    """The samples of a batch, and their weights: 0 for what fills up the last batch of a pass."""
+    """The samples of a batch and their weights, which are 0 where the last batch of a pass is filled up."""
 
     index_B: Array
     weight_B: Array
@@ -34,13 +34,13 @@ def upcoming(learner: Learner, size: int, state: TrainState) -> tuple[TrainState
     """Draw the batches of the next epoch: a new pass, or `learner.steps` more steps of the pass that is under way.
 
     Args:
-        learner: its order and its sizes are read.
+        learner: gives the order and the sizes.
         size: the number of training samples.
-        state: its `order`, and its `position` where epochs are shorter than the data.
+        state: gives the stream, and the place in its pass where epochs are shorter than the data.
 
     Returns:
-        The state with its stream moved on, and a Batch of [S, B]. A batch beyond the pass has weight 0, since an epoch
-        ends with its pass.
+        The state with its stream moved on, and a Batch of [S, B]. Batches beyond the pass have weight 0,
+        since an epoch ends with its pass.
     """
     whole = batches_per_pass(learner, size)
     if learner.steps is None:

@@ -1,8 +1,8 @@
 """One training on several devices: each computes the gradient of its shard of a batch, and their sum makes the update.
 
-All else is replicated, to the last bit. Sums are taken in another order than on one device, so a divided training
-differs from another by rounding alone; its dropout masks are other draws. The functions are JAX's of the same names for
-a learner that may be divided, and do nothing where it is not.
+Everything else is the same on all devices, to the last bit. The result differs from that of one device by
+rounding, since sums are taken in another order, and by the draws of dropout masks. The functions do what
+JAX's of the same names do if the learner is divided, and nothing otherwise.
 Letters: B batch, S batches.
 """
 
@@ -15,11 +15,11 @@ from jax.flatten_util import ravel_pytree
 from lstm_sched.batches import Batch
 from lstm_sched.learner import Learner
 
-AXIS = "device"  # of the mesh; only functions that are mapped over it may use a divided learner
+AXIS = "device"  # the axis of the mesh; only functions mapped over it may use a divided learner
 
 
 def divide(learner: Learner, devices: int) -> Learner:
-    """The learner as each of several devices has it. Raises ValueError where they cannot share its batches evenly."""
+    """Mark a learner as divided. Raises ValueError if the devices cannot share its batches evenly."""
     if learner.carry:
         raise ValueError("divided: True; allowed: False, since a state is carried from batch to batch")
     if learner.batch % devices:
@@ -30,7 +30,7 @@ def divide(learner: Learner, devices: int) -> Learner:
 
 
 def shard(learner: Learner, batch: Batch) -> Batch:
-    """This device's part of a batch, or of [S, B] batches; the whole where that cannot be shared evenly."""
+    """This device's part of a batch, or of [S, B] batches; all of it if it cannot be shared evenly."""
     size = batch.index_B.shape[-1]
     if not learner.divided or size % lax.axis_size(AXIS):
         return batch

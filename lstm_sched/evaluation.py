@@ -15,7 +15,7 @@ from lstm_sched.learner import Learner, Params, batches_per_pass
 
 
 def evaluate(learner: Learner, params: Params, part: Part) -> Array:
-    """The mean loss of weights on a part of the data: the mean of `losses`, which says what the arguments are."""
+    """The mean loss of weights on a part of the data. The arguments are those of `losses`."""
     loss_N = losses(learner, params, part)
     return weighted_mean(loss_N, jnp.ones_like(loss_N))
 
@@ -41,7 +41,7 @@ def losses(learner: Learner, params: Params, part: Part) -> Array:
 
 
 def losses_and_carry(learner: Learner, params: Params, part: Part, carry: Any) -> tuple[Array, Any]:
-    """`losses` of which the first batch begins with `carry`; also the carry after the last."""
+    """`losses` that begin with this carry; also returns the carry after the last batch."""
     batch_size = learner.batch if learner.carry else min(learner.batch, part.size)  # lanes as in training
     learner = learner._replace(batch=batch_size, drop_last=False)
 
@@ -56,10 +56,10 @@ def losses_and_carry(learner: Learner, params: Params, part: Part, carry: Any) -
 
 
 def weighted_mean(loss_N: Array, weight_N: Array, all_weight_N: Array | None = None) -> Array:
-    """The weighted mean, kept apart: fused with its surroundings, XLA may round it otherwise in another program.
+    """The weighted mean, behind barriers: fused with other code, it may be rounded otherwise in each program.
 
-    Where the samples are one device's, `all_weight_N` are the weights of all devices' samples, and the result is this
-    device's part of the mean.
+    If the samples are those of one device, `all_weight_N` holds the weights of all devices' samples, and the
+    result is this device's part of the mean.
     """
     loss_N, weight_N = lax.optimization_barrier((loss_N, weight_N))
     total = jnp.sum(weight_N if all_weight_N is None else all_weight_N)

@@ -1,4 +1,4 @@
-"""What is static in a run: how weights are drawn, what is minimised, how updates are made, in what order data come.
+"""The static part of a run: how weights are drawn, the loss, the optimizer, the order of the data, and sizes.
 
 Letters: B batch, T time, F features, O outputs.
 """
@@ -20,17 +20,17 @@ class Learner(NamedTuple):
     Attributes:
         init: key -> params.
         loss: (params, carry, x_BTF, y_BO, key or None) -> (loss_B, carry). Without a key there is no dropout.
-        optimizer: learning rate -> optax transformation; built inside each step, so that it holds no clock of its own.
+        optimizer: learning rate -> optax transformation. Each step builds it, so it has no clock of its own.
         order: the stream of permutations, one for each pass over the data.
         batch: samples per step; the last batch of a pass may be smaller.
         drop_last: whether a smaller last batch is left out.
-        dropout: whether `loss` is given a key in training.
+        dropout: whether `loss` gets a key in training.
         noise: whether noise is added to inputs and gradients (`Hyper.noise`).
-        steps: steps per epoch, Keras' `steps_per_epoch`: the next epoch goes on where it ended. None for a whole pass.
+        steps: Keras' `steps_per_epoch`; the next epoch continues the pass. None for a whole pass.
         accumulate: batches whose mean gradient makes one update.
         averaged: whether an exponential average of the weights is kept (`Hyper.average`).
         watched: whether there are per-epoch rules (`Hyper.watch`).
-        carry: (params, batch) -> recurrent state before the first batch, where it is carried from batch to batch.
+        carry: (params, batch) -> recurrent state before the first batch; None if batches carry no state.
         divided: whether each batch is divided over devices (`data_parallel`); set by a population's layout.
     """
 
@@ -62,14 +62,14 @@ def batches_per_pass(learner: Learner, size: int) -> int:
 
 
 def steps_per_epoch(learner: Learner, size: int) -> int:
-    """The number of steps in an epoch, at the most: an epoch ends with its pass, as in Keras.
+    """The largest number of steps in an epoch. An epoch ends with its pass, as in Keras, and may have fewer.
 
     Args:
         learner: its `batch`, `drop_last` and `steps` are read.
         size: the number of training samples.
 
     Returns:
-        The number of steps, by which tables of learning rates are measured.
+        The number of steps; a table of learning rates has that many per epoch.
 
     Raises:
         ValueError: the samples do not make up one batch, or would leave a lane of a carried state empty.
@@ -81,8 +81,8 @@ def steps_per_epoch(learner: Learner, size: int) -> int:
 def transform(learner: Learner, rate: Any) -> optax.GradientTransformation:
     """The optimizer of a step with this learning rate, over the mean of `accumulate` gradients.
 
-    Gradients are summed and then scaled, as in Keras, since optax's running mean may be rounded otherwise in another
-    program.
+    Gradients are summed and then scaled, as in Keras, since optax's running mean may be rounded differently
+    in each program.
     """
     if learner.accumulate == 1:
         return learner.optimizer(rate)

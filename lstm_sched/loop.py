@@ -1,6 +1,6 @@
 """Training: a step is one update, an epoch is a scan of steps, a run is a scan of boundaries and epochs.
 
-All functions are pure, so they compose with jit, vmap, grad and shard_map, and each is usable alone from a Python loop.
+All functions are pure, so they compose with jit, vmap, grad and shard_map, and each may be called alone.
 Letters: B batch, S steps of an epoch (of the run, in rates_S), N samples.
 """
 
@@ -32,7 +32,7 @@ def step(
     Args:
         learner: what is trained (static under jit).
         hp: its hyper-parameters.
-        data: of which the training part is read.
+        data: its training part is read.
         state: the state before the step.
         batch: which samples the step takes, a row of what `batches.upcoming` returns.
 
@@ -46,7 +46,7 @@ def step(
 def update(
     learner: Learner, hp: Hyper, data: Data, state: TrainState, batch: Batch
 ) -> tuple[TrainState, Array, Params, Params]:
-    """`step`; also the gradient, and what was added to the weights."""
+    """`step` that also returns the gradient and the change of the weights."""
     shard = data_parallel.shard(learner, batch)
     x_BTF, y_BO = data.train.take(shard.index_B)
     keys, dropout_key = state.noise, None
@@ -83,7 +83,7 @@ def _rate(hp: Hyper, state: TrainState) -> Array:
 
 
 def _tabulated(hp: Hyper, step: Array) -> Array:
-    """NaN beyond the table, where JAX would silently repeat its last rate."""
+    """The tabulated rate of a step; NaN beyond the table, where JAX would silently repeat the last rate."""
     return hp.rates_S.at[step].get(mode="fill", fill_value=jnp.nan)
 
 
@@ -107,11 +107,11 @@ def epoch(learner: Learner, hp: Hyper, data: Data, state: TrainState) -> tuple[T
     Args:
         learner: what is trained (static under jit).
         hp: its hyper-parameters.
-        data: of which the training and the validation part are read.
+        data: its training and validation parts are read.
         state: the state before the epoch.
 
     Returns:
-        The state after `learner.steps` steps, or after one pass over the training part, and what is logged of them.
+        The state after `learner.steps` steps, or after one pass over the training part, and the epoch's log.
     """
     state, batches = _open_epoch(learner, hp, data, state)
     state, loss_S = lax.scan(partial(_step_unless_empty, learner, hp, data), state, batches)
@@ -147,7 +147,7 @@ def _cut_short(learner: Learner, size: int) -> bool:
 def _close_epoch(
     learner: Learner, hp: Hyper, data: Data, state: TrainState, batches: Batch, loss_S: Array
 ) -> tuple[TrainState, Log]:
-    """After the last step of an epoch: validation, the log, what per-epoch rules make of it."""
+    """End an epoch after its last step: validate, log, and apply the per-epoch rules."""
     val_N, state = _validate(learner, hp, data.val, state)
     log = Log(
         loss=weighted_mean(loss_S, jnp.sum(batches.weight_B, axis=1)),
@@ -201,21 +201,21 @@ def run(
     compiled program serves all members of a learner.
 
     Args:
-        learner: what is static: how weights are drawn, what is minimised, how updates are made (`lstm`, `Learner`).
+        learner: the static part: initial weights, loss and optimizer (`lstm`, `Learner`).
         member: the training as data, made by `member`: learning rates, policy, rules and origin.
         data: training, validation and test part (`prepare`, `samples`); the test part is not read.
-        progress: where to go on: `start(learner, member.origin)`, or what an earlier call returned.
+        progress: where to continue: `start(learner, member.origin)`, or the progress from an earlier call.
         epochs: how many more epochs to run, whatever the progress; static.
-        end: no epoch is run from this clock on, so that calls with one `epochs` may end anywhere; traced. None: all
-            are run.
+        end: the clock at which to stop, if earlier; traced, so that one compiled program can stop anywhere.
+            None: all epochs are run.
 
     Returns:
         The progress after the epochs, and a Log with one entry per epoch in each field, [epochs]. An epoch that is
         not run, because of `end`, repeats the entry before it.
 
     Raises:
-        ValueError: a table of learning rates or a rate rule is shorter than `epochs`, or a rule on steps meets epochs
-            that end with their pass.
+        ValueError: a table of learning rates or a rate rule is shorter than `epochs`, or there is a rule on
+            steps while some epoch is cut short by the end of its pass.
     """
     steps, table = steps_per_epoch(learner, data.train.size), member.hp.rates_S.shape[-1]
     if member.within and _cut_short(learner, data.train.size):
@@ -256,7 +256,7 @@ def _restart_if(falls: Array, learner: Learner, member: Member, state: TrainStat
 
 
 def _skip(progress: Progress) -> Progress:
-    """An epoch after the one in which a fit has stopped. It counts, since the next fit has its place in the loop."""
+    """Skip an epoch after a fit has stopped. It counts, so that the next fit keeps its place in the loop."""
     state = progress.state._replace(epoch=progress.state.epoch + 1)
     no, none = jnp.zeros((), bool), jnp.zeros((), jnp.int32)
     log = progress.log._replace(boundary=none, due=no, trained=no)
@@ -277,7 +277,7 @@ def _epoch_of_run(learner: Learner, member: Member, data: Data, progress: Progre
 def _epoch_with_boundaries(
     learner: Learner, member: Member, within: Partial, data: Data, progress: Progress
 ) -> tuple[TrainState, Log]:
-    """`epoch`, with a boundary before each step for which the rule on steps asks after the step before."""
+    """`epoch`, with a boundary before each step where the rule on steps asked for one after the last step."""
 
     def turn(carried, batch):
         state, due, fallen, clock = carried

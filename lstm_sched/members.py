@@ -1,4 +1,4 @@
-"""One training as data: what it is made of (a member of a population), and what it carries from epoch to epoch.
+"""One training as data: its parts (a member of a population), and its progress from epoch to epoch.
 
 Letters: S steps of the run.
 """
@@ -19,13 +19,13 @@ from lstm_sched.state import Origin, TrainState, begin, init_params
 
 
 class Carrying(NamedTuple):
-    """What becomes of a recurrent state that is carried from batch to batch.
+    """How a recurrent state that is carried from batch to batch passes epochs and validation.
 
-    Keras on TensorFlow has reset=False and through=True; on JAX it carries none.
+    Keras on TensorFlow has reset=False and through=True; on JAX it carries no state.
 
     Attributes:
-        reset: whether it is zeroed before each epoch.
-        through: whether validation goes on from it and leaves its own behind; otherwise validation begins at zero.
+        reset: whether the state is zeroed before each epoch.
+        through: whether it runs through validation into the next epoch; otherwise validation begins at zero.
     """
 
     reset: Any
@@ -40,7 +40,7 @@ class Hyper(NamedTuple):
     Attributes:
         rates_S: learning rate of every step of the run, read at `state.step`.
         watch: a Watch, the per-epoch rules; for `learner.watched`.
-        average: momentum of the average of the weights, which is put in use when a fit ends; for `learner.averaged`.
+        average: momentum of the average that replaces the weights when a fit ends; for `learner.averaged`.
         carry: a Carrying; for `learner.carry`.
         noise: a Noise on inputs and gradients; for `learner.noise`.
     """
@@ -57,11 +57,11 @@ class Member(NamedTuple):
 
     Attributes:
         hp: its hyper-parameters.
-        policy: one keep-fraction per leaf of the state: what survives a boundary.
-        when: the rule on epochs that says before which of them the policy is applied (`rules`).
-        origin: what it starts from, and what a boundary returns to.
-        ends: the rule that says after which epochs a fit ends (`rules.ends`); `()` where that does nothing.
-        within: the rule on steps that says after which of them the policy is applied too; `()` for none.
+        policy: one keep-fraction per leaf of the state, applied at each boundary.
+        when: the rule that says before which epochs a boundary falls (`rules`).
+        origin: the start of the run, to which a boundary returns what it drops.
+        ends: the rule that says after which epochs a fit ends (`rules.ends`); `()` where an end does nothing.
+        within: the rule that says after which steps a boundary falls as well; `()` for none.
     """
 
     hp: Hyper
@@ -73,7 +73,7 @@ class Member(NamedTuple):
 
 
 class Instant(NamedTuple):
-    """What a rule on steps is given, after a step."""
+    """The input of a rule on steps, made after each step."""
 
     clock: Any  # steps of the run so far; no policy touches it
     state: TrainState
@@ -82,18 +82,18 @@ class Instant(NamedTuple):
 
 
 class Log(NamedTuple):
-    """What is reported of an epoch; losses are in units of the learner's loss."""
+    """The report of one epoch; losses are in units of the learner's loss."""
 
     loss: Any  # mean over the training samples, each taken before its update
     val: Any  # mean over the validation samples, after the epoch
     rate: Any  # learning rate of its last step
     boundary: Any  # how many boundaries fell before it and in it
     due: Any  # whether a rule on steps asks for a boundary before the next step
-    trained: Any  # False once a fit has stopped: the rest is the last trained epoch's
+    trained: Any  # False once a fit has stopped: the other values are then those of the last trained epoch
 
 
 class Selected(NamedTuple):
-    """The weights at the lowest validation loss so far; `epoch` counts from 1, and 0 is the beginning."""
+    """The weights at the lowest validation loss so far; `epoch` counts from 1, and is 0 before the first."""
 
     params: Params
     val: Any
@@ -101,12 +101,12 @@ class Selected(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """What a run carries. A policy touches the state alone.
+    """The values that a run carries from epoch to epoch. A policy touches the state alone.
 
     Attributes:
         state: all that changes while training.
         clock: how many epochs have been run.
-        log: the log of the last of them.
+        log: the log of the last epoch.
         selected: the weights at the lowest validation loss so far.
     """
 
@@ -162,7 +162,7 @@ def member(
 
     Args:
         learner: what is trained.
-        hp: learning rates, and of the rest what the learner uses.
+        hp: learning rates, and those other hyper-parameters that the learner uses.
         policy: one keep-fraction per component, such as `POLICIES["keras_loop"]`; it is spread over the leaves.
         when, ends, within: rules, as in `Member`.
         origin: what the training starts from.
@@ -171,8 +171,8 @@ def member(
         The member, for `run` or, stacked with others, for a population.
 
     Raises:
-        ValueError: `hp` lacks what the learner uses, or holds what it does not use or what is not allowed; the
-            origin's weights are not of the learner's shapes; or the policy has a fraction that is not allowed.
+        ValueError: `hp` lacks a value that the learner uses, has one that it does not use or allow;
+            the origin's weights do not have the learner's shapes; or a fraction of the policy is not allowed.
     """
     _check_hyper(learner, hp)
     _check_weights(learner, origin)
@@ -180,7 +180,7 @@ def member(
     return Member(hp, spread(policy, shapes), when, origin, ends, within)
 
 
-# They are traced once for all members of a learner, not once per member.
+# jit, so that they are traced once per learner and not once per member.
 _begin, _init_params = (jax.jit(f, static_argnames="learner") for f in (begin, init_params))
 
 
@@ -202,7 +202,7 @@ def _check_hyper(learner: Learner, hp: Hyper) -> None:
 
 
 def _check_weights(learner: Learner, origin: Origin) -> None:
-    """Raise ValueError for weights that a boundary could not draw: layers of unequal sizes, or another network's."""
+    """Raise ValueError for weights of other shapes than those that the learner draws."""
     drawn, given = (
         {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
         for params in (_init_params.eval_shape(learner, origin.key), origin.params)
@@ -214,7 +214,7 @@ def _check_weights(learner: Learner, origin: Origin) -> None:
 
 
 def align_redraw(members: Sequence[Member]) -> list[Member]:
-    """Members of one structure: where some draw new weights at a boundary, the others are marked as not doing so."""
+    """Give members one structure: if some have a boolean `redraw`, the others get False in place of `()`."""
     if all(isinstance(m.origin.redraw, tuple) for m in members):
         return list(members)
     return [

@@ -1,4 +1,4 @@
-"""Noise on inputs and gradients. Its scale and how often it is drawn are data, so arms of one program may differ.
+"""Noise on inputs and gradients. Its scale and how often it is drawn are data, in which members may differ.
 
 Letters: B batch, T time, F features.
 """
@@ -27,8 +27,8 @@ class Noise(NamedTuple):
     """The noise of one member.
 
     Attributes:
-        inputs: a draw is a value for every entry of every sample; drawn once, it is another data set.
-        grads: a draw is a value for every weight; drawn once, it is a constant force.
+        inputs: each draw has one value per entry of each sample. Drawn once, it amounts to another data set.
+        grads: each draw has one value per weight. Drawn once, it amounts to a constant force.
     """
 
     inputs: Gaussian
@@ -36,7 +36,7 @@ class Noise(NamedTuple):
 
 
 class NoiseKeys(NamedTuple):
-    """Keys of all that is random in a step, each a stream of its own. Those not in use are `()`."""
+    """Random keys of a step, one stream for each source of noise. Those not in use are `()`."""
 
     dropout: Any
     inputs: Any
@@ -54,7 +54,7 @@ def gaussian_noise(scale: float = 0.0, drawn: str = "step") -> Gaussian:
         The noise, for the inputs or the gradients of a `Noise`.
 
     Raises:
-        ValueError: a scale that is negative or not finite, or another word for `drawn`.
+        ValueError: `scale` is negative or not finite, or `drawn` is another word.
     """
     check_name("drawn", drawn, DRAWN)
     if not (math.isfinite(scale) and scale >= 0):
@@ -71,7 +71,7 @@ def begin(key: Array, dropout: bool, noise: bool) -> Any:
 
 
 def advance(noise: Noise, keys: NoiseKeys, drawn: str) -> NoiseKeys:
-    """The keys as an epoch or a step (`drawn`) begins: those of noise that is drawn so often move on."""
+    """Move on the keys of noise that is drawn so often, as an epoch or a step (`drawn`) begins."""
 
     def moved(noise: Gaussian, key: Array) -> Array:
         return jnp.where(noise.drawn == DRAWN[drawn], jax.random.split(key)[0], key)
@@ -94,6 +94,6 @@ def on_grads(noise: Gaussian, key: Array, grads: Any) -> Any:
 
 
 def _add(noise: Gaussian, value: Array, key: Array) -> Array:
-    """Without noise this is the value itself, to the last bit."""
+    """Add a draw to a value; with scale 0 the value keeps every bit."""
     drawn = jax.random.normal(key, value.shape, value.dtype)
     return jnp.where(noise.scale > 0, value + jnp.asarray(noise.scale, value.dtype) * drawn, value)

@@ -18,7 +18,7 @@ class Order(NamedTuple):
 
     Attributes:
         begin: key -> the stream's state, which is the component `order` of a `TrainState`.
-        draw: (state, size) -> (next state, index_N), where index_N are the samples of the next pass in their order.
+        draw: (state, size) -> (next state, index_N), the samples of the next pass in order.
     """
 
     begin: Callable[[Array], Any]
@@ -36,10 +36,10 @@ def _pick(key: Array, size: int) -> tuple[Array, Array]:
 
 
 SHUFFLED = Order(begin=lambda key: key, draw=_shuffle)  # a new permutation for each pass
-# its first permutation, for ever
+# the same permutation for every pass
 FIXED = Order(begin=lambda key: key, draw=lambda key, size: (key, _shuffle(key, size)[1]))
 SEQUENTIAL = Order(begin=lambda key: (), draw=lambda empty, size: (empty, jnp.arange(size)))
-# with replacement: a pass has some samples twice, some never
+# drawn with replacement, so that a pass has some samples twice and lacks others
 REPLACED = Order(begin=lambda key: key, draw=_pick)
 
 
@@ -50,15 +50,15 @@ class Composed(NamedTuple):
     index_N: Array
 
 
-@functools.cache  # the same size is the same order, and so the same learner and compiled program
+@functools.cache  # one order per size, so that the learner and its compiled program are reused
 def composed(size: int) -> Order:
-    """Make scikit-learn's order: each pass shuffles the permutation before it, the first one the identity.
+    """Make scikit-learn's order: each pass shuffles the one before it (at first the identity).
 
     Args:
         size: the number of training samples.
 
     Returns:
-        The order. It raises ValueError where the data have another number of samples.
+        The order. It raises ValueError if the data have another number of samples.
     """
 
     def draw(order: Composed, data_size: int) -> tuple[Composed, Array]:
@@ -75,7 +75,7 @@ def given(index_EN: ArrayLike) -> Order:
     """Make an order from a table.
 
     Args:
-        index_EN: row e holds the samples of pass e in their order; after the last row comes the first again.
+        index_EN: row e lists the samples of pass e in order; after the last row the first one follows again.
 
     Returns:
         The order.

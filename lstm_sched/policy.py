@@ -1,4 +1,4 @@
-"""A restart policy as data: keep-fractions, checked, spread over the leaves of a state, and written as JSON."""
+"""Restart policies as data: made, checked, spread over the leaves of a state, and written as JSON."""
 
 from typing import Any
 
@@ -28,14 +28,14 @@ def keep(
 
     Args:
         params, moments, average: 0 to 1, where 1 keeps all and 0 drops all. `moments` is one fraction, or `Moments`
-            with one for each part of the optimizer's state, of which `count` is 0 or 1.
+            with one for each part of the optimizer's state; its `count` is 0 or 1.
         step, epoch, order, noise, carry, rate, position, monitor, best: 0 or 1; `TrainState` says what they are.
 
     Returns:
         The policy, one fraction per component.
 
     Raises:
-        ValueError: a fraction is outside 0 to 1, or between them where a component is kept whole or not at all.
+        ValueError: a fraction is outside 0 to 1, or between them where it has to be 0 or 1.
     """
     policy = TrainState(
         params, moments, step, epoch, order, noise, carry, average, rate, position, monitor, best
@@ -62,7 +62,7 @@ def _check_fraction(field: str, fraction: Any, between: bool) -> None:
 
 
 def spread(policy: TrainState, state: TrainState) -> TrainState:
-    """Give every leaf of a state its keep-fraction: what `restart` takes.
+    """Give every leaf of a state its keep-fraction, as `restart` needs them.
 
     Spread policies of one learner have the same structure, so they stack into a population.
 
@@ -81,7 +81,7 @@ def spread(policy: TrainState, state: TrainState) -> TrainState:
 
     def of_moment(path: tuple, leaf: Any) -> np.float64:
         floating = jnp.issubdtype(leaf.dtype, jnp.floating)
-        if not isinstance(policy.moments, Moments):  # one fraction: blends what floats, keeps the integers
+        if not isinstance(policy.moments, Moments):  # one fraction for all: floats are blended, integers kept
             return np.float64(policy.moments if floating or policy.moments == 0 else 1)
         part = moment_of(path, leaf.shape, shape_of_weight)
         fraction = getattr(policy.moments, part)
@@ -116,7 +116,7 @@ def moment_of(path: tuple, shape: tuple[int, ...], shape_of_weight: dict[tuple, 
 
 
 def to_dict(policy: TrainState) -> dict[str, Any]:
-    """Write a policy as fractions by name, as JSON takes them."""
+    """Write a policy as a dict of fractions by name, ready for JSON."""
     moments = policy.moments._asdict() if isinstance(policy.moments, Moments) else policy.moments
     return policy._asdict() | {"moments": moments}
 
@@ -128,7 +128,7 @@ def from_dict(fractions: dict[str, Any]) -> TrainState:
 
 
 def fates(policy: TrainState) -> dict[str, Any]:
-    """The keep-fraction of every column of a fate table: each component, the optimizer's parts apart."""
+    """The keep-fraction per column of a fate table, in which each part of `moments` has its own column."""
     moments = policy.moments if isinstance(policy.moments, Moments) else Moments(*[policy.moments] * 4)
     rest = policy._asdict()
     del rest["params"], rest["moments"]

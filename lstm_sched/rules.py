@@ -1,9 +1,9 @@
-"""When boundaries fall and when fits end: rules on a run's own clocks, as data of the compiled run.
+"""Rules that decide when boundaries fall and when fits end, as data of the compiled run.
 
-A rule is a `jax.tree_util.Partial` of a pure function that returns a bool: of the run's Progress before an epoch, or
-of an Instant after a step. Its data are traced, so members of one population may differ in them; and all rules here on
-epochs share one function, as do all on steps, so that they stack. A rule reads `progress.clock` or `instant.clock`,
-never `state.epoch` or `state.step`, which a policy may reset. Letters: E epochs.
+A rule is a `jax.tree_util.Partial` of a pure function that returns a bool, given the run's Progress before
+an epoch or an Instant after a step. Its data are traced, so members of one population may differ in them. The
+rules here on epochs share one function, as do those on steps, so that they stack. A rule reads
+`progress.clock` or `instant.clock`, never `state.epoch` or `state.step`, which a policy may reset. Letters: E epochs.
 """
 
 from collections.abc import Callable, Iterable
@@ -52,7 +52,7 @@ def at_epochs(epochs_before: Iterable[int], epochs: int) -> Partial:
 
 
 def never(epochs: int) -> Partial:
-    """One fit of `epochs` epochs: no boundary. As an end rule: nothing happens when a fit ends."""
+    """Let no boundary fall: one fit of `epochs` epochs. As `Member.ends`, nothing happens when a fit ends."""
     return at_epochs((), epochs)
 
 
@@ -75,9 +75,9 @@ def on_plateau(patience: int, epochs: int) -> Partial:
 
 
 def ends(n: int, epochs: int) -> Partial:
-    """Say where fits end: where a framework puts the average, or the best weights, into the model.
+    """Let fits end every n epochs: there a framework puts the average, or the best weights, into the model.
 
-    An end is no boundary: nothing is dropped.
+    An end is not a boundary: it drops nothing.
 
     Args:
         n: epochs per fit, 1 or more.
@@ -145,15 +145,15 @@ def every_steps(n: int) -> Partial:
 
 
 def no_steps() -> Partial:
-    """No boundary within an epoch: for a member whose population has some."""
+    """Let no boundary fall after a step: for a member of a population in which others have some."""
     return every_steps(NEVER)
 
 
 def against_momentum() -> Partial:
     """Let a boundary fall whenever momentum outweighs the gradient, so that the last update went uphill.
 
-    That is where gradient · update > 0. It is the gradient scheme of O'Donoghue and Candès (2015), which drops the
-    momentum and its count.
+    This is so where gradient · update > 0. It is the gradient scheme of O'Donoghue and Candès (2015), which
+    drops the momentum and its count.
     """
     return Partial(_after_step, np.int32(NEVER), np.True_)
 

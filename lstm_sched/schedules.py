@@ -87,12 +87,12 @@ SCHEDULES: dict[str, MakeSchedule] = {
 
 
 def each_fit(make: MakeSchedule, lr: float, steps: int, fit: int) -> Array:
-    """rates_S of a schedule as long as a fit of `fit` steps, which begins again with each fit: a saw-tooth."""
+    """rates_S of a schedule that is as long as a fit, and begins again with each: a saw-tooth."""
     return jnp.tile(tabulate(make(lr, fit), fit), -(-steps // fit))[:steps]
 
 
 def growing(make: MakeSchedule, lr: float, steps: int, fit: int) -> Array:
-    """rates_S where each fit reads a schedule that ends with it: the horizon grows from fit to fit."""
+    """rates_S where each fit reads a schedule that ends with it, so that the horizon grows with each fit."""
 
     def last(end: int) -> Array:
         schedule = make(lr, end)
@@ -102,7 +102,7 @@ def growing(make: MakeSchedule, lr: float, steps: int, fit: int) -> Array:
 
 
 def _rewarmed(make: MakeSchedule, lr: float, steps: int, fit: int, factor: Callable, part: float) -> Array:
-    """The run's schedule; the first `part` of every fit but the first is `factor` × its rate at the fit's start."""
+    """The run's schedule, but the first `part` of each later fit has `factor` × the rate at its start."""
     rates_S, step_S = tabulate(make(lr, steps), steps), np.arange(steps)
     warm, since_S = max(1, round(part * fit)), step_S % fit
     warms_S = (step_S >= fit) & (since_S < warm)
@@ -110,7 +110,7 @@ def _rewarmed(make: MakeSchedule, lr: float, steps: int, fit: int, factor: Calla
 
 
 def _fastai_cycle(lr: float, steps: int) -> optax.Schedule:
-    """fastai's defaults; optax reads the last factor as one of the first rate."""
+    """fastai's defaults. In optax the last factor divides the first rate, not the peak."""
     return optax.cosine_onecycle_schedule(
         max(4, steps), lr, pct_start=0.25, div_factor=25.0, final_div_factor=4e3
     )
@@ -123,9 +123,9 @@ TABLES: dict[str, Callable[[MakeSchedule, float, int, int], Array]] = {
     "composer_reset_time": each_fit,
     "fastai_one_cycle": lambda make, *sizes: each_fit(_fastai_cycle, *sizes),
     "sgdr": lambda make, *sizes: each_fit(SCHEDULES["cosine"], *sizes),
-    # a cosine over 150 of its 500 steps between two resets
+    # SPAM warms up along a cosine, for 150 of the 500 steps between two resets
     "spam": partial(_rewarmed, factor=lambda k: 1 - 0.99 * (1 + np.cos(np.pi * k)) / 2, part=0.3),
-    # a line over a tenth of a cycle
+    # ReLoRA warms up linearly, for a tenth of a cycle
     "relora": partial(_rewarmed, factor=lambda k: k, part=0.1),
 }
 

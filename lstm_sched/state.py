@@ -1,7 +1,7 @@
-"""All that changes while training, and what a boundary between two fits does to it.
+"""The state of a training: all that changes while training, and what a boundary between two fits does to it.
 
-A restart policy has the type of the state. Where the state holds arrays, the policy holds keep-fractions: 1 keeps a
-component, 0 takes it from a fresh state, and for params, moments and average a value between interpolates.
+A restart policy is a `TrainState` too, with keep-fractions in place of arrays: 1 keeps a component, 0 takes
+it from a fresh state, and for params, moments and average a value between them interpolates.
 """
 
 from functools import partial
@@ -43,21 +43,21 @@ class Moments(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where epochs shorter than the data go on: batches seen of the pass, and the stream it was drawn from."""
+    """Where the next epoch continues its pass, if epochs are shorter than the data."""
 
-    place: Any
-    order: Any
+    place: Any  # batches of the pass that have been taken
+    order: Any  # state of the stream from which the pass was drawn
 
 
 class Origin(NamedTuple):
-    """What a run started from, and so what a boundary returns to.
+    """The start of a run, to which a boundary returns what the policy drops.
 
     Attributes:
         key: the run's random key, from which weights, orders and noise are drawn.
         params: its first weights.
-        redraw: whether fresh weights are a new draw at each boundary instead of the first ones. `()` means never, and
-            compiles no draw, which saves a quarter of the time. In one population all members have a boolean or all
-            have `()`.
+        redraw: whether each boundary draws new weights instead of returning to the first ones. `()` means
+            never, and compiles no draw, which saves a quarter of the time. In one population all members have
+            a boolean or all have `()`.
         reseed: whether fresh streams differ from boundary to boundary instead of returning to the same key.
     """
 
@@ -71,12 +71,12 @@ def init_params(learner: Learner, key: Array, number: Any = 0) -> Params:
     """Draw new weights.
 
     Args:
-        learner: whose weights they are.
+        learner: the learner that the weights are for.
         key: the key of the run.
         number: the boundary after which they are drawn; 0 is the beginning of the run.
 
     Returns:
-        The weights, another draw for each number.
+        The weights; each number gives another draw.
     """
     weights_key, _, _ = jax.random.split(key, 3)
     return learner.init(jax.random.fold_in(weights_key, number))
@@ -118,7 +118,7 @@ def begin(learner: Learner, key: Array, params: Params, number: Any = 0) -> Trai
 def restart(
     learner: Learner, policy: TrainState, origin: Origin, state: TrainState, number: Any
 ) -> TrainState:
-    """Apply a boundary: keep of the state what the policy says, and take the rest from a fresh one.
+    """Apply a boundary: keep the components that the policy keeps, and take the rest from a fresh state.
 
     The weights come first, fresh ones blended with the old. Then `begin` builds the rest around them, since some
     optimizers read the weights in their `init`, and what the policy keeps is put back bit for bit.
@@ -126,10 +126,10 @@ def restart(
     Args:
         learner: what is trained.
         policy: one keep-fraction per leaf of the state, as `spread` makes it.
-        origin: what the run started from.
+        origin: the start of the run.
         state: the state before the boundary.
-        number: the number of the boundary, usually the run's clock; it decides what is drawn where `origin.redraw` or
-            `origin.reseed` is true.
+        number: the number of the boundary, usually the run's clock. Each gives another draw where
+            `origin.redraw` or `origin.reseed` is true.
 
     Returns:
         The state after the boundary.
@@ -145,12 +145,12 @@ def restart(
 
 
 def mix(policy: Any, old: Any, fresh: Any) -> Any:
-    """Keep of each leaf of `old` the fraction that the policy has for it, and take the rest from `fresh`."""
+    """Blend two states leaf by leaf: the policy's fraction of `old`, and the rest from `fresh`."""
     return jax.tree.map(_blend, policy, old, fresh)
 
 
 def _blend(fraction: Array, old: Array, fresh: Array) -> Array:
-    """Kept and dropped leaves are selected, not multiplied, so that every bit survives."""
+    """Blend two leaves. Whole leaves are selected, not multiplied by 1 or 0, so that every bit survives."""
     selected = jnp.where(fraction == 0, fresh, old)
     if not jnp.issubdtype(old.dtype, jnp.floating):
         return selected

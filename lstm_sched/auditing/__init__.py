@@ -1,1 +1,1 @@
-"""What a boundary in anybody's training code drops."""
+"""Audits: what a boundary drops, in training code of any framework."""

@@ -1,4 +1,4 @@
-"""What a boundary dropped, found by comparing the state before it with the state after it."""
+"""The audit of a boundary: the state before it compared with the state after it, component by component."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,10 +22,10 @@ COMPONENTS = (*fates(CONTINUE), *COLUMN)  # in the order of the table
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What became of each component at a boundary. It prints as a table with a sentence below it."""
+    """The fate of each component at a boundary. It prints as a table with a sentence below it."""
 
     rows: tuple[Row, ...]  # one per component
-    policies: tuple[str, ...]  # the named ones that do just this, those that suppose least first
+    policies: tuple[str, ...]  # named policies that do just this, in the order of `named_policies`
 
     def __str__(self) -> str:
         cells = [COLUMNS, *map(in_words, self.rows)]
@@ -47,7 +47,7 @@ def in_words(component: Row) -> tuple[str, ...]:
 
 
 def audit(before: Any, after: Any, fresh: Any = None) -> Audit:
-    """Find what became of each component between the state before a boundary and the state after it.
+    """Find the fate of each component, from the state before a boundary and the state after it.
 
         >>> import numpy as np, lstm_sched as ls
         >>> before = {"params": {"w": np.ones(3)}, "opt_state": {"mu": np.ones(3), "count": np.int32(7)}}
@@ -63,9 +63,9 @@ def audit(before: Any, after: Any, fresh: Any = None) -> Audit:
         before: the state just before the boundary: a tree of arrays, a `Progress`, or the path of an .npz file or a
             checkpoint folder.
         after: the state just after it.
-        fresh: the run's first state, which decides what a reset returns to. Without it that is 0 for moments, counts
-            and clocks, 1 for `rate`, and the weights after the boundary for averages and schedule-free's z; weights
-            that were drawn again and streams that did not move cannot then be told from other changes.
+        fresh: the run's first state, to which a reset returns. Without it a reset means 0 for moments, counts
+            and clocks, 1 for `rate`, and the weights after the boundary for averages and schedule-free's z; new
+            weights then count as changed, and a stream that has never moved counts as kept.
 
     Raises:
         ValueError: the two states have no leaf in common, or a file holds pickled objects.
@@ -98,7 +98,7 @@ def _some(side: list[Leaf]) -> str:
 def _initial(
     leaf: Leaf, component: str, first: Mapping[str, Leaf], weights: Mapping[tuple[str, ...], np.ndarray]
 ) -> list[np.ndarray]:
-    """The values that a reset may leave."""
+    """The values that a leaf may have after a reset."""
     values = [first[leaf.name].value] if leaf.name in first else []
     if component in AS_WEIGHTS:
         path = weight_of(leaf, {path: weight.shape for path, weight in weights.items()})
@@ -112,28 +112,28 @@ def _initial(
 
 
 def seen(rows: Sequence[Row]) -> dict[str, float | None]:
-    """The keep-fraction of every component that tells anything; None where no fraction fits."""
+    """The observed keep-fraction of each component whose row `tells`; None where no fraction fits."""
     return {row.component: row.fraction for row in rows if row.tells}
 
 
 def differences(name: str, kept: Mapping[str, float | None]) -> list[str]:
-    """The components of which a named policy keeps another part than was seen (`kept`, as `seen` returns it)."""
+    """The components whose fraction under a named policy is not the observed one (`kept`, from `seen`)."""
     policy = fates(POLICIES[name])
     columns = {component: COLUMN.get(component, component) for component in kept}
     return [c for c, column in columns.items() if column is not None and not _agree(policy[column], kept[c])]
 
 
 def _agree(fraction: float, kept: float | None) -> bool:
-    """Whether a policy's fraction is the one that was seen, which has the rounding of a blend."""
+    """Whether a policy's fraction is the observed one, up to the rounding of a blend."""
     return kept == fraction or (
         kept is not None and 0 < kept < 1 and math.isclose(fraction, kept, rel_tol=1e-3)
     )
 
 
 def named_policies(kept: Mapping[str, float | None]) -> tuple[str, ...]:
-    """Name the policies that agree with what was seen.
+    """Name the policies that agree with the observed fractions.
 
-    Keras' come before those of other frameworks, and of each those first that drop least of what was not seen.
+    Keras' come before the others; in each group, those come first that drop fewest unobserved components.
     """
     if not kept:
         return ()
@@ -147,7 +147,7 @@ def named_policies(kept: Mapping[str, float | None]) -> tuple[str, ...]:
 
 
 def describe(kept: Mapping[str, float | None]) -> str:
-    """Say what was dropped, whether that is a new optimizer, and which named policies do it."""
+    """Write sentences: what was dropped, whether the optimizer is a new one, and which policies do this."""
     dropped = [component for component, fraction in kept.items() if fraction != 1]
     if not kept:
         return "Nothing can be said: every component still had its initial value."

@@ -1,7 +1,7 @@
-"""Which component of a training each array of a state belongs to, by the names on its path.
+"""The component of a training to which each array of a state belongs, found by the names on its path.
 
-Names are those of `TrainState`, optax, PyTorch, Keras and of hand-written loops. Inside an optimizer the innermost
-known name decides, as in `policy.moment_of`; outside, the outermost.
+Known names are those of `TrainState`, optax, PyTorch, Keras and hand-written loops. Inside an optimizer the
+innermost known name decides, as in `policy.moment_of`; elsewhere the outermost one does.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ COLUMN = {
     "selected": None,
     "unknown": None,
 }
-"""The column of a fate table for components that have another name there; None for those that no policy touches."""
+"""The fate table's column for components that have another name there; None if no policy touches them."""
 
 
 def _by_name(names_of: Mapping[str, str]) -> dict[str, str]:
@@ -75,7 +75,7 @@ def weight_path(leaf: Leaf) -> tuple[str, ...] | None:
 
 
 def weight_of(leaf: Leaf, shapes: Mapping[tuple[str, ...], tuple[int, ...]]) -> tuple[str, ...] | None:
-    """The weight that a leaf stands for: the longest one whose path ends the leaf's, of the leaf's shape."""
+    """The path of the weight that a leaf belongs to: the longest that ends the leaf's path, of its shape."""
     ends = [leaf.path[i:] for i in range(len(leaf.path))]
     return next((end for end in ends if shapes.get(end) == leaf.value.shape), None)
 
@@ -97,7 +97,7 @@ def components(leaves: Sequence[Leaf]) -> list[str]:
 
 
 def _component(leaf: Leaf, leaves: Sequence[Leaf], shapes: Mapping, keras: bool) -> str:
-    """That of a leaf which is no weight."""
+    """The component of a leaf that is not a weight."""
     of_weight = len(weight_of(leaf, shapes) or ())
     path = tuple(name.lower() for name in leaf.path[: len(leaf.path) - of_weight])
     inside = any(_TREE.get(name) == "optimizer" for name in path)
@@ -120,7 +120,7 @@ def _component(leaf: Leaf, leaves: Sequence[Leaf], shapes: Mapping, keras: bool)
 
 
 def _inner(name: str, keras: bool) -> str | None:
-    """The part of an optimizer that a name means; Keras' end with it: `lstm_kernel_momentum`, `kernel_m`."""
+    """The optimizer's part that a name means. Keras' names end with it: `lstm_kernel_momentum`, `kernel_m`."""
     if name in _INNER:
         return _INNER[name]
     ending = name.rpartition("_")[2] if "_" in name else ""
@@ -128,7 +128,7 @@ def _inner(name: str, keras: bool) -> str | None:
 
 
 def _counter(node: tuple[str, ...], name: str, leaves: Sequence[Leaf], inside: bool) -> str:
-    """The component of the counter `name`, from what lies next to it in its node of the tree."""
+    """The component of the counter `name`, decided by its siblings in the tree."""
     paths = [tuple(map(str.lower, leaf.path)) for leaf in leaves]
     siblings = {path[len(node)] for path in paths if len(path) > len(node) and path[: len(node)] == node} - {
         name

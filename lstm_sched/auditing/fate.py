@@ -1,6 +1,6 @@
-"""How arrays differ, and from it the fate of a component between two states: a row of an audit.
+"""The fate of a component between two states (one row of an audit), found from how its arrays differ.
 
-Shapes: N numbers of all leaves of a component, one after another.
+Shapes: N numbers in all leaves of a component together.
 """
 
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ import numpy as np
 
 from lstm_sched.auditing.leaves import Leaf
 
-NO_DISTANCE = np.iinfo(np.uint64).max  # between a number and NaN
-FEW = 4  # ulp that a product may be off
-NOISY = 0.1  # rms of the rest over rms before, below which a component is perturbed and not changed
+NO_DISTANCE = np.iinfo(np.uint64).max  # the distance between a number and NaN
+FEW = 4  # largest rounding error of a product, in ulp
+NOISY = 0.1  # up to this rms of the rest, relative to that before, a component is perturbed, not changed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Row:
     component: str
     fate: str  # kept, reset, gone, re-seeded, scaled, blended, perturbed, partly reset, changed
     fraction: float | None  # the keep-fraction that a policy would give it; None where none fits
-    tells: bool  # False where it still had its initial value, so that keeping and resetting are the same
+    tells: bool  # False if it still had its initial value: keeping and resetting it are then the same
     differing: int  # numbers that differ in any bit
     numbers: int
     ulp: int | None  # largest distance; None where no floating number differs
@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A leaf before and after (None where it is missing there), and the values that it may have had at first."""
+    """A leaf before and after a boundary (None where it is missing), and its possible initial values."""
 
     before: Leaf | None
     after: Leaf | None
@@ -57,8 +57,8 @@ def is_float(dtype: np.dtype) -> bool:
 def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Count the steps of `np.nextafter` from a to b, for each pair of elements.
 
-    The two zeros are one number, infinity is the step after the largest, NaN is 0 from NaN and NO_DISTANCE from
-    every number.
+    The two zeros are one number, and infinity is one step after the largest number. The distance of NaN is 0
+    from NaN, and NO_DISTANCE from every number.
 
     Args:
         a, b: arrays of one shape and one floating type.
@@ -85,7 +85,7 @@ def ulp_distance(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _ordered(x: np.ndarray) -> np.ndarray:
-    """Integers in the order of the floats: the bits are sign and magnitude."""
+    """Map floats to integers in the same order; the bits of a float are a sign and a magnitude."""
     bits = np.ascontiguousarray(x).reshape(x.shape).view(f"i{x.dtype.itemsize}")
     magnitude = (bits & np.iinfo(bits.dtype).max).astype(np.int64)
     return np.where(bits < 0, -magnitude, magnitude)
@@ -96,7 +96,7 @@ def _alike(a: Leaf, b: Leaf) -> bool:
 
 
 def differing(a: Leaf, b: Leaf) -> np.ndarray:
-    """Which numbers differ in any bit, flat; all of them where type or shape do."""
+    """A flat mask of the numbers that differ in any bit; all of them if the types or shapes differ."""
     if not _alike(a, b):
         return np.ones(max(a.value.size, b.value.size), bool)
     old, new = (np.ascontiguousarray(leaf.value).reshape(-1, 1).view(np.uint8) for leaf in (a, b))
@@ -113,8 +113,8 @@ def distance(a: Leaf, b: Leaf) -> int | None:
 def row(component: str, pairs: Sequence[Pair]) -> Row:
     """Find the fate of a component from its leaves.
 
-    scaled: one factor fits every number to a few ulp; blended: the same towards the initial value; perturbed: within
-    a tenth of it (root mean square) after the best factor; partly reset: some leaves kept, others reset.
+    scaled: one factor fits every number to a few ulp; blended: one fits the distance from the initial value;
+    perturbed: the best factor leaves at most a tenth (root mean square); partly reset: some leaves are kept.
     """
     fates = [_fate(pair) for pair in pairs]
     telling = {
@@ -145,7 +145,7 @@ def row(component: str, pairs: Sequence[Pair]) -> Row:
 
 
 def _begun(leaf: Leaf, pair: Pair) -> bool:
-    """Whether it has its initial value."""
+    """Whether a leaf has its initial value."""
     return any(x.shape == leaf.value.shape and bool(np.all(leaf.value == x)) for x in pair.initial)
 
 
@@ -157,12 +157,12 @@ def _fate(pair: Pair) -> str:
         return "kept" if _begun(after, pair) else "changed"
     if not differing(before, after).any():
         return "kept"
-    unknown = after.key and not pair.initial  # a stream does not move at a boundary, unless it is begun again
+    unknown = after.key and not pair.initial  # a stream moves at a boundary only if it starts again
     return "reset" if unknown or _begun(after, pair) else "changed"
 
 
 def _whole(fates: set[str], pairs: Sequence[Pair]) -> tuple[str, float | None, str]:
-    """Fate, fraction and note of the leaves together."""
+    """The fate, keep-fraction and note of all leaves together."""
     if fates <= {"kept"}:
         return "kept", 1.0, "" if fates else "it still had its initial value: this says nothing"
     if all(leaf.key for pair in pairs for leaf in pair.present) and "gone" not in fates:
@@ -179,7 +179,7 @@ def _whole(fates: set[str], pairs: Sequence[Pair]) -> tuple[str, float | None, s
 
 
 def _moved(pairs: Sequence[Pair]) -> tuple[str, float | None, str]:
-    """Whether after = a·before, towards 0 or the initial value, or that with noise on top."""
+    """The fate of numbers that moved: scaled, blended with the initial value, perturbed or changed."""
     both = [(p.before, p.after, p.initial) for p in pairs if p.before is not None and p.after is not None]
     if len(both) < len(pairs) or not all(_alike(a, b) and is_float(a.value.dtype) for a, b, _ in both):
         return "changed", None, ""

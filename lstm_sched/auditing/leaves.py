@@ -39,7 +39,7 @@ def leaves(source: Any) -> list[Leaf]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is neither, or holds pickled objects.
+        ValueError: a file of another kind, or one that holds pickled objects.
         TypeError: a leaf that is no array; names it.
     """
     if isinstance(source, str | Path):
@@ -86,7 +86,7 @@ def _leaf(name: str, value: Any) -> Leaf:
 
 
 def as_array(name: str, value: Any) -> tuple[np.ndarray, bool]:
-    """Bring a leaf to the host, and tell whether it is a PRNG key. Raises TypeError naming a leaf that is no array."""
+    """Copy a leaf to the host, and say whether it is a PRNG key. Raises TypeError if it is not an array."""
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         return np.asarray(jax.random.key_data(value)), True
     detach = getattr(value, "detach", None)

@@ -1,4 +1,4 @@
-"""Is a training of n epochs the same in two calls? For anybody's test suite."""
+"""A check for test suites of any framework: training n epochs in two calls gives the same bits as in one."""
 
 import copy
 from collections.abc import Callable
@@ -17,9 +17,9 @@ Train = Callable[[Any, int], Any]
 def assert_resumable(train: Train, state: Any, n: int = 10, split: int = 5) -> None:
     """Assert that `train(state, n)` equals `train(train(state, split), n - split)`, bit for bit.
 
-    In a test suite, for a loop of any framework (of PyTorch, a state is `{"model": model.state_dict(), "optimizer":
-    optimizer.state_dict()}`; of Keras, the variables by name: `{v.path: np.array(v) for v in
-    model.optimizer.variables}`, without which m and v cannot be told apart):
+    It works for a loop of any framework. With PyTorch, a state is `{"model": model.state_dict(), "optimizer":
+    optimizer.state_dict()}`; with Keras, the variables by name, `{v.path: np.array(v) for v in
+    model.optimizer.variables}`, since only names distinguish m from v.
 
         >>> import numpy as np, lstm_sched as ls
         >>> def train(state, epochs):
@@ -32,16 +32,15 @@ def assert_resumable(train: Train, state: Any, n: int = 10, split: int = 5) -> N
 
     Args:
         train: your own `train(state, epochs) -> state`. It may change the state that it is given, which is a copy.
-        state: its first state, a tree of arrays, numbers, keys and text. Whatever is missing in it cannot be carried
-            from call to call.
+        state: its first state, a tree of arrays, numbers, keys and text. It must hold all that calls carry on.
         n: epochs in all.
         split: epochs in the first of the two calls, 1 to n − 1.
 
     Raises:
         AssertionError: the states differ. The message names the first leaf that differs and the largest distance in
-            ulp, then the cause: a component is dropped by `train` where replacing it in the state after `split` epochs
-            by its first value changes no bit of the result. A generator, schedule or optimizer that `train` makes and
-            never returns cannot be seen; then the message says so, as it does where two equal calls differ.
+            ulp, then the cause: `train` drops a component if the result is the same, bit for bit, with its
+            first value in the state after `split` epochs. A generator, schedule or optimizer that `train` makes
+            and never returns cannot be seen; then the message says so, as it does if two equal calls differ.
         ValueError: `split` is not between 1 and n − 1.
     """
     if not 0 < split < n:
@@ -64,7 +63,7 @@ def _run(train: Train, state: Any, epochs: int) -> Any:
 
 
 def _difference(a: Any, b: Any) -> str:
-    """The first leaf in which two states differ, and by how much; empty where they are the same."""
+    """A sentence on the first leaf in which two states differ, and how much; empty if they are the same."""
     leaves_a, leaves_b = ({leaf.name: leaf for leaf in leaves(tree)} for tree in (a, b))
     if leaves_a.keys() != leaves_b.keys():
         name = sorted(leaves_a.keys() ^ leaves_b.keys())[0] or "the state"
@@ -83,7 +82,7 @@ def _difference(a: Any, b: Any) -> str:
 
 
 def _explain(train: Train, state: Any, middle: Any, parts: Any, epochs: int) -> str:
-    """Replace each component of the middle state by its first value: where nothing changes, it was not read."""
+    """Replace each component of the middle state by its first value: if nothing changes, it was not read."""
     rows = audit(state, middle, state).rows
     moved = [r.component for r in rows if r.differing and r.component not in ("log", "clock", "selected")]
     unread = [c for c in moved if not _difference(_run(train, _reset(state, middle, c), epochs), parts)]
@@ -100,7 +99,7 @@ def _explain(train: Train, state: Any, middle: Any, parts: Any, epochs: int) -> 
 
 
 def _idle(train: Train, state: Any, middle: Any) -> str:
-    """What becomes of the middle state in no epochs at all, where train allows them."""
+    """A sentence on how training for 0 epochs changes the middle state, if `train` allows that."""
     try:
         idle = _run(train, middle, 0)
     except Exception as error:  # whatever a user's code raises is part of the answer
@@ -111,7 +110,7 @@ def _idle(train: Train, state: Any, middle: Any) -> str:
 
 
 def _reset(state: Any, middle: Any, component: str) -> Any:
-    """The middle state with one component as it was first; zeros where it did not exist yet."""
+    """The middle state with one component reset to its first values, or to zeros if it had none."""
     first = {keystr(path): leaf for path, leaf in tree_leaves_with_path(state)}
     paths, treedef = tree_flatten_with_path(middle)
     replaced = [
