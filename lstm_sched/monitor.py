@@ -1,8 +1,8 @@
 """Per-epoch rules with Keras' exact semantics: rate schedules, plateau decay, early stopping, validation_freq.
 
-Instead of callbacks these are data and pure functions of monitor, rate and epoch. Their parameters are traced, so that
-arms of one population may differ in them, and an arm without a rule has one that never acts. They read `state.epoch`
-and keep their memory in `state.monitor`, so a policy decides what a loop of fits makes of them. Letters: E epochs.
+Rules are not callbacks but data and pure functions. Their parameters are traced, so members of one population
+may differ in them, and a member without a rule has one that never acts. Rules read `state.epoch` and remember
+in `state.monitor`, so a policy decides how they act in a loop of fits. Letters: E epochs.
 Source: keras/src/callbacks/{early_stopping,reduce_lr_on_plateau,learning_rate_scheduler}.py, version 3.15.
 """
 
@@ -46,7 +46,7 @@ class Watch(NamedTuple):
     """The per-epoch rules of one member."""
 
     rate: Partial  # (epoch, factor) -> the factor that multiplies the tabulated rate, before each epoch
-    validated_E: Any  # after which epochs of `state.epoch` the validation loss is seen
+    validated_E: Any  # bools: whether validation follows each epoch, by `state.epoch`
     stopping: Stopping
     plateau: Plateau
 
@@ -58,7 +58,7 @@ def watch(
     plateau: Plateau | None = None,
     validation_freq: int | Iterable[int] = 1,
 ) -> Watch:
-    """Make the per-epoch rules of a run, for `Hyper.watch`. What is not given never acts.
+    """Make the per-epoch rules of a run, for `Hyper.watch`. A rule that is not given never acts.
 
     Args:
         epochs: epochs of the run.
@@ -110,7 +110,7 @@ def stopping(
         patience: validated epochs without improvement after which a fit stops.
         min_delta: by how much a loss must be below the best one to be an improvement, in units of the loss.
         start_from: epoch, counted from 0, before which nothing counts.
-        baseline: a loss that must be reached, too, for an epoch to count as good; None for none.
+        baseline: a loss that an epoch must also beat to reset the patience; None for none.
         restore: whether the best weights are put into the model when the fit ends.
 
     Returns:
@@ -140,10 +140,10 @@ def plateau(
 
     Args:
         patience: validated epochs without improvement after which the learning rate falls.
-        factor: by which it is multiplied, from 0 to below 1.
+        factor: the learning rate is multiplied by it; from 0 to below 1.
         min_delta: by how much a loss must be below the best one to be an improvement, in units of the loss.
         cooldown: epochs after a fall in which nothing counts.
-        min_rate: learning rate below which it does not fall.
+        min_rate: the lowest learning rate.
 
     Returns:
         The rule, for `watch`.
@@ -165,7 +165,7 @@ def plateau(
 def compounding(factor_E: Any) -> Partial:
     """Make Keras' `LearningRateScheduler(lambda epoch, lr: lr * factor[epoch])`.
 
-    Each epoch multiplies the rate that it finds, so the factors build up from epoch to epoch.
+    Each epoch multiplies the rate of the epoch before, so the factors compound.
 
     Args:
         factor_E: one factor per epoch.
@@ -183,7 +183,7 @@ def compounding(factor_E: Any) -> Partial:
 def absolute(multiple_E: Any) -> Partial:
     """Make Keras' `LearningRateScheduler(lambda epoch: lr * multiple[epoch])`.
 
-    Each epoch sets the rate, whatever it finds.
+    Each epoch sets the rate, whatever it was before.
 
     Args:
         multiple_E: one multiple of the tabulated rate per epoch.
@@ -229,19 +229,19 @@ def _per_epoch(name: str, values: Any) -> np.ndarray:
     return value_E
 
 
-# ---- their memory, and what they do after each epoch
+# ---- the memory of the rules, and their action after each epoch
 
 
 class Best(NamedTuple):
-    """The lowest value that counted, and how long ago; the first value seen counts whatever it is."""
+    """The lowest validation loss that counted. The first one seen always counts."""
 
-    seen: Any
+    seen: Any  # whether any loss was seen
     value: Any
-    wait: Any
+    wait: Any  # epochs without improvement since then
 
 
 class Monitor(NamedTuple):
-    """Memory of stopping and plateau. A fit that has stopped trains no further until a boundary forgets it."""
+    """Memory of stopping and plateau. A fit that has stopped stays so until a boundary resets this."""
 
     stopping: Best
     stopped: Any
@@ -271,7 +271,7 @@ def observe(
         monitor: their memory before.
         epoch: the epoch's number on the framework's clock.
         val: its validation loss.
-        factor: what multiplies the tabulated rate.
+        factor: the factor on the tabulated rate before.
         table: the tabulated rate.
 
     Returns:

@@ -1,9 +1,9 @@
 """Keras' forms of its optimizers and of clipping as optax transformations, and the optimizers offered by name.
 
-Keras 3 puts epsilon next to the uncorrected √v and the rate inside the velocity, so that no setting of optax's own adam
-or sgd is the same. On TensorFlow its `cast` takes a Python number through float32 whatever the dtype of the weights:
-the powers of β, SGD's momentum, Lion's β and the weight decay are rounded so, which only float64 can tell, and
-RMSprop's numbers are not. State is always optax's own, so that a policy finds its moments.
+Keras 3 adds epsilon to the uncorrected √v and has the rate inside the velocity, so no setting of optax's own
+adam or sgd is the same. On TensorFlow its `cast` rounds a Python number to float32 whatever the dtype of the
+weights. This affects the powers of β, SGD's momentum, Lion's β and the weight decay, but not RMSprop's
+numbers, and only float64 shows it. The state is always optax's own, so that a policy finds its moments.
 Source: keras/src/optimizers/adam.py, base_optimizer.py, lion.py, rmsprop.py and sgd.py, version 3.15.
 """
 
@@ -105,7 +105,7 @@ def _leaf(path: tuple) -> Hashable:
     return path
 
 
-@functools.cache  # the same arguments are the same factory, and so the same learner and compiled program
+@functools.cache  # one factory per set of arguments, so that the learner and its compiled program are reused
 def clipped(
     factory: Factory,
     *,
@@ -145,7 +145,7 @@ def clipped(
 
 
 def _clip_norm(limit: float, group_of: Callable[[tuple], Hashable]) -> optax.GradientTransformation:
-    """Gradients of each group of leaves scaled down to this norm; those within it keep every bit."""
+    """Scale the gradient of each group of leaves down to this norm; smaller ones keep every bit."""
 
     def update(updates, state, params=None):
         del params
@@ -170,10 +170,10 @@ class ReinitV(NamedTuple):
 
 @functools.cache  # as above
 def reinit_v_from_gradient(factory: Factory) -> Factory:
-    """Let an optimizer whose v a boundary drops begin it with the square of the next gradient, not with 0.
+    """Let v, after a boundary that drops it, begin with the square of the next gradient, not with 0.
 
-    A policy asks for it by dropping `nu` and `other` while it keeps `count` (`V_FROM_GRADIENT`): `fresh`, which is True
-    in a fresh state, belongs to `Moments.other`. With count 0 bias correction does as much, and nothing is changed.
+    A policy asks for it by dropping `nu` and `other` but keeping `count` (`V_FROM_GRADIENT`), since `fresh`
+    belongs to `Moments.other`. With count 0 nothing changes, as bias correction then has the same effect.
 
     Args:
         factory: makes an optimizer with one `count` and one `nu`, as every Adam has, from a learning rate.
@@ -235,7 +235,7 @@ def by_name(name: str, weight_decay: float | None = None) -> Factory:
 
     Args:
         name: a name in OPTIMIZERS.
-        weight_decay: in place of the optimizer's own; None keeps that.
+        weight_decay: replaces the optimizer's default; None keeps that.
 
     Returns:
         A factory of the optimizer from a learning rate.

@@ -1,8 +1,8 @@
-"""Named restart policies: what each way of calling fit again keeps (1) and drops (0).
+"""Named restart policies: the components that each way of calling fit again keeps (1) and drops (0).
 
-Every preset names every component, so that a new component breaks each until its fate is decided. What a framework
-does not have (a carried state, a place in a short epoch) goes with the object in which it would live. Keras was
-measured; the other frameworks were read in the sources of the versions named.
+Every preset names every component, so a new component breaks all of them until its fate is decided. A
+component that a framework lacks (a carried state, a place in a short epoch) shares the fate of the object in
+which it would live. Keras was measured; for the other frameworks the sources of the named versions were read.
 """
 
 from lstm_sched.policy import fates, keep, mark
@@ -22,7 +22,7 @@ KERAS_LOOP = keep(
     carry=1, average=1, rate=1, position=0, monitor=0, best=0,
 )  # fmt: skip
 
-# The same with `compile` and a new optimizer in the loop.
+# KERAS_LOOP with `compile` and a new optimizer in the loop.
 KERAS_RECOMPILE = keep(
     params=1, moments=0, step=0, epoch=0, order=1, noise=1,
     carry=1, average=0, rate=0, position=0, monitor=0, best=0,
@@ -69,9 +69,9 @@ KERAS_INITIAL_EPOCH = keep(
 )  # fmt: skip
 
 # `set_random_seed` in the loop, and tf.keras 2 with any seed: each fit repeats the permutations of the first. A
-# dropout stream is its layer's and goes on; only on PyTorch does one without a seed of its own start again. (On
-# TensorFlow, Keras 3 with any seed has one permutation for all epochs of all fits: that is the order FIXED and no
-# policy.)
+# dropout stream belongs to its layer and continues; only on PyTorch does one without its own seed start
+# again. (On TensorFlow, Keras 3 with any seed has one permutation for all epochs of all fits: this is the
+# order FIXED, not a policy.)
 KERAS_RESEED = keep(
     params=1, moments=1, step=1, epoch=0, order=0, noise=1,
     carry=1, average=1, rate=1, position=0, monitor=0, best=0,
@@ -83,9 +83,9 @@ KERAS_RESET_STATES = keep(
     carry=0, average=1, rate=1, position=0, monitor=0, best=0,
 )  # fmt: skip
 
-# A `.keras` file saved and loaded between fits: the optimizer is whole, and the dropout stream starts again from its
-# layer's seed, or is another where that has none (`Origin.reseed`). So it is with `.weights.h5` if the optimizer is
-# built first.
+# A `.keras` file saved and loaded between fits: the optimizer is complete, and the dropout stream starts
+# again from its layer's seed, or is a new one if the layer has no seed (`Origin.reseed`). The same holds for
+# `.weights.h5` if the optimizer is built first.
 KERAS_RELOAD = keep(
     params=1, moments=1, step=1, epoch=0, order=1, noise=0,
     carry=0, average=1, rate=1, position=0, monitor=0, best=0,
@@ -97,9 +97,9 @@ KERAS_RELOAD_WEIGHTS = keep(
     carry=0, average=0, rate=0, position=0, monitor=0, best=0,
 )  # fmt: skip
 
-# A legacy `.h5` file: it brings back count and rate, but neither m nor v. Its optimizer is built for no weights, so
-# the next fit of Keras 3.15 raises unless `optimizer.built = False` is set. Compiled again it is
-# KERAS_RELOAD_WEIGHTS.
+# A legacy `.h5` file: it restores count and rate, but neither m nor v. Its optimizer is built for no weights,
+# so the next fit of Keras 3.15 raises unless `optimizer.built = False` is set. If the model is compiled
+# again, this becomes KERAS_RELOAD_WEIGHTS.
 KERAS_RELOAD_H5 = keep(
     params=1, moments=Moments(mu=0, nu=0, count=1, other=0), step=1, epoch=0, order=1, noise=0,
     carry=0, average=0, rate=1, position=0, monitor=0, best=0,
@@ -108,7 +108,7 @@ KERAS_RELOAD_H5 = keep(
 # ---- other frameworks
 
 # scikit-learn 1.9, MLP `fit` with warm_start=True and an int random_state: a new optimizer at each fit; the same
-# permutations in all but the first, which follow the draws of the weights. What stopping remembers stays.
+# permutations in all but the first, which follow the weights' draws. Early stopping keeps its memory.
 SKLEARN_WARM_START = keep(
     params=1, moments=0, step=0, epoch=0, order=0, noise=0,
     carry=0, average=0, rate=0, position=0, monitor=1, best=1,
@@ -146,8 +146,8 @@ LIGHTNING_NEW_TRAINER = keep(
     carry=0, average=0, rate=0, position=0, monitor=1, best=1,
 )  # fmt: skip
 
-# Lightning 2.6, `fit(ckpt_path=…)` in a new process that seeds everything: a checkpoint holds no random state, but
-# the place in the epoch.
+# Lightning 2.6, `fit(ckpt_path=…)` in a new process that seeds everything: a checkpoint holds the place in
+# the epoch, but no random state.
 LIGHTNING_CKPT_PATH = keep(
     params=1, moments=1, step=1, epoch=1, order=0, noise=0,
     carry=0, average=1, rate=1, position=1, monitor=1, best=1,
@@ -253,11 +253,11 @@ ALIASES = {"adam_rel": "drop_count"}
 REDRAWN = (
     "skorch_fit",
     "shrink_and_perturb",
-)  # whose fresh weights are a new draw each time: `Origin.redraw`
+)  # their fresh weights are a new draw at each boundary: `Origin.redraw`
 
 
 def fate_table(policies: dict[str, TrainState]) -> str:
-    """Write what policies keep and drop as a Markdown table.
+    """Write a Markdown table of the components that policies keep and drop.
 
     Args:
         policies: policies by name, such as `POLICIES`.

@@ -64,8 +64,8 @@ def audit(before: Any, after: Any, fresh: Any = None) -> Audit:
             checkpoint folder.
         after: the state just after it.
         fresh: the run's first state, to which a reset returns. Without it a reset means 0 for moments, counts
-            and clocks, 1 for `rate`, and the weights after the boundary for averages and schedule-free's z; new
-            weights then count as changed, and a stream that has never moved counts as kept.
+            and clocks, 1 for `rate`, and the weights after the boundary for averages and schedule-free's z;
+            new weights then count as changed, and a stream that has never moved counts as kept.
 
     Raises:
         ValueError: the two states have no leaf in common, or a file holds pickled objects.

@@ -120,7 +120,7 @@ def _component(leaf: Leaf, leaves: Sequence[Leaf], shapes: Mapping, keras: bool)
 
 
 def _inner(name: str, keras: bool) -> str | None:
-    """The optimizer's part that a name means. Keras' names end with it: `lstm_kernel_momentum`, `kernel_m`."""
+    """The part of an optimizer that a name means. Keras' names end with it: `lstm_kernel_momentum`."""
     if name in _INNER:
         return _INNER[name]
     ending = name.rpartition("_")[2] if "_" in name else ""

@@ -32,15 +32,15 @@ def assert_resumable(train: Train, state: Any, n: int = 10, split: int = 5) -> N
 
     Args:
         train: your own `train(state, epochs) -> state`. It may change the state that it is given, which is a copy.
-        state: its first state, a tree of arrays, numbers, keys and text. It must hold all that calls carry on.
+        state: its first state, a tree of arrays, numbers, keys and text. It must hold all that is carried on.
         n: epochs in all.
         split: epochs in the first of the two calls, 1 to n − 1.
 
     Raises:
         AssertionError: the states differ. The message names the first leaf that differs and the largest distance in
             ulp, then the cause: `train` drops a component if the result is the same, bit for bit, with its
-            first value in the state after `split` epochs. A generator, schedule or optimizer that `train` makes
-            and never returns cannot be seen; then the message says so, as it does if two equal calls differ.
+            first value in the state after `split` epochs. If `train` makes a generator, schedule or
+            optimizer and never returns it, the message can only say so; likewise if two equal calls differ.
         ValueError: `split` is not between 1 and n − 1.
     """
     if not 0 < split < n:

@@ -19,8 +19,8 @@ input K + 6H numbers per sample and time step. A step of the backward scan is th
 and the gradient of the kernel is one product after the scan. With `recompute` only the input and c are kept, K + H
 numbers, and the backward scan computes the factors again; that takes 1.2 × the time.
 
-A gate computed from tanh is right to a rounding error of 1 and not of its own size: in float32 a gate below 1e-7 has no
-correct digit.
+A gate computed from tanh has the rounding error of a number near 1, whatever its size: in float32 a gate
+below 1e-7 has no correct digit.
 """
 
 import functools
@@ -38,7 +38,7 @@ Mask = Array | None  # (…, B, 1); None: every step counts
 
 
 class _Factors(NamedTuple):
-    """What the gradient needs of a step, apart from its input."""
+    """The values of a step that the gradient needs, apart from its input."""
 
     delta_BG: Array  # s (1 − u²) (g, c, i, tanh c'): from dc' and dh' to δ
     output_BH: Array  # o (1 − tanh² c'): from dh' to dc'
@@ -55,7 +55,7 @@ def _scale(kernel_KG: Array) -> Array:
 
 
 def _step(kernel_KG: Array, s_1G: Array, input_BK: Array, c: Array, live_B1: Mask) -> tuple[State, _Factors]:
-    """The state after a step; a masked one leaves it as it is."""
+    """The state after a step, which a masked step leaves as it is, and the step's factors."""
     u_BG = jnp.tanh(input_BK @ kernel_KG)
     i, f, g, o = jnp.split(s_1G * u_BG + (1 - s_1G), 4, axis=-1)
     new_c = f * c + i * g
@@ -156,8 +156,8 @@ def fused_lstm(
     return (c_BH, h_BH), jnp.swapaxes(h_TBH, 0, 1)
 
 
-# Forward mode. JAX refuses it for every `jax.custom_vjp`, but its message names no alternative. `_reverse_only` is the
-# identity, whose tangent is a primitive that reverse mode can transpose and that raises wherever it would be computed.
+# JAX refuses forward mode for every `jax.custom_vjp`, but its message names no alternative. So
+# `_reverse_only` is an identity whose tangent raises wherever forward mode computes it.
 
 
 def _refuse(*_: Any, **__: Any) -> Any:

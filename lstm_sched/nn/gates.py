@@ -11,7 +11,7 @@ from jax import Array
 
 GATES = "ifgo"
 
-Params = dict[str, Any]  # of one layer's cell, or of a network
+Params = dict[str, Any]  # parameters of one layer's cell, or of a network
 
 
 def unpack(
@@ -50,7 +50,7 @@ def variable_of(path: tuple) -> tuple[str, str]:
     """Name the Keras variable that holds a leaf of a network's parameters, since Keras clips gradients per variable.
 
     Args:
-        path: of the leaf, as `jax.tree_util.tree_leaves_with_path` gives it.
+        path: the path of the leaf, as `jax.tree_util.tree_leaves_with_path` gives it.
 
     Returns:
         Layer and name, for example ("lstm_0", "recurrent_kernel").

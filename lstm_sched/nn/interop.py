@@ -1,12 +1,12 @@
-"""Weights of the stacked LSTM + dense head of Keras and PyTorch, to and from the parameters here, importing neither.
+"""Conversion of weights from and to Keras and PyTorch (LSTM layers and a dense head), which are not imported.
 
 A Flax network needs no conversion: `{"lstm_0": …, "head": …}` holds the parameters of its cells and of its Dense.
 
-In all of them the default cell is the same: gates i, f, g (Keras' c) and o; sigmoid gates, tanh for g and the output; a
-state of zeros to begin with; the head reads the output of the last step. Arrays cannot tell other activations, a
-reversed direction or what lies between layers; that is not checked. An optimizer's moments are not converted.
-All arrays are copied in their dtype, and converting there and back gives the same bits.
-Letters: F features (of an upper layer: H of the one below), H hidden units, G = 4H, O outputs.
+All three have the same default cell: gates i, f, g (Keras' c) and o; sigmoid for the gates, tanh for g and
+the output; an initial state of zeros; the head reads the output of the last step. Arrays do not show other
+activations, a reversed direction or layers in between, so these are not checked. An optimizer's moments are
+not converted. All arrays are copied in their dtype, and converting there and back gives the same bits.
+Letters: F features (in upper layers: H of the layer below), H hidden units, G = 4H, O outputs.
 """
 
 import re
@@ -23,7 +23,7 @@ Joint = tuple[np.ndarray, np.ndarray, np.ndarray]  # kernel_FG, recurrent_HG, bi
 
 
 def _array(name: str, value: Any, *allowed: int | None) -> np.ndarray:
-    """A copy, or ValueError unless it has this shape, where None is any size, and a dtype that JAX keeps."""
+    """Copy an array. Raises ValueError for another shape (None: any size) or a dtype that JAX changes."""
     array = np.array(value)  # PyTorch trains in place
     fits = len(allowed) == array.ndim and all(
         a in (None, n) for a, n in zip(allowed, array.shape, strict=True)
@@ -165,7 +165,7 @@ def to_torch(params: Params, lstm: str = "lstm", head: str = "head") -> dict[str
         NumPy arrays by name, as in `from_torch`; bias_ih has the whole bias, and bias_hh is zeros.
 
     Raises:
-        ValueError: where layers differ in hidden units, since an `nn.LSTM` has one number of them.
+        ValueError: layers differ in hidden units, which an `nn.LSTM` does not allow.
     """
     lstm, head = _dotted(lstm), _dotted(head)
     arrays: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from jax import Array
 
 from lstm_sched._names import check_name
 
-POINT = {  # of one number against another; Huber's loss with Keras' δ = 1
+POINT = {  # losses of a prediction against a target, number by number; Huber's with Keras' δ = 1
     "mse": optax.losses.squared_error,
     "mae": lambda prediction, target: jnp.abs(prediction - target),
     "huber": optax.losses.huber_loss,

@@ -1,4 +1,4 @@
-"""One LSTM layer over time, in three forms: with the gradient of `fused`, as a plain scan of Flax's cell, and by cuDNN.
+"""One LSTM layer over time in three forms: with the gradient of `fused`, as a scan of Flax's cell, by cuDNN.
 
 Letters: B batch, T time, F features, H hidden units.
 """
@@ -47,7 +47,7 @@ def lstm_layer(
         cell_params: of a Flax cell, as `gates.unpack` makes them.
         x_BTF: the input.
         carry: c_BH and h_BH before the first step; None for zeros.
-        mask_BT: booleans. A step where it is False is left out: state and output stay as they were, as in Keras.
+        mask_BT: booleans. Steps where it is False change neither state nor output, as in Keras.
         recompute: whether the gradient keeps 2H + F + 1 numbers per sample and time step instead of 7H + F + 1, and
             takes 1.2 × the time.
 
@@ -55,7 +55,7 @@ def lstm_layer(
         c_BH and h_BH after the last step, and the output h_BTH of every step.
 
     Raises:
-        TypeError: for a derivative in forward mode (jax.jvp, jacfwd), which `scan_lstm` has.
+        TypeError: for a derivative in forward mode (jax.jvp, jacfwd), which only `scan_lstm` supports.
         ValueError: for an input or a mask of another shape.
     """
     begin = _begin(cell_params, x_BTF, carry, mask_BT)
@@ -86,7 +86,7 @@ def cudnn_lstm(
 ) -> tuple[CellCarry, Array]:
     """`lstm_layer` by cuDNN (`jax.experimental.rnn`). It is not tested on a GPU yet.
 
-    It serves one training: it cannot be vmapped. It computes in TF32 unless JAX's default precision is `highest`.
+    It cannot be vmapped over trainings. It computes in TF32 unless JAX's default precision is `highest`.
 
     Raises:
         ValueError: for a platform other than an NVIDIA GPU, a dtype other than float32, and for a mask.

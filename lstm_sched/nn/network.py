@@ -1,7 +1,7 @@
-"""The LSTM forecaster: its parameters, its network of layers and a dense head, its loss, and the learner made of them.
+"""The LSTM forecaster: LSTM layers and a dense head, their parameters and loss, and the learner made of them.
 
-Parameters are Flax's. A network is `{"lstm_0": cell, "lstm_1": cell, …, "head": {"kernel": (H, O), "bias": (O,)}}`, and
-a cell is the parameters of `flax.linen.OptimizedLSTMCell`, one kernel per gate.
+A network's parameters are `{"lstm_0": cell, "lstm_1": cell, …, "head": {"kernel": (H, O), "bias": (O,)}}`,
+where a cell holds the parameters of `flax.linen.OptimizedLSTMCell`, one kernel per gate.
 Letters: B batch, T time, F features, H hidden units, G = 4H columns: gates i, f, g, o; O outputs.
 """
 
@@ -58,7 +58,7 @@ def _check(
     init: str = "keras",
     loss: str = "mse",
 ) -> None:
-    """Raise ValueError for an argument that no network can have."""
+    """Raise ValueError for an argument that is not allowed."""
     sizes = {"features": features, "hidden": hidden, "layers": layers, "outputs": outputs}
     for name, size in sizes.items():
         if size < 1:
@@ -75,7 +75,7 @@ def init_params(
     """Draw fresh weights, in the default float dtype.
 
     Args:
-        key: of JAX; the weights are a function of it alone.
+        key: a JAX random key, which alone decides the weights.
         features, hidden, layers, outputs: sizes, each 1 or more. Every layer has `hidden` units.
         scheme: `keras` draws the joint (F, 4H) kernel Glorot-uniform and the joint (H, 4H) kernel with orthogonal
             rows; biases are 0, and 1 for the forget gate. `flax` draws LeCun-normal and orthogonal kernels gate by
@@ -127,8 +127,8 @@ def apply(
         params: of the network.
         x_BTF: the input.
         carry: the state of each layer before the first step; None for zeros.
-        dropout: rate of the dropout on each layer's output, scaled by 1 / (1 - dropout); each layer has its own mask.
-        key: of the dropout; None drops nothing.
+        dropout: rate of dropout on each layer's output; the values that stay are scaled by 1 / (1 - dropout).
+        key: random key of the dropout; None drops nothing.
         mask_BT: booleans. Steps where it is False are left out in every layer. None: every step counts.
         layer: one of `lstm.LAYERS`.
 
@@ -172,12 +172,12 @@ def loss_of(
         carry: the state of each layer before the first step. None and `()` stand for zeros.
         x_BTF: the input.
         y_BO: the targets (for a class or a density see `losses.sample_losses`).
-        key: of the dropout; None drops nothing.
+        key: random key of the dropout; None drops nothing.
         kind: a name of `losses.LOSSES`.
         dropout, layer: as in `apply`.
 
     Returns:
-        loss_B, and the state of each layer after the last step, or `()` where `carry` is `()`: nothing is carried.
+        loss_B, and the state of each layer after the last step, or `()` if `carry` is `()`.
 
     Raises:
         ValueError: for an unknown kind, and for shapes that do not fit.
@@ -188,7 +188,7 @@ def loss_of(
 
 
 def nudge(params: Params) -> Params:
-    """Move the largest recurrent weight of the first layer away from 0 by one unit in its last place, on the host."""
+    """Move the largest recurrent weight of the first layer away from 0 by one ulp; computed on the host."""
     cell = params["lstm_0"]
     recurrent = {name: np.asarray(gate["kernel"]) for name, gate in cell.items() if name.startswith("h")}
     largest = max(np.abs(kernel_HH).max() for kernel_HH in recurrent.values())
@@ -229,13 +229,13 @@ def lstm(
         optimizer: learning rate -> optax transformation, for example `keras_adam` or `optax.adam`.
         features, hidden, layers, outputs, init: as in `init_params`.
         dropout: rate on each layer's output in training, 0 ≤ dropout < 1.
-        loss: a name of `losses.LOSSES`; `crossentropy` and `gaussian` need other outputs than targets.
+        loss: a name of `losses.LOSSES`; `crossentropy` and `gaussian` need more outputs than target columns.
         batch, drop_last, order, noise, steps, accumulate, averaged, watched: as in `Learner`.
         stateful: whether the state is carried from batch to batch; then the order must be SEQUENTIAL.
         form: how a layer is computed.
-            `fused`: with a gradient written by hand, the fastest on a CPU.
-            `recomputed`: about a third of the memory for the gradient, 20 % slower.
-            `scan`: plain Flax cell, supports forward-mode derivatives.
+            `fused`: with a gradient written by hand; the fastest on a CPU.
+            `recomputed`: the same with about a third of the memory for the gradient, 20 % slower.
+            `scan`: a plain scan of Flax's cell, which supports forward-mode derivatives.
             `cudnn`: for one training on an NVIDIA GPU; not tested on a GPU yet.
 
     Raises:

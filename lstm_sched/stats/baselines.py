@@ -12,9 +12,9 @@ from jax.typing import ArrayLike
 
 from lstm_sched.data.windows import Part
 
-CHUNK = 2048  # windows read at once: memory does not grow with the series
-FLOOR = 1e-13  # of its largest eigenvalue: what a product AᵀA tells from 0
-COLLINEAR = 1e-13  # of the largest singular value: smaller ones count as 0
+CHUNK = 2048  # windows read at once, so that memory does not grow with the series
+FLOOR = 1e-13  # relative to the largest eigenvalue of AᵀA: smaller ones are rounding errors
+COLLINEAR = 1e-13  # relative to the largest singular value: smaller ones count as 0
 
 Forecast = Callable[[np.ndarray], np.ndarray]  # x_NTF -> prediction_NO
 
@@ -44,7 +44,7 @@ def losses(
 
 def persistence(x_NTF: np.ndarray) -> np.ndarray:
     """Forecast that the target repeats its last value: column 0 of the last row of `Windows` (not of `Samples`)."""
-    # The copy lets go of the chunk that the last step was read from.
+    # A view would keep the whole chunk in memory.
     return x_NTF[:, -1, :1].copy()
 
 
@@ -64,19 +64,19 @@ def fit_linear_ar(train: Part) -> Forecast:
         return (np.hstack((_design(x_NTF), y_NO)) for x_NTF, y_NO in _chunks(train))
 
     x_1TF, y_1O = train.take(np.zeros(1, np.int32))
-    short = train.size <= 1 + x_1TF.size + y_1O.size  # a matrix no larger than its root, and as good
+    short = train.size <= 1 + x_1TF.size + y_1O.size  # then the matrix is no larger than its root
     root_XQ = np.vstack(list(rows())) if short else _root(rows)
     weights_PO = np.linalg.lstsq(root_XQ[:, : -y_1O.size], root_XQ[:, -y_1O.size :], rcond=COLLINEAR)[0]
     return lambda x_NTF: _design(x_NTF) @ weights_PO
 
 
 def _root(rows: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
-    """R_QQ with RᵀR = AᵀA, of a matrix A with Q columns whose rows come chunk by chunk, gone through twice.
+    """R_QQ with RᵀR = AᵀA, for a matrix A with Q columns whose rows are read twice, chunk by chunk.
 
-    AᵀA itself squares the condition number of A: its eigenvalues below FLOOR are noise. But it serves to change the
-    basis to one in which columns are of one size and hardly overlap, and there AᵀA is precise. This is CholeskyQR2
-    (Fukaya et al. 2014) with eigenvectors, which need no full rank: the error is that of a QR decomposition, and
-    nearly all work is matrix products.
+    AᵀA itself squares the condition number of A: its eigenvalues below FLOOR are noise. But it gives a basis
+    in which the columns are of one size and nearly orthogonal, and there AᵀA is precise. This is CholeskyQR2
+    (Fukaya et al. 2014) with eigenvectors, which need no full rank: the error is that of a QR decomposition,
+    and nearly all work is matrix products.
     """
     gram_QQ = functools.reduce(np.add, map(_product, rows()))
     scale_Q = np.sqrt(np.diag(gram_QQ))
@@ -92,7 +92,7 @@ def _root(rows: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
 
 
 def _product(a_NQ: np.ndarray, basis_QQ: np.ndarray | None = None) -> np.ndarray:
-    """AᵀA, or (AB)ᵀAB. NumPy's own threads would spin: on cores that others use too it takes ten times as long."""
+    """AᵀA, or (AB)ᵀAB, by JAX: NumPy's threads spin, and take 10 × the time on cores that are shared."""
     with jax.enable_x64(True):
         return np.asarray(_float64_product(a_NQ, basis_QQ))
 

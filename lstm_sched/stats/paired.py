@@ -1,8 +1,8 @@
-"""Paired effects of an arm against a reference: one interval, the verdict read from it, and words for both.
+"""Paired effects of an arm against a reference: an interval, the verdict that follows from it, and sentences.
 
-Losses enter as logs, so a difference is the log of a ratio of losses; it is printed as a change in %. The two
-metrics, log test loss after the last epoch (Metric.END) and at the epoch of lowest validation loss, are
-decided together.
+Losses are given as logs, so a difference is the log of a ratio of losses; it is printed as a change in %.
+There are two metrics, the log test loss after the last epoch and that at the epoch of lowest validation loss;
+they are decided together.
 
 Shapes: N seeds, X any leading axes.
 """
@@ -12,27 +12,27 @@ from enum import StrEnum
 from typing import Literal, NamedTuple
 
 import numpy as np
-import scipy  # loads its parts when they are first used: no training waits for them
+import scipy  # it loads its parts when they are first used, so no training waits for them
 from numpy.typing import ArrayLike
 
-DELTA = math.log(1.01)  # margin: 1 % of the loss, never estimated from the runs it judges
+DELTA = math.log(1.01)  # margin of equivalence: 1 % of the loss, never estimated from runs
 ALPHA = 0.05  # chance of any false claim in a family of comparisons
 MIN_SEEDS = 6
 DIVERGED_RATIO = 10.0  # final train loss over that of predicting the mean
 
 
 class Metric(StrEnum):
-    """When a run's test loss is taken, in the words of tables and sentences."""
+    """The epoch at which a run's test loss is taken, as tables and sentences name it."""
 
     END = "after the last epoch"
-    SELECTED = "at its best epoch"  # of lowest validation loss
+    SELECTED = "at its best epoch"  # the epoch of lowest validation loss
 
 
 Verdict = Literal["identical", "equivalent", "better", "worse", "undecided"]
 
 
 class Effect(NamedTuple):
-    """An arm against its reference on one metric, as logs of ratios (below 0: its loss is lower), or nan."""
+    """The effect of an arm on one metric, as logs of loss ratios (below 0: its loss is lower), or nan."""
 
     n: int  # seeds, each one pair
     mean: float
@@ -40,7 +40,7 @@ class Effect(NamedTuple):
     hi: float
     sd: float  # of the paired differences
     level: float  # of the interval or test: 1 - ALPHA / family
-    worse: int  # seeds in which the arm's loss is the higher, or it alone diverged
+    worse: int  # seeds in which the arm's loss is higher, or only the arm diverged
     better: int
     tied: int  # equal losses, or both diverged
     diverged: int  # runs of the arm
@@ -63,7 +63,7 @@ def check_level(level: float) -> None:
 def interval(d_XN: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean and both ends (X each) of the t interval of the mean of d_XN at level 1 - ALPHA / family; N > 1.
 
-    Where no d differs from the others the interval is the point at their mean.
+    If all d are equal, the interval is a point.
     """
     d_XN = np.asarray(d_XN, np.float64)
     n = d_XN.shape[-1]
@@ -75,11 +75,11 @@ def interval(d_XN: ArrayLike, family: int) -> tuple[np.ndarray, np.ndarray, np.n
 def compare(
     logloss_arm_N: ArrayLike, logloss_ref_N: ArrayLike, family: int, identical: bool = False
 ) -> Effect:
-    """Decide one arm on one metric, by the one procedure that every experiment uses.
+    """Compare an arm with its reference on one metric; every experiment uses this procedure.
 
-    Losses are paired by seed and no pair is ever dropped. A diverged run is +inf, and two diverged runs of a
-    seed differ by zero. Where any run diverged there is no mean and no interval but a sign test: was the arm
-    worse, or better, in more than half of all seeds (a tie counts for neither)?
+    Losses are paired by seed, and no pair is dropped. A diverged run is +inf, and two diverged runs of a seed
+    differ by zero. If any run diverged, there is no mean and no interval; a sign test then asks whether the
+    arm was worse, or better, in more than half of all seeds (a tie counts for neither).
 
     `family` is the number of comparisons decided together: treatments that can differ, times two metrics.
     `identical` says that the runs themselves, not only these losses, are equal bit for bit in every seed.
@@ -115,7 +115,7 @@ def compare(
     else:
         mean, lo, hi = (float(x) for x in interval(d_N, family))
         sd = float(d_N.std(ddof=1))
-        if lo > -DELTA and hi < DELTA:  # asked first: inside the margin is equivalent even where 0 is outside
+        if lo > -DELTA and hi < DELTA:  # first: inside the margin is equivalent even if 0 is outside
             verdict = "equivalent"
             qualifier = "small but detectable" if lo > 0 or hi < 0 else ""
         elif hi < 0:
@@ -132,7 +132,7 @@ def percent(x: float) -> float:
 
 
 def _signed(x: float) -> str:
-    """A log ratio as a change in %, with one decimal, or what keeps it on its side of 0 and of the margin."""
+    """A log ratio as a change in %, with one decimal or as many as show its side of 0 and of the margin."""
 
     def side(change: float) -> tuple[bool, ...]:
         return change < 0, change > 0, change > percent(-DELTA), change < 1
@@ -146,7 +146,7 @@ def _signed(x: float) -> str:
 
 
 def sentence(effect: Effect) -> str:
-    """One metric in words, with the interval, or the counts, that its verdict was read from."""
+    """One metric in words, with the interval or the counts that decided its verdict."""
     e = effect
     if e.verdict == "identical":
         return "the same bits"
@@ -175,7 +175,7 @@ _TOGETHER = {
 
 
 def combine(end: Effect, selected: Effect) -> tuple[Verdict | Literal["mixed"], str]:
-    """The verdict on which both metrics agree, or "mixed"; and the sentence, which names each metric.
+    """The verdict on which both metrics agree, or "mixed", and a sentence that names each metric.
 
     Raises ValueError where only one metric is identical: runs are equal bit for bit, or they are not.
     """
@@ -192,9 +192,9 @@ def combine(end: Effect, selected: Effect) -> tuple[Verdict | Literal["mixed"], 
 
 
 def diverged(final_train_loss: float, mean_prediction_loss: float, *curves: ArrayLike) -> bool:
-    """Whether a run diverged: a loss is not finite, or the last above ten times that of predicting the mean.
+    """Whether a run diverged: a loss is not finite, or the final one above 10 × that of predicting the mean.
 
-    Both losses are on the training part; `curves` are any others, over the epochs that were run. Raises
+    Both losses are on the training part; `curves` are any other losses, one per epoch that was run. Raises
     ValueError for a mean_prediction_loss that is not finite and positive.
     """
     if not (math.isfinite(mean_prediction_loss) and mean_prediction_loss > 0):

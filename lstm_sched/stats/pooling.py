@@ -1,4 +1,4 @@
-"""One statement on several series: on these, by drawing seeds within each, and on series like these, by random effects.
+"""The mean effect over these series (by a bootstrap of seeds), or over series like these (by random effects).
 
 Shapes: D series, N seeds.
 """
@@ -19,8 +19,8 @@ def stratified_mean(
 ) -> tuple[float, float, float]:
     """Mean over these series of their mean effects, and a percentile interval of it.
 
-    Every series has the same weight, and seeds are drawn within each (Agarwal et al. 2021). At 95 %, with 8 seeds and 5
-    series, the interval covers in 92 %.
+    Every series has the same weight, and seeds are drawn within each (Agarwal et al. 2021). With 8 seeds and
+    5 series, an interval at 95 % has a coverage of 92 %.
 
     Args:
         d_DN: paired differences of each series, one per seed; their numbers may differ.
@@ -62,10 +62,10 @@ def _mean_of_means(*series_D: np.ndarray, axis: int = -1) -> np.ndarray:
 def pooled(
     effects_mean_D: ArrayLike, effects_se_D: ArrayLike, level: float = 1 - paired.ALPHA
 ) -> tuple[float, float, float]:
-    """Mean effect over series like these, and its interval: random effects, for series not seen.
+    """Mean effect over series like these, and its interval, by a model of random effects.
 
-    The variance between series is DerSimonian and Laird's (1986), and the interval that of Hartung and Knapp (2001), t
-    with D - 1 degrees of freedom. It is of the mean over such series; a single new series scatters around that.
+    The variance between series is DerSimonian and Laird's (1986), and the t interval with D - 1 degrees of
+    freedom is Hartung and Knapp's (2001). It is for the mean; a single new series scatters around that.
 
     Args:
         effects_mean_D: mean effect of each series, two or more.

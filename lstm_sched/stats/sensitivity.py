@@ -1,7 +1,8 @@
-"""Sensitivity of a verdict: other tests and intervals of the same pairs, and scales for its size. None changes it.
+"""Sensitivity of a verdict: other tests and intervals on the same pairs, and scales for the effect's size.
 
-Losses enter as logs where an effect is meant, so a difference is the log of a ratio of losses, below 0 where the
-arm's loss is lower. A diverged run is +inf, and two diverged runs of a seed differ by zero.
+None of them changes the verdict. For effects, losses are given as logs, so a difference is the log of a ratio
+of losses, below 0 where the arm's loss is lower. A diverged run is +inf, and two diverged runs of a seed
+differ by zero.
 
 Shapes: N seeds, E epochs, K rates of the ruler; W test windows in time order, S places where a block may start, K
 blocks of a replication, R replications.
@@ -17,9 +18,9 @@ from numpy.typing import ArrayLike
 from lstm_sched.stats import paired
 from lstm_sched.stats.paired import check_level
 
-DRAWS = 2**20  # block starts that are drawn at a time: bounds the memory whatever W and R are
-APART = 1e-3  # of log loss, 0.1 %: beyond it two runs have parted
-MIN_SEEDS_BCA = 32  # below, the bootstrap of a mean is too narrow: at n = 8 it rejects 12 % for 5 %
+DRAWS = 2**20  # block starts that are drawn at a time, which bounds the memory
+APART = 1e-3  # difference of log loss (0.1 %) beyond which two runs are apart
+MIN_SEEDS_BCA = 32  # with fewer the bootstrap of a mean is too narrow: at n = 8 it rejects 12 %, not 5 %
 
 _SIDES = {-1: "below 0", 0: "on both sides of 0", 1: "above 0"}
 _WITHIN = {True: "within ±1 %", False: "not within ±1 %"}
@@ -39,9 +40,8 @@ def checks(logloss_arm_N: ArrayLike, logloss_ref_N: ArrayLike, family: int) -> C
     """Check by other methods what `paired.compare` decided.
 
     BCa (Efron 1987) needs 32 seeds, none of them diverged. Wilcoxon ranks equal pairs and then drops their ranks
-    (Pratt 1959); an infinite difference ranks highest. It is nan where no pair differs, and disagrees only where it
-    could have made a claim: k pairs that differ have p >= 2 / 2**k, which is above the level where seeds are few and
-    the family is large.
+    (Pratt 1959); an infinite difference ranks highest. It is nan if no pair differs. It can disagree only if
+    p can reach the level: with k pairs that differ p >= 2 / 2**k, too high for few seeds and a large family.
 
     Args:
         logloss_arm_N, logloss_ref_N, family: as in `paired.compare`.
@@ -88,7 +88,7 @@ def _wilcoxon(d_N: np.ndarray) -> float:
 
 
 def _bca(d_N: np.ndarray, effect: paired.Effect) -> tuple[float, float]:
-    if np.ptp(d_N) == 0:  # no resample differs from another: a point, as the t interval is
+    if np.ptp(d_N) == 0:  # all resamples are equal: the interval is a point, as the t interval is
         return effect.lo, effect.hi
     found = scipy.stats.bootstrap(
         (d_N,), np.mean, confidence_level=effect.level, method="BCa", rng=np.random.default_rng(0), batch=1000
@@ -118,15 +118,15 @@ def block_interval(
     until there are W windows (the last block is cut). The ends are percentiles of the log ratio, moved by its known
     bias, since windows near the ends of the series lie in fewer blocks.
 
-    With few blocks the interval is too narrow: at 95 %, and for windows that are independent after all, it covers in
-    94 % where W is 40 blocks, 91 % where it is 10 and 84 % where it is 4.
+    With few blocks the interval is too narrow: at a level of 95 %, and even for independent windows, its
+    coverage is 94 % with 40 blocks in W, 91 % with 10 and 84 % with 4.
 
     Args:
         loss_arm_W, loss_ref_W: one loss per window, averaged over seeds.
         block: windows in a block, 1 to W. It should be at least one period; 1 gives the ordinary bootstrap.
         level: of the interval, between 0 and 1.
-        replications: of the bootstrap.
-        seed: of its draws.
+        replications: the number of bootstrap samples.
+        seed: the seed of its draws.
 
     Returns:
         Both ends; nan where there are fewer than two blocks or a run diverged (+inf).
@@ -171,9 +171,9 @@ def _log_ratio(sums_2X: np.ndarray) -> np.ndarray:
 
 
 def floor(d_arm: ArrayLike, d_ulp: ArrayLike) -> float:
-    """Ratio of an arm's root-mean-square change to that of moving one weight by one unit in its last place.
+    """Ratio of an arm's root-mean-square change to that of a control, where one weight was moved by one ulp.
 
-    It is about 1 where single runs of the arm differ from the reference no more than chaos makes them.
+    It is about 1 if single runs of the arm differ from the reference no more than rounding errors grow to.
 
     Args:
         d_arm: paired differences of log losses of the arm, one per seed.
@@ -200,9 +200,9 @@ def first_divergence(
     """Find the first epoch at which two sets of curves are apart.
 
     Args:
-        curve_arm_NE, curve_ref_NE: losses (not their logs), paired by seed. One that is not finite is larger than any
-            finite one and equal to another that is not finite.
-        threshold: of the rms over seeds of |Δ log loss|.
+        curve_arm_NE, curve_ref_NE: losses (not their logs), paired by seed. Those that are not finite count
+            as equal to each other, and as larger than any finite loss.
+        threshold: the largest rms over seeds of |Δ log loss| at which curves are not yet apart.
 
     Returns:
         The epoch, from 1 on; None where the curves never exceed the threshold.
@@ -229,12 +229,12 @@ def first_divergence(
 def equal_rate(log_factors_K: ArrayLike, effects_K: ArrayLike, effect: float) -> tuple[float | None, str]:
     """Find the factor on the learning rate that has the same effect as an arm.
 
-    The ruler, effects of one fit at K rates, is read along straight lines in the log of the factor.
+    The ruler is the effect of one fit at K rates; it is interpolated linearly in the log of the factor.
 
     Args:
         log_factors_K: logs of the factors on the rate, each finite and given once.
         effects_K: effects of one fit with these rates, as logs of ratios.
-        effect: that of the arm.
+        effect: the effect of the arm.
 
     Returns:
         The factor and ""; or None and the reason why not exactly one factor has this effect.
