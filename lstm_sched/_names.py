@@ -1,11 +1,11 @@
-"""Names that a user types: looked up, or refused with what was probably meant."""
+"""The check of a name that a user typed; an unknown one is refused with suggestions."""
 
 import difflib
 from collections.abc import Iterable
 
 
 def check_name(field: str, name: str, allowed: Iterable[str]) -> str:
-    """The name itself. Raises ValueError naming field, value, near names and what is allowed."""
+    """Return an allowed name. Raises ValueError with field, name, similar names and all allowed ones."""
     allowed = list(allowed)
     if name not in allowed:
         near = difflib.get_close_matches(name, allowed)

@@ -1,7 +1,7 @@
-"""What the record of a step says about its arrays, and the checks against it.
+"""The record of the arrays of a saved step, and the checks of loaded arrays against it.
 
-Orbax neither checks payloads nor refuses another dtype, so the record holds for each component the path, dtype and
-shape of its leaves, and a SHA-256 of their bytes as they were in memory.
+Orbax neither verifies contents nor refuses another dtype. So the record holds, per component, the path, dtype
+and shape of its leaves, and a SHA-256 of their bytes as they were in memory.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from lstm_sched.checkpoint.steps import Damaged
 
 FORMAT = 1  # version of the record
 
-Leaves = Iterable[tuple[str, Any]]  # path as JAX writes it, and array
+Leaves = Iterable[tuple[str, Any]]  # (path as JAX writes it, array)
 
 
 def leaves(component: Any) -> list[tuple[str, Any]]:
@@ -32,7 +32,7 @@ def specification(component: Any) -> list[list[Any]]:
 
 
 def plain(leaf: Any) -> Any:
-    """An array as it is stored; of a random key, its data."""
+    """An array in the form in which it is stored: a random key becomes its data."""
     return jax.random.key_data(leaf) if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
 
 
@@ -63,7 +63,7 @@ def _sha(named: Leaves) -> str:
 
 
 def describe(components: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
-    """The record of components that are about to be saved."""
+    """Make the record of components that are about to be saved."""
     return {
         "format": FORMAT,
         "jax": jax.__version__,

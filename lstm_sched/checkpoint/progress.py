@@ -1,7 +1,7 @@
 """The progress of a run on disk: saved through Orbax, verified when it is read, restored under a restart policy.
 
-Checkpoints are written atomically, with checksums, and only the newest two are kept. A damaged one is skipped with a
-warning, and the one before it is used.
+Checkpoints are written atomically, with checksums, and only the newest two are kept. A damaged one is skipped
+with a warning, and the one before it is read.
 """
 
 import contextlib
@@ -38,7 +38,7 @@ def _components(progress: Progress) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _orbax() -> Iterator[Any]:
-    """Orbax as it is used here. Its import takes long, so it waits for the first save."""
+    """Orbax with the settings used here. Its import is slow, so it waits for the first use."""
     from orbax.checkpoint import v1
 
     context = v1.Context()
@@ -54,13 +54,13 @@ def save(folder: str | Path, progress: Progress, meta: dict[str, Any] | None = N
     Only the last two steps are kept: older ones are deleted once the new one is whole.
 
     Args:
-        folder: of this run; made if it does not exist.
-        progress: what `run` or `train` returned. It is saved as step number `progress.clock`, in epochs.
-        meta: what `restore` returns with it, for example the configuration; of values that JSON can hold.
+        folder: the folder of this run; it is made if it does not exist.
+        progress: the progress from `run` or `train`. It is saved as step number `progress.clock`, in epochs.
+        meta: values that JSON can hold, for example the configuration; `restore` returns them.
 
     Raises:
-        FileExistsError: where that step or a later one was saved before; nothing is overwritten.
-        OSError: for a full disk, for example. Earlier steps stay as they were.
+        FileExistsError: that step or a later one was saved before; nothing is overwritten.
+        OSError: the disk is full, for example. Earlier steps stay as they were.
     """
     components = _components(jax.tree.map(jnp.asarray, progress))
     arrays = {name + path: plain(leaf) for name, c in components.items() for path, leaf in leaves(c)}
@@ -73,7 +73,7 @@ def save(folder: str | Path, progress: Progress, meta: dict[str, Any] | None = N
 
 
 def _load(path: Path, specification: dict[str, list[list[Any]]]) -> dict[str, dict[str, Any]]:
-    """{component: {path: array}} for the leaves that are specified."""
+    """Load the specified leaves as {component: {path: array}}."""
     rows = [(name, *row) for name, rows in specification.items() for row in rows]
     here = SingleDeviceSharding(jax.devices()[0])
     types = {
@@ -97,8 +97,8 @@ def set_aside(folder: str | Path, progress: Progress) -> list[Path]:
     """Move away the damaged steps that `restore` has skipped, so that `save` can go on from `progress`.
 
     Args:
-        folder: of the run.
-        progress: what `restore` returned; steps after its clock are renamed to `damaged-…`.
+        folder: the folder of the run.
+        progress: the progress from `restore`; steps after its clock are renamed to `damaged-…`.
 
     Returns:
         The new paths.
@@ -111,21 +111,20 @@ def restore(
 ) -> tuple[Progress, dict[str, Any]]:
     """Read the newest checkpoint that is not damaged.
 
-    A CheckpointWarning names each damaged step and what is damaged in it, and warns of a step that another version of
-    JAX has written.
+    A CheckpointWarning names each damaged step with its damage, and another names a different version of JAX.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         like: a progress of the same configuration, for example `start(learner, origin)`.
-        components: those of the state that are read. The others are taken from `like`.
+        components: the components of the state to read. The others are taken from `like`.
 
     Returns:
         The progress, and the meta that was saved with it.
 
     Raises:
-        FileNotFoundError: where there is no step.
-        ValueError: where all steps are damaged, with the reason for each (as `Damaged`); and for a step of another
-            configuration, naming the component whose leaves have another path, dtype or shape than those of `like`.
+        FileNotFoundError: there is no step.
+        ValueError: all steps are damaged (as `Damaged`, with the reason for each); or the leaves of a
+            component, which the message names, differ from those of `like` in path, dtype or shape.
     """
     wanted = {*components, "clock", "log", "selected"}
     expected = {name: c for name, c in _components(like).items() if name in wanted}
@@ -150,7 +149,7 @@ def read(folder: str | Path) -> dict[str, Any]:
     """Read the arrays of the newest checkpoint that is not damaged, whatever its configuration.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
 
     Returns:
         {component: {path: array}}, with paths as JAX writes them, for example `[0].mu['bias']`.
@@ -173,7 +172,7 @@ def _verified(path: Path, record: dict[str, Any], names: Iterable[str]) -> dict[
 
 
 def _damaged_components(path: Path, record: dict[str, Any], damage: str) -> str:
-    """The components that are not what was saved, where the damage is in a file that holds values."""
+    """List the damaged components, if the damage is in a file that holds values."""
     if "/d/" not in damage:
         return ""
     names = [name for name, rows in record["specification"].items() if not _sound(path, record, name, rows)]
@@ -192,12 +191,12 @@ def _sound(path: Path, record: dict[str, Any], name: str, rows: list[Any]) -> bo
 def resume(folder: str | Path, learner: Learner, member: Member) -> Progress:
     """Continue a run from disk under its member's policy: a boundary whose old state is the saved one.
 
-    Only the components of which the policy keeps something are read.
+    Components that the policy drops entirely are not read.
 
     Args:
-        folder: of the run.
-        learner: static.
-        member: the training to continue; its policy says what is kept.
+        folder: the folder of the run.
+        learner: what is trained.
+        member: the training to continue, with its policy.
 
     Returns:
         The progress after the boundary.

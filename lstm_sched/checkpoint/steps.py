@@ -1,8 +1,8 @@
-"""Numbered steps in a folder. A step is written whole or not at all, and is read only if its every byte is as written.
+"""Numbered steps in a folder. A step is written whole or not at all, and read only if every byte is intact.
 
-4/record.json   what the step holds, and size and SHA-256 of each of its other files
+4/record.json   the contents of step 4, and the size and SHA-256 of each of its other files
 4/…             those files
-saving-…        half written, or half deleted: ignored, and deleted by the next save
+saving-…        a step half written or half deleted: it is ignored, and the next save deletes it
 damaged-4       a damaged step, moved away when the run continued from an older one
 """
 
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 KEPT = 2  # steps that stay on disk: the newest, and one in case it is damaged
 RECORD = "record.json"
-LARGEST = 2**26  # bytes of a record that are read
+LARGEST = 2**26  # at most this many bytes of a record are read
 UNFINISHED = "saving-"
 ASIDE = "damaged-"
 
@@ -25,15 +25,15 @@ T = TypeVar("T")
 
 
 class Damaged(ValueError):
-    """A step is not what was saved. The message says how."""
+    """A step differs from the one that was saved; the message says how."""
 
 
 class CheckpointWarning(UserWarning):
-    """What was read is right, but older than the newest step, or written by another version of JAX."""
+    """The step that was read is intact, but not the newest, or written by another version of JAX."""
 
 
 def steps(folder: Path) -> list[int]:
-    """The steps on disk, oldest first, damaged ones among them."""
+    """The numbers of the steps on disk, oldest first, including damaged ones."""
     paths = folder.iterdir() if folder.is_dir() else ()
     return sorted(int(path.name) for path in paths if path.name.isdecimal() and path.name.isascii())
 
@@ -41,8 +41,8 @@ def steps(folder: Path) -> list[int]:
 def write(folder: Path, step: int, fill: Callable[[Path], None], facts: dict[str, Any]) -> None:
     """Let `fill` write a new folder, seal it together with `facts`, and make it the newest step.
 
-    Raises FileExistsError where that step or a later one exists: nothing is overwritten. Whatever goes wrong, earlier
-    steps stay as they are; the oldest is deleted only once the new one is whole.
+    Raises FileExistsError if that step or a later one exists: nothing is overwritten. Whatever goes wrong,
+    earlier steps stay as they are; old ones are deleted only when the new one is complete.
     """
     later = [old for old in steps(folder) if old >= step]
     if later:
@@ -72,10 +72,10 @@ def newest(
     load: Callable[[Path, dict[str, Any]], T],
     detail: Callable[[Path, dict[str, Any], str], str],
 ) -> T:
-    """What `load` returns for the newest step that is not damaged, given its folder and its record.
+    """Return `load(folder of the step, its record)` for the newest step that is not damaged.
 
-    One warning names the damaged steps that were skipped; `detail` may add to what is wrong with a file. Raises
-    FileNotFoundError where there is no step, Damaged with all reasons where all are damaged, and what `load` raises.
+    One warning names the damaged steps that were skipped; `detail` may add to the description of a damage.
+    Raises FileNotFoundError if there is no step, Damaged if all are damaged, and whatever `load` raises.
     """
     reasons: list[str] = []
     for step in reversed(steps(folder)):
@@ -123,7 +123,7 @@ def _record(path: Path) -> dict[str, Any]:
 
 
 def _damage(path: Path, written: dict[str, list[Any]]) -> str:
-    """The first file that is not as it was written, and how; "" where there is none."""
+    """Describe the first file that is not as it was written; "" if there is none."""
     sizes = {_name(path, file): file.stat().st_size for file in _paths(path)}
     for name in sorted(written.keys() | sizes.keys()):
         if name not in sizes:

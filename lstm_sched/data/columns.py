@@ -1,4 +1,4 @@
-"""One column of a user's table: made from whatever holds one value per row, and checked row by row.
+"""Columns of a user's table: made from anything with one value per row, and checked row by row.
 
 Shapes: R rows. Messages count rows from 0, without the header.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-BLANKS = ("", "na", "n/a", "nan", "null", "none", "nil")  # as text in a column of numbers, in either case
+BLANKS = ("", "na", "n/a", "nan", "null", "none", "nil")  # text that means a missing number, in either case
 LARGEST = 3e38  # float32 ends at 3.4e38
 RANGE = f"allowed: finite numbers from -{LARGEST:g} to {LARGEST:g} (float32)"
 
@@ -19,14 +19,14 @@ def as_column(values: ArrayLike | pl.Series, where: str) -> pl.Series:
 
     Args:
         values: R numbers, texts, dates or times, of NumPy, Python or polars; None and NaN are missing values.
-        where: the beginning of every message.
+        where: the beginning of every error message.
 
     Returns:
         The column; floats become float64.
 
     Raises:
         TypeError: masked arrays, mixed types, and types that no table has.
-        ValueError: more than one dimension; time stamps of which some have a zone and others none.
+        ValueError: more than one dimension, or time stamps with and without a zone.
     """
     if isinstance(values, pl.Series):
         return values
@@ -45,7 +45,7 @@ def as_column(values: ArrayLike | pl.Series, where: str) -> pl.Series:
     objects = array.tolist() if array.dtype.kind == "O" else []
     if len({v.tzinfo is None for v in objects if isinstance(v, datetime)}) > 1:  # polars would take UTC
         raise ValueError(f"{where} has time stamps with a zone and without; allowed: all or none with a zone")
-    try:  # objects are Python's dates, or values among which some are None
+    try:  # objects are Python's dates, or values and None
         return pl.Series(array.tolist() if array.dtype.kind in "UO" else array, strict=True)
     except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
         reason = first_line(error)
@@ -86,5 +86,5 @@ def refuse_rows(column: pl.Series, bad: pl.Series, where: str, allowed: str) -> 
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says in its first line; the name of its type where it says nothing."""
+    """The first line of an error's message, or the name of its type if it has none."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

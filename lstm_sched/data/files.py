@@ -1,4 +1,4 @@
-"""The columns of a user's CSV, Parquet or NPZ file: their names first, then only those that are asked for.
+"""The columns of a user's CSV, Parquet or NPZ file: first their names, then only the requested columns.
 
 Nothing in a file is executed. Shapes: R rows; N samples, T steps, F columns, O outputs.
 """
@@ -29,7 +29,7 @@ UNREADABLE = (
 )
 
 Load = Callable[[Sequence[str]], dict[str, pl.Series]]
-"""Reads the columns of these names; those of a CSV as text."""
+"""A function that reads the columns of these names; those of a CSV come as text."""
 
 
 def open_table(path: Path) -> tuple[list[str], Load]:
@@ -37,8 +37,8 @@ def open_table(path: Path) -> tuple[list[str], Load]:
 
     Raises:
         FileNotFoundError, IsADirectoryError: the path is no file.
-        ValueError: an ending other than ENDINGS, or contents that are not what the ending says. The function
-            that is returned raises it too, and for a name that a CSV's header repeats.
+        ValueError: the ending is not one of ENDINGS, or the contents do not match it. The returned function
+            raises it too, as it does for a name that a CSV's header repeats.
     """
     _check_path(path, ENDINGS)
     name = path.name.lower()
@@ -91,7 +91,7 @@ def _check_path(path: Path, endings: Sequence[str]) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Turns whatever a reader raises into one sentence."""
+    """Turn any error of a reader into a ValueError with one sentence."""
     try:
         yield
     except UNREADABLE as error:
@@ -123,8 +123,8 @@ def _csv(path: Path, names: list[str], start: int, wanted: Sequence[str]) -> dic
         for name in wanted:
             if names.count(name) > 1:
                 raise ValueError(f"its header has column {name!r} {names.count(name)} times")
-        # Polars renames columns that repeat, and ignores fields beyond the header's where it reads some columns
-        # only. So it gets another header: numbers, and one column more, in which such fields show.
+        # Polars renames repeated columns, and ignores fields beyond the header if it reads only some columns.
+        # So it gets another header: numbers, and one more column in which such fields show.
         header = ",".join(map(str, range(len(names) + 1))).encode()
         at = [*sorted(map(names.index, wanted)), len(names)]
         *columns, beyond = pl.read_csv(_renamed(path, header, start), columns=at, infer_schema=False)

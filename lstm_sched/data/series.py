@@ -26,7 +26,7 @@ class Series:
     target: str  # what column 0 is, in words, with its unit
     values_RF: np.ndarray
     segment_R: np.ndarray  # int32: number of the uninterrupted stretch in which a row lies
-    date_R: np.ndarray  # int32: rank of a row's date among all dates, by which several groups are split
+    date_R: np.ndarray  # int32: rank of a row's date among all dates; groups are split at common dates
     times_R: np.ndarray  # datetime64, or row numbers: for printing
 
 
@@ -70,8 +70,8 @@ BEST = {
 }
 """Expected squared error, in the series' units, of the best forecast one step ahead of each synthetic task.
 
-That of `garch` is the variance of its returns, as no forecast of their mean beats 0: standardised, it is 1 in
-expectation. In `adding`, predicting the mean costs 1/6.
+For `garch` it is the variance of the returns, as no forecast of their mean beats 0; in units of standardised
+returns it is 1 in expectation. For `adding`, the forecast of the mean has an error of 1/6.
 """
 
 
@@ -103,7 +103,7 @@ def load(name: str, columns: Sequence[str] | None = None) -> Series:
     times_R = np.array(frame[bundled.time].to_list(), dtype="datetime64")
     new_R = np.arange(len(frame)) == 0  # whether a row begins an uninterrupted stretch
     if bundled.group is None:
-        date_R = np.arange(len(frame))  # time may repeat: each row is a date
+        date_R = np.arange(len(frame))  # each row counts as a date, since times may repeat
         gap_R = timestamps.sampling(timestamps.Timestamps(time_R=times_R, local_R=times_R), ~new_R).gap_R
         new_R |= gap_R | np.concatenate(([False], times_R[1:] <= times_R[:-1]))
     else:
@@ -123,12 +123,12 @@ def assemble(
     stretch_R: np.ndarray,
     date_R: np.ndarray,
 ) -> Series:
-    """Make a Series of a table: drop rows with NaN and number the uninterrupted segments of the others.
+    """Make a Series from a table: drop rows with NaN, and number the uninterrupted segments of the others.
 
     Args:
         name, columns, target, times_R: as in `Series`.
-        values_RF: with NaN where a value is missing.
-        stretch_R: a segment ends where this number changes, and where a row was dropped.
+        values_RF: the values, with NaN where one is missing.
+        stretch_R: a number that changes where a segment ends; it also ends where a row was dropped.
         date_R: increases with time; rows of the same date have the same number or time.
 
     Raises:

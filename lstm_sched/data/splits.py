@@ -39,7 +39,7 @@ class Extent:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """The three parts as data to train on, the scale that they are in, and the extent of each."""
+    """The three parts as data to train on, their common scale, and the extent of each."""
 
     data: Data
     scale: Scale
@@ -62,7 +62,7 @@ def prepare(
 
     Args:
         name: one of `series.NAMES`.
-        window: rows that the network sees; of `adding`, the steps of each sequence.
+        window: rows that the network sees; for `adding`, the steps of each sequence.
         horizon: rows from the last row of a window to its target.
         cuts: where training and validation end, as fractions of the rows.
         columns: the target first; by default the series' own target alone.
@@ -82,12 +82,12 @@ def prepare(
 def split(series: Series, window: int, horizon: int = 1, cuts: tuple[float, float] = CUTS) -> Split:
     """Cut a series in time, scale it by the training part, and make its windows.
 
-    Part ends are at `int(cut * D)` of the D dates of the series: each row of a single group is a date, and several
-    groups are split at common dates. A window and its target lie inside one part and one segment. A column that is
-    constant in training is only centred, with a warning.
+    Parts end at `int(cut * D)` of the D dates of the series. In a single group each row is a date; several
+    groups are split at common dates. A window and its target lie inside one part and one segment. A column
+    that is constant in training is only centred, with a warning.
 
     Args:
-        series: of finite values.
+        series: a series of finite values.
         window: rows that the network sees.
         horizon: rows from the last row of a window to its target.
         cuts: where training and validation end, as fractions a < b between 0 and 1.
@@ -133,7 +133,7 @@ def split(series: Series, window: int, horizon: int = 1, cuts: tuple[float, floa
 
 
 def fit_scale(train_RF: np.ndarray, columns: Sequence[str]) -> Scale:
-    """Find mean and standard deviation (divisor R) of each column of training rows; a constant one warns and gets 1."""
+    """Fit mean and standard deviation (divisor R) of each column; a constant column warns and gets 1."""
     constant_F = np.ptp(train_RF, axis=0) == 0
     for column in np.asarray(columns)[constant_F]:
         warnings.warn(f"column {str(column)!r} is constant in the training part: only centred", stacklevel=3)
@@ -141,7 +141,7 @@ def fit_scale(train_RF: np.ndarray, columns: Sequence[str]) -> Scale:
 
 
 def samples(x_NTF: np.ndarray, y_NO: np.ndarray, cuts: tuple[float, float] = CUTS) -> Split:
-    """Split ready-made arrays at `int(cut * N)`, in the order given. They are not scaled: the mean is 0, the std 1.
+    """Split ready-made arrays at `int(cut * N)`, in their order. They are not scaled (mean 0, std 1).
 
     Args:
         x_NTF: inputs.

@@ -1,4 +1,4 @@
-"""A user's own data: the columns of a file, or arrays, checked and made into a `series.Series`.
+"""A user's own data: the columns of a file, or arrays, are checked and made into a `series.Series`.
 
 Shapes: R rows, F columns (column 0 is the target). Messages count rows from 0, without the header.
 """
@@ -20,8 +20,8 @@ from lstm_sched.data.series import Series, assemble
 
 MISSING = ("refuse", "drop", "ffill")
 MAX_COLUMNS = 10_000
-MAX_ROWS = 2**31 - 1  # which int32 can number
-SHOWN = 50  # names listed where one is unknown
+MAX_ROWS = 2**31 - 1  # the largest number of rows that int32 can count
+SHOWN = 50  # at most this many names are listed if one is unknown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
-    """What the columns of a table are for, and what becomes of missing values."""
+    """The roles of a table's columns, and the treatment of missing values."""
 
     target: str
     time: str | None
@@ -68,7 +68,7 @@ class Roles:
     missing: str
 
     def check(self, name: str, names: Sequence[str]) -> list[str]:
-        """The columns to read from the table `name`. Raises ValueError where one is unknown or has two roles."""
+        """The columns to read from the table `name`. Raises ValueError if one is unknown or has two roles."""
         if not isinstance(self.target, str) or isinstance(self.features, str):
             given = f"target {self.target!r}, features {self.features!r}"
             raise TypeError(f"{name}: {given}; allowed: one column name, and a sequence of names")
@@ -111,20 +111,20 @@ def read_table(
     Args:
         path: the file; only the columns that are named here are read.
         target: the column to predict, from its own past and that of the features.
-        time: the column of time stamps, which increase within each group; gaps are as `timestamps.sampling` finds
-            them. Without it, the rows of a group are evenly spaced from 0 on.
+        time: the column of time stamps, which increase within each group; `timestamps.sampling` finds the
+            gaps. Without it, the rows of a group are evenly spaced from 0 on.
         features: columns that the network sees as well.
-        group: the column that tells several series apart; their rows may lie interleaved. The series has the groups
-            one after another, sorted by name.
-        missing: what becomes of values that are blank, null, NaN or NA. "refuse" raises; "drop" leaves out their
-            rows and breaks the series there; "ffill" takes the last value of the same uninterrupted stretch, and
-            leaves out the rows before its first.
+        group: the column that distinguishes several series, whose rows may be interleaved. The result has the
+            groups one after another, sorted by name.
+        missing: the treatment of values that are blank, null, NaN or NA. "refuse" raises; "drop" leaves out
+            their rows and interrupts the series there; "ffill" repeats the last value of the same
+            uninterrupted stretch, and leaves out the rows before its first value.
 
     Returns:
-        The series, with the target in column 0, and how it was understood.
+        The series, with the target in column 0, and a record of how the table was read.
 
     Raises:
-        ValueError, TypeError, OSError: what cannot be read, by column, row and value, and what is allowed.
+        ValueError, TypeError, OSError: unreadable data; names column, row, value and what is allowed.
     """
     path = Path(path)
     names, load = open_table(path)
@@ -145,12 +145,12 @@ def from_arrays(
     """Make a series from arrays of R values, as `read_table` does from a file.
 
     Args:
-        columns: by name, numbers, texts, dates or times, of NumPy, Python or polars.
+        columns: arrays by name: numbers, text, dates or times, of NumPy, Python or polars.
         target, time, features, group, missing: as in `read_table`.
-        name: what messages call the table.
+        name: the name of the table in messages.
 
     Raises:
-        ValueError, TypeError: what cannot be used, by column, row and value, and what is allowed.
+        ValueError, TypeError: as in `read_table`.
     """
     roles = Roles(target=target, time=time, features=features, group=group, missing=missing)
     wanted = roles.check(name, list(columns))
@@ -166,7 +166,7 @@ def _table(name: str, frame: dict[str, pl.Series], roles: Roles) -> Table:
     rows, columns = lengths[roles.target], (roles.target, *roles.features)
     if not 0 < rows <= MAX_ROWS:
         raise ValueError(f"{name}: {rows or 'no'} rows; allowed: 2 to {MAX_ROWS}")
-    # Taken out of the frame, a column is let go once it is read.
+    # Columns are popped from the frame so that their memory is freed once they are read.
     values_RF = np.stack([numbers(frame.pop(c), f"{name}: column {c!r}") for c in columns], axis=1)
     missing_RF = np.isnan(values_RF)
     if roles.missing == "refuse" and missing_RF.any():
@@ -214,7 +214,7 @@ def _table(name: str, frame: dict[str, pl.Series], roles: Roles) -> Table:
 
 
 def _ffill(values_RF: np.ndarray, stretch_R: np.ndarray) -> np.ndarray:
-    """NaN replaced by the last value of its column in the same stretch, where there is one."""
+    """Replace NaN by the last value of its column in the same stretch, if there is one."""
     row_R1 = np.arange(len(values_RF))[:, None]
     last_RF = np.maximum.accumulate(np.where(np.isnan(values_RF), 0, row_R1), axis=0)
     filled_RF = np.take_along_axis(values_RF, last_RF, axis=0)

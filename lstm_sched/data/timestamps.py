@@ -1,6 +1,6 @@
-"""The time stamps of a user's table: read, compared in UTC, and cut where sampling is interrupted.
+"""The time stamps of a user's table: how they are read, compared in UTC, and searched for gaps in sampling.
 
-Shapes: R rows, sorted by group and within a group as given.
+Shapes: R rows, sorted by group, and within a group in their given order.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from lstm_sched.data.columns import refuse_rows
 ALLOWED = "YYYY-MM, YYYY-MM-DD, YYYY-MM-DDThh:mm[:ss[.f]] with or without Z or ±hh:mm, or numbers"
 MONTH, DAY = "%Y-%m", "%Y-%m-%d"
 CLOCKS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M")
-SHAPE = r"^\d{4}-\d\d(-\d\d([T ]\d\d:\d\d.*)?)?$"  # else 05-12-20 would be a day of the year 5
+SHAPE = r"^\d{4}-\d\d(-\d\d([T ]\d\d:\d\d.*)?)?$"  # otherwise 05-12-20 would be a day of the year 5
 ZONE = r"\s?(Z|[+-][0-9:]+)$"
 GAP = 1.5  # × the median step: a longer step is a gap
-OPEN_DAYS = 5  # where days of the week are closed, a longer step, in open days, is a gap: holidays are none
+OPEN_DAYS = 5  # if days of the week are closed, a step of more open days is a gap; holidays are not
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +24,11 @@ class Timestamps:
     """One time stamp per row."""
 
     time_R: np.ndarray  # datetime64 (in UTC where the stamps have zones), int64 or float64
-    local_R: np.ndarray  # the same on the local clock, which decides what a day and a month are
+    local_R: np.ndarray  # the same on the local clock, which decides where days and months begin
     zoned: bool = False
 
     def take(self, row_R: np.ndarray) -> "Timestamps":
-        """Those of other rows, or of the same ones in another order."""
+        """Select or reorder rows."""
         return Timestamps(time_R=self.time_R[row_R], local_R=self.local_R[row_R], zoned=self.zoned)
 
 
@@ -43,8 +43,8 @@ class Sampling:
 def read(column: pl.Series, where: str) -> Timestamps:
     """Read the time stamps of a column of text, dates, times or numbers.
 
-    Text is ISO 8601, read to the microsecond; all stamps have a zone or none has. Numbers stay numbers: 20240131
-    is no date.
+    Text is ISO 8601, read to the microsecond; either all stamps have a zone or none has. Numbers stay
+    numbers: 20240131 is not a date.
 
     Args:
         column: R values, none of them missing.
@@ -52,7 +52,7 @@ def read(column: pl.Series, where: str) -> Timestamps:
 
     Raises:
         TypeError: a column of another type.
-        ValueError: a row that holds no time stamp, counted from 0.
+        ValueError: a row holds no time stamp; the message counts rows from 0.
     """
     dtype = column.dtype
     if dtype == pl.String:
@@ -97,7 +97,7 @@ def _from_text(column: pl.Series, where: str) -> Timestamps:
 
 
 def _parsed(text: pl.Series, formats: list[str]) -> pl.Series:
-    """Each text in the first of the formats that fits it, in UTC where a format has a zone; null where none fits."""
+    """Parse each text by the first format that fits it, in UTC if formats have a zone; null if none fits."""
     zone = "UTC" if formats[0].endswith("z") else None
     times = [text.str.to_datetime(f, strict=False, time_unit="us", time_zone=zone) for f in formats]
     return pl.select(pl.coalesce(times)).to_series()
@@ -122,12 +122,12 @@ def check_order(timestamps: Timestamps, same_R: np.ndarray, row_R: np.ndarray, w
 
     Args:
         timestamps: of R rows, group after group.
-        same_R: whether a row and the one before it are of one group.
+        same_R: whether a row belongs to the same group as the row before.
         row_R: the rows' numbers in the file, for the message.
         where: the beginning of the message.
 
     Raises:
-        ValueError: a stamp that is not later than the one before; names both.
+        ValueError: a stamp is not later than the one before; the message names both.
     """
     time_R = timestamps.time_R
     bad = 1 + np.flatnonzero(same_R[1:] & ~(time_R[1:] > time_R[:-1]))
@@ -148,11 +148,11 @@ def check_order(timestamps: Timestamps, same_R: np.ndarray, row_R: np.ndarray, w
 def sampling(timestamps: Timestamps, same_R: np.ndarray) -> Sampling:
     """Find the gaps within groups: steps longer than 1.5 × the median of all steps within groups.
 
-    Windows of one length then span one duration. Two calendars have steps of their own:
+    Windows of one length then span one duration. Two calendars have steps of another unit:
 
     - stamps all on one day of the month, or all on its last, at least 28 days apart: steps are months;
     - one stamp per day, with one or two days of the week closed (less than a tenth of the rows of the busiest day):
-      steps are open days. More than 5 of them are a gap, so that holidays are none; nor, then, is a missing day.
+      steps are open days. Only a step of more than 5 is a gap, so holidays, and single missing days, are not.
 
     Args:
         timestamps: of R rows, group after group.
@@ -190,7 +190,7 @@ def _steps(time_R: np.ndarray, same_R: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _duration(steps: float, dtype: np.dtype) -> str:
-    """A number of the units of a datetime64 type, in the longest unit that it fills."""
+    """Write a number of steps of a datetime64 type in the longest unit that they fill."""
     seconds = steps * float(np.timedelta64(1, np.datetime_data(dtype)[0]) / np.timedelta64(1, "s"))  # pyright: ignore
     if seconds >= 86400:
         return _plural(seconds / 86400, "day")

@@ -23,7 +23,7 @@ class Windows:
 
     rows_RF: jax.Array  # of this part alone, scaled
     first_S: jax.Array  # int32: the row at which a stretch begins
-    begin_S: jax.Array  # int32: the number of its first window
+    begin_S: jax.Array  # int32: the number of the stretch's first window
     window: int = field(metadata={"static": True})
     horizon: int = field(metadata={"static": True})
     size: int = field(metadata={"static": True})  # number of windows
@@ -37,16 +37,16 @@ class Windows:
         return x_BTF, self.rows_RF[row_B + (self.window - 1 + self.horizon), :1]
 
     def weigh(self, i_B: ArrayLike, loss_B: jax.Array) -> jax.Array:
-        """The losses of windows `i_B` as they are: all windows weigh the same."""
+        """The losses of windows `i_B`, unchanged: all windows have weight 1."""
         return loss_B
 
 
 class Samples(NamedTuple):
-    """Ready-made inputs and targets, taken as windows are."""
+    """Ready-made inputs and targets, read in the same way as `Windows`."""
 
     x_NTF: jax.Array
     y_NO: jax.Array
-    weight_N: Any = ()  # of each sample's loss; () for 1
+    weight_N: Any = ()  # weight of each sample's loss; () if all are 1
 
     @property
     def size(self) -> int:
@@ -66,7 +66,7 @@ Part = Windows | Samples
 
 
 class Data(NamedTuple):
-    """The three parts. No part holds a row of another, so nothing can leak between them."""
+    """The three parts. No two parts share a row, so nothing leaks between them."""
 
     train: Part
     val: Part
@@ -95,7 +95,7 @@ def as_samples(x_NTF: np.ndarray, y_NO: np.ndarray, weight_N: np.ndarray | None 
     Args:
         x_NTF: inputs.
         y_NO: targets.
-        weight_N: weight of each sample's loss, 0 or more; None for 1 each.
+        weight_N: weight of each sample's loss, 0 or more; None if all are 1.
 
     Raises:
         ValueError: wrong shapes, unequal lengths, or a value that is not finite or not allowed.

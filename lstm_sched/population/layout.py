@@ -1,4 +1,4 @@
-"""How members lie on the machine: over which devices, mapped or vmapped, and how arrays are placed there.
+"""The layout of members on the machine: their devices, mapped or vmapped, and the placing of arrays there.
 
 Letters: M members.
 """
@@ -30,18 +30,18 @@ class Layout(NamedTuple):
 
     @property
     def shards(self) -> int:
-        """Into how many parts the members are divided."""
+        """The number of parts into which the members are divided."""
         return 1 if self.divided else self.devices
 
 
 def use_cores(cores: int | None = None) -> None:
-    """Make each core of this host a CPU device of JAX. Only before the first use of JAX can the number change.
+    """Make each core of this host a CPU device of JAX. The number is fixed by the first use of JAX.
 
     Args:
         cores: how many devices; by default one for each core that this process may use.
 
     Raises:
-        ValueError: for fewer than 1, for more than there are, or where JAX was used before with fewer.
+        ValueError: `cores` is below 1 or more than there are, or JAX was used before with fewer devices.
     """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = available if cores is None else cores
@@ -61,10 +61,10 @@ def choose_layout(
     at_once: int | None = None,
     divided: bool = False,
 ) -> Layout:
-    """The layout that suits this platform, except for what is given.
+    """Choose the layout that suits this platform, with the arguments that are given.
 
     Args:
-        devices: how many; by default all.
+        devices: the number of devices; by default all.
         mapped: whether members are trained one after another on a device. By default they are on CPUs, where XLA's
             batched matrix products are several times slower than one product per member, and vmapped elsewhere.
         at_once: members on the devices at a time; by default as many as their memory holds.
@@ -96,22 +96,22 @@ def member_spec(layout: Layout) -> PartitionSpec:
 
 
 def sharded(layout: Layout) -> NamedSharding:
-    """Of arrays with a leading axis of members."""
+    """The sharding of arrays that have a leading axis of members."""
     return NamedSharding(mesh(layout), member_spec(layout))
 
 
 def replicated(layout: Layout) -> NamedSharding:
-    """Of arrays that every device has whole."""
+    """The sharding of arrays of which every device has a full copy."""
     return NamedSharding(mesh(layout), PartitionSpec())
 
 
 def padded_size(members: int, layout: Layout) -> int:
-    """The next number of members that the devices can divide evenly."""
+    """The number of members, rounded up to one that the devices can divide evenly."""
     return members + -members % layout.shards
 
 
 def shard(tree_M: Any, layout: Layout, at_least: int = 1) -> Any:
-    """Members placed on the devices, the last one repeated until there are `at_least` and the devices share evenly."""
+    """Place members on the devices; the last is repeated up to `at_least`, and until they divide evenly."""
     size = jax.tree.leaves(tree_M)[0].shape[0]
     index = np.minimum(np.arange(padded_size(max(size, at_least), layout)), size - 1)
     # indexed on the host, where nothing is compiled
@@ -119,5 +119,5 @@ def shard(tree_M: Any, layout: Layout, at_least: int = 1) -> Any:
 
 
 def replicate(tree: Any, layout: Layout) -> Any:
-    """The whole tree placed on every device."""
+    """Place a full copy of the tree on every device."""
     return jax.device_put(tree, replicated(layout))

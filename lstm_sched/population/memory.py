@@ -1,17 +1,17 @@
-"""How much of a device's memory the members of a compiled population take, and how many of them fit."""
+"""The memory that members of a compiled population take on a device, and the number of members that fit."""
 
 import os
 from typing import Any, NamedTuple
 
 import jax
 
-SPARE = 0.1  # part of the free memory that is left alone, for what an allocator cannot use
+SPARE = 0.1  # fraction of the free memory that is left unused, since an allocator loses some
 
 
 class Memory(NamedTuple):
     """Bytes on each device, at the most."""
 
-    fixed: int  # whatever the number of members: the data; where members are mapped, the work space of one of them
+    fixed: int  # independent of the number of members: the data and, if they are mapped, one work space
     per_member: int
 
 
@@ -21,16 +21,16 @@ def bytes_of(tree: Any) -> int:
 
 
 def memory_of(program: Any, data: int, members: int, mapped: bool) -> Memory:
-    """What a compiled program takes.
+    """The memory that a compiled program takes.
 
-    Mapped members share one work space, except for their outputs, which are stacked there. Each vmapped member has
-    its own; a single one is simplified by XLA, and takes less than each of several.
+    Mapped members share one work space, in which their outputs are stacked. Each vmapped member has its own;
+    XLA simplifies the program of a single one, which takes less than each of several.
 
     Args:
         program: compiled for `members` members per device.
         data: bytes of its inputs that all members share.
-        members: per device.
-        mapped: whether they are mapped, or vmapped.
+        members: the number of members per device.
+        mapped: whether they are mapped (or else vmapped).
     """
     sizes = program.memory_analysis()
     inputs, outputs = sizes.argument_size_in_bytes - data, sizes.output_size_in_bytes
@@ -48,5 +48,5 @@ def free_bytes() -> int:
 
 
 def members_that_fit(needs: Memory, free: int) -> int:
-    """Members per device for which `free` bytes suffice; 1 where they suffice for none."""
+    """The number of members per device that fit into `free` bytes, but at least 1."""
     return max(1, int((1 - SPARE) * free - needs.fixed) // max(1, needs.per_member))

@@ -51,7 +51,7 @@ def start_all(learner: Learner, origin_M: Origin) -> Progress:
 
 
 def _for_each(layout: Layout, function: Any, member_M: Any, shared: Any) -> Any:
-    """`function(member, shared)` of every member: each device maps, or vmaps, over those that it has."""
+    """Call `function(member, shared)` for every member: each device maps, or vmaps, over its own members."""
 
     def on_device(member_M, shared):
         of_member = partial(_swapped, function, shared)
@@ -96,7 +96,7 @@ def _losses(learner: Learner, layout: Layout, params_M: Params, part: Part) -> A
     return _for_each(layout, partial(evaluation.losses, learner), params_M, part)
 
 
-# How many members at a time
+# The number of members at a time
 
 
 def memory_needed(learner: Learner, layout: Layout, member_M: Member, data: Data) -> Memory:
@@ -104,8 +104,8 @@ def memory_needed(learner: Learner, layout: Layout, member_M: Member, data: Data
 
     Args:
         learner, layout: as in `train`.
-        member_M: stacked members. Only their number and shapes count.
-        data: its shapes count alone.
+        member_M: stacked members; only their number and shapes matter.
+        data: only its shapes matter.
     """
     on_devices = jax.eval_shape(partial(jax.tree.map, jnp.asarray), (member_M, data))
     shapes, structure = jax.tree.flatten(on_devices)
@@ -128,9 +128,9 @@ def _memory_needed(learner: Learner, layout: Layout, structure: Any, shapes: Seq
 
 
 def members_at_once(learner: Learner, layout: Layout, member_M: Member, data: Data) -> int:
-    """How many of these members `train` has on the devices at a time.
+    """The number of these members that `train` has on the devices at a time.
 
-    It is what the layout says, or else as many as the memory of the devices holds, for which the program is compiled.
+    The layout gives it, or else the memory of the devices does, for which the program is compiled.
     """
     size = member_M.hp.rates_S.shape[0]
     if layout.at_once is not None:
@@ -153,11 +153,11 @@ def train(
 ) -> Iterator[tuple[Progress, Log]]:
     """Train all members up to `epochs` epochs, and yield after each chunk, for the caller to report, save or stop.
 
-    Neither the length of chunks nor an interruption changes a bit of the result. Members that the devices do not hold
-    at once take turns within each chunk; where members are mapped, that changes no bit either.
+    Neither the length of chunks nor an interruption changes a bit of the result. If the devices cannot hold
+    all members at once, they take turns within each chunk; if members are mapped, this changes no bit either.
 
     Args:
-        learner: static; compiled once for all members.
+        learner: what is trained; it is compiled once for all members.
         layout: from `choose_layout`.
         member_M: from `stack`.
         data: what all members are trained on.
@@ -214,7 +214,7 @@ def _train(
     progress_M: Progress,
     clocks: Sequence[int],
 ) -> Iterator[tuple[Progress, Log]]:
-    """Members that stay on the devices from the first of the clocks to the last, padded to `at_least`."""
+    """Train members that stay on the devices from the first clock to the last, padded to `at_least`."""
     count = progress_M.clock.shape[0]
     members, progress = shard(member_M, layout, at_least), shard(progress_M, layout, at_least)
     live_M = np.arange(progress.clock.shape[0]) < count  # no epochs are spent on the padding
@@ -227,7 +227,7 @@ def _train(
 def losses(learner: Learner, layout: Layout, params_M: Params, part: Part) -> np.ndarray:
     """Evaluate the weights of every member on a part of the data.
 
-    Vmapped members that the devices do not hold at once take turns, as in `train`; mapped ones always fit.
+    Vmapped members take turns, as in `train`, if the devices cannot hold all at once; mapped ones fit.
 
     Args:
         learner, layout: as in `train`.

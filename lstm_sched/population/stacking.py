@@ -1,5 +1,5 @@
-"""Trees of many members: one leading axis on every leaf. All but traced leaves are handled on the host, where nothing
-is compiled for it."""
+"""Trees of many members: every leaf has a leading axis of members. Leaves that are not traced are handled on
+the host, so that nothing is compiled."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ def to_host(tree: Any, index: Any = np.s_[:]) -> Any:
 
     Args:
         tree: arrays, random keys among them; on one device or sharded.
-        index: taken of every leaf, on the host, since indexing a sharded array is a collective. `...` for scalars.
+        index: applied to every leaf on the host, as on devices this is a collective; `...` for scalars.
 
     Returns:
         NumPy arrays (keys stay keys of JAX). They do not change when the tree's buffers are donated and reused.
@@ -38,7 +38,7 @@ def to_host(tree: Any, index: Any = np.s_[:]) -> Any:
 
 
 def concatenate(*leaves: Any) -> Any:
-    """Members of one leaf after those of the others, on the host."""
+    """Join the same leaf of several stacked trees along the axis of members, on the host."""
     if _is_key(leaves[0]):
         return _wrap_key(concatenate(*map(jax.random.key_data, leaves)))
     return np.concatenate(leaves)
@@ -56,5 +56,5 @@ def stack(trees: Sequence[Any]) -> Any:
 
 
 def take(tree_M: Any, index: Any) -> Any:
-    """One member of a stacked tree, or a slice of its members. First copy a tree on several devices `to_host`."""
+    """One member of a stacked tree, or a slice of its members. Copy a sharded tree `to_host` first."""
     return jax.tree.map(lambda leaf: leaf[index], tree_M)

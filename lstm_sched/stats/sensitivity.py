@@ -1,8 +1,7 @@
 """Sensitivity of a verdict: other tests and intervals on the same pairs, and scales for the effect's size.
 
 None of them changes the verdict. For effects, losses are given as logs, so a difference is the log of a ratio
-of losses, below 0 where the arm's loss is lower. A diverged run is +inf, and two diverged runs of a seed
-differ by zero.
+of losses, below 0 if the arm's loss is lower. A diverged run is +inf; two of one seed differ by zero.
 
 Shapes: N seeds, E epochs, K rates of the ruler; W test windows in time order, S places where a block may start, K
 blocks of a replication, R replications.
