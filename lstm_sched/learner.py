@@ -81,8 +81,8 @@ def steps_per_epoch(learner: Learner, size: int) -> int:
 def transform(learner: Learner, rate: Any) -> optax.GradientTransformation:
     """The optimizer of a step with this learning rate, over the mean of `accumulate` gradients.
 
-    Gradients are summed and then scaled, as in Keras, since optax's running mean may be rounded differently
-    in each program.
+    Gradients are summed and then scaled, as in Keras, since optax's running mean may be rounded
+    differently in each program.
     """
     if learner.accumulate == 1:
         return learner.optimizer(rate)

@@ -1,6 +1,6 @@
 """Training: a step is one update, an epoch is a scan of steps, a run is a scan of boundaries and epochs.
 
-All functions are pure, so they compose with jit, vmap, grad and shard_map, and each may be called alone.
+All functions are pure, so they compose with jit, vmap, grad and shard_map, and each can be used on its own.
 Letters: B batch, S steps of an epoch (of the run, in rates_S), N samples.
 """
 
@@ -277,7 +277,7 @@ def _epoch_of_run(learner: Learner, member: Member, data: Data, progress: Progre
 def _epoch_with_boundaries(
     learner: Learner, member: Member, within: Partial, data: Data, progress: Progress
 ) -> tuple[TrainState, Log]:
-    """`epoch`, with a boundary before each step where the rule on steps asked for one after the last step."""
+    """`epoch`, with a boundary before each step if the rule on steps asked for it after the previous one."""
 
     def turn(carried, batch):
         state, due, fallen, clock = carried

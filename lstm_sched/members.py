@@ -56,7 +56,7 @@ class Member(NamedTuple):
     """One training, all of it data. Members of one learner stack into a population.
 
     Attributes:
-        hp: its hyper-parameters.
+        hp: hyper-parameters.
         policy: one keep-fraction per leaf of the state, applied at each boundary.
         when: the rule that says before which epochs a boundary falls (`rules`).
         origin: the start of the run, to which a boundary returns what it drops.

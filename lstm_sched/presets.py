@@ -134,7 +134,7 @@ SKORCH_PARTIAL_FIT = keep(
 )  # fmt: skip
 
 # Hugging Face transformers 5.23, `Trainer.train()` again: the optimizer stays, the scheduler is made again for the
-# length of one call (a saw-tooth), the sampler is seeded again; a call's first evaluation counts as an improvement.
+# length of one call (a saw-tooth), the sampler is seeded again; a call's first evaluation counts as better.
 HUGGING_FACE_TRAIN = keep(
     params=1, moments=1, step=0, epoch=0, order=0, noise=1,
     carry=0, average=1, rate=1, position=0, monitor=0, best=0,

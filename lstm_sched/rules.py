@@ -3,7 +3,7 @@
 A rule is a `jax.tree_util.Partial` of a pure function that returns a bool, given the run's Progress before
 an epoch or an Instant after a step. Its data are traced, so members of one population may differ in them. The
 rules here stack, since all on epochs share one function, and so do all on steps. A rule reads
-`progress.clock` or `instant.clock`, never `state.epoch` or `state.step`, which a policy may reset. E epochs.
+`progress.clock` or `instant.clock`, since a policy may reset those of the state. Letters: E epochs.
 """
 
 from collections.abc import Callable, Iterable
