@@ -17,7 +17,7 @@ import jaxlib.version
 import platformdirs
 
 SWITCH, OFF = "LSTM_SCHED_CACHE", "off"
-# The shortest compilation that is cached: 0, as the many small programs together take as long as the large one.
+# The shortest compilation that is cached: 0, as the many small programs together take as long as the large.
 MIN_SECONDS = 0.0
 
 

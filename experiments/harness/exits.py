@@ -12,7 +12,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Refused(Exception):
-    """The run cannot go on; the message gives the reason, which the user must fix. `code` is the exit code."""
+    """The run cannot go on; the message says what the user must fix, and `code` is the exit code."""
 
     def __init__(self, message: str, code: int = 2):
         super().__init__(message)

@@ -32,7 +32,7 @@ MEASURED = "measured.jsonl"
 class Decisions:
     """The decisions made before the first step; experiments add fields in a subclass.
 
-    `facts` go into config.json next to the configuration, as JSON; a resumed run must arrive at the same facts.
+    `facts` go into config.json next to the configuration; a resumed run must arrive at the same facts.
     `digest` is the hash of all that results depend on. `part` names the sub-folder if a run has several parts
     (one per series). `command` is the command line as typed; the harness fills it in.
     """
@@ -97,8 +97,8 @@ class Experiment(Generic[D, R]):
 
     name      of the package in experiments/
     config    the dataclass of its flags, with the fields `out` and `resume`
-    decide    maps the configuration, and the facts of config.json if a run is resumed (otherwise empty), to the
-              decisions of each part in turn; ValueError, TypeError or OSError for errors that the user must fix
+    decide    maps the configuration, and the facts of config.json if a run is resumed (otherwise empty), to
+              the decisions of each part in turn; ValueError, TypeError or OSError for the user's errors
     measure   maps decisions and workplace to results; may be stopped at any moment
     conclude  maps decisions and results to a document, or to several with folders of their own
     together  maps all decisions and results of several parts to a document on the whole run, if there is one
@@ -135,7 +135,7 @@ def prepare(experiment: Experiment[D, R], config: Any) -> Job[D] | None:
         The job; None after a rehearsal, if only that was asked for.
 
     Raises:
-        ValueError, TypeError, OSError: before any file is made, with the field, its value and what is allowed.
+        ValueError, TypeError, OSError: before any file is made, naming the field, its value and allowed values.
     """
     stored: Mapping[str, Any] = {}
     asked = config
