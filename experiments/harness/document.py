@@ -91,8 +91,8 @@ class Document:
     """The report of a finished run, and its raw tables.
 
     The first section's title is the question. `tables` are CSV files by name, each a sequence of rows.
-    `files` describes files of the folder that the harness does not know. A non-empty `void` says why the run is
-    invalid: the report is still written, and the command then fails with this sentence.
+    `files` describes files of the folder that the harness does not know. A non-empty `void` says why the run
+    is invalid: the report is still written, and the command then fails with this sentence.
     """
 
     sections: Sequence[Section]

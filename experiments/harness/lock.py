@@ -30,9 +30,9 @@ class InUse(Exception):
 def hold(folder: Path, silent: str = "", pulse: bool = False) -> Iterator[str]:
     """Keep other processes out. Yields a message about a holder that died, or "" if none did.
 
-    A holder on another host is replaced only if its `sign` is still `silent`, a value that the caller has seen
-    unchanged for long and knows to belong to a process that ended. A holder with a pulse that finds itself
-    replaced ends its process at once, without saving. Raises InUse, which names the holder.
+    A holder on another host is replaced only if its `sign` is still `silent`, a value that the caller has
+    seen unchanged for long and knows to belong to a process that ended. A holder with a pulse that finds
+    itself replaced ends its process at once, without saving. Raises InUse, which names the holder.
     """
     path = folder / FILE
     with _opened(path) as file:

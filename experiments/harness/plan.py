@@ -1,4 +1,4 @@
-"""The decisions of a run that compares arms on a series, made before its first step and kept in config.json."""
+"""The plan of a run that compares arms on a series: decided before its first step, kept in config.json."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -79,7 +79,7 @@ def decide(
 
 
 def with_facts(plan: P, more: Mapping[str, Any]) -> P:
-    """The plan with its facts, including the experiment's `more`, and the hash of all that results depend on."""
+    """The plan with its facts, including `more`, and with the hash of all that results depend on."""
     decided = {
         "arms": {
             arm.name: {"seeds": arm.seeds, "every": arm.every or 0, "control": arm.control}

@@ -200,7 +200,7 @@ def append_resumed(folder: Path, epoch: int, told: list[str]) -> None:
 
 
 def append_metrics(folder: Path, labels: Sequence[tuple[str, int]], clock: int, log_M: Any) -> None:
-    """Append rows for the epochs after `clock`, from a Log of [M, n]; values that are not finite become null."""
+    """Append rows for the epochs after `clock`, from a Log of [M, n]; non-finite values become null."""
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
         for e in range(log_M.loss.shape[1]):
             for m, (arm, seed) in enumerate(labels):
