@@ -117,7 +117,7 @@ def _content(folder: Path) -> dict[str, str]:
 
 
 def others(base: Path, whole: Path, plan: Plan) -> list[Row]:
-    """Read a checkpoint as another configuration, shape, dtype or format, and one of another version of JAX."""
+    """Read a checkpoint as another configuration, shape, dtype or format, and one of another JAX version."""
     like, store = victim.begin(plan), base / "other"
     shutil.copytree(whole / "checkpoint", store)
     newest, state = max(steps.steps(store)), like.state

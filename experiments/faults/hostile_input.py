@@ -123,7 +123,7 @@ def _paths(base: Path, inside: Path) -> bool:
 
 
 def _sparse_checkpoint(folder: Path) -> bool:
-    """The array file of one step, and the record of the other, replaced."""
+    """Whether a checkpoint is refused if sparse files replace an array file and a record."""
     for step in (1, 2):
         steps.write(folder, step, lambda path: (path.mkdir(), (path / "a").write_bytes(b"a"))[0], {"n": step})
     sparse(folder / "2" / "a")
@@ -150,7 +150,7 @@ def peak() -> int:
 
 
 def hostile(base: Path) -> list[Row]:
-    """Run all attacks in another process, and report the memory that it took."""
+    """Run all attacks in another process, and report their results and its peak memory."""
     folder = base / "hostile"
     folder.mkdir()
     done = subprocess.run(

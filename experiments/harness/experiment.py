@@ -135,7 +135,7 @@ def prepare(experiment: Experiment[D, R], config: Any) -> Job[D] | None:
         The job; None after a rehearsal, if only that was asked for.
 
     Raises:
-        ValueError, TypeError, OSError: before any file is made; names the field, its value and what is allowed.
+        ValueError, TypeError, OSError: before any file is made, with field, value and what is allowed.
     """
     stored: Mapping[str, Any] = {}
     asked = config

@@ -1,4 +1,4 @@
-"""The setting that experiments share: its fields, their checks before any compilation, and what they build."""
+"""The setting that experiments share: its fields, their checks before compilation, and what they build."""
 
 import dataclasses
 import math
@@ -21,14 +21,7 @@ from lstm_sched.schedules import SCHEDULES
 FIRST_SEED = 8  # 0–7 were spent on exploration
 SAVE_EVERY = 30.0
 LAYOUTS = ("auto", "map", "vmap", "divide")
-WHERE = (
-    "out",
-    "resume",
-    "save_every",
-    "devices",
-    "layout",
-    "members_per_chunk",
-)  # fields that say how and where a run works
+WHERE = ("out", "resume", "save_every", "devices", "layout", "members_per_chunk")  # how and where it runs
 
 
 @dataclass(frozen=True)
@@ -99,7 +92,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """The objects built from a setting on one series: data, learner, and the devices that trainings run on."""
+    """The objects built from a setting on one series: data, learner, and layout of trainings on devices."""
 
     split: Split
     learner: Learner
@@ -181,7 +174,7 @@ def build(setting: Setting, split: Split, watched: bool = False) -> Built:
 def rates(
     setting: Setting, steps: int, factor: float = 1.0, policy: str = "one_fit", every: int | None = None
 ):
-    """rates_S of the whole training times a factor, `steps` per epoch; some policies have their own per fit."""
+    """rates_S of the whole training times a factor, `steps` per epoch; some policies have rates per fit."""
     total = setting.epochs * steps
     fit = (every or setting.epochs) * steps
     return schedules.rates(policy, setting.schedule, setting.lr * factor, total, fit)

@@ -108,7 +108,7 @@ def _of_series(
 
 
 def outline(series: Series) -> Series:
-    """The rows that a picture needs: the lowest and highest target of each bin, and the ends of every stretch.
+    """The rows that a picture needs: the lowest and highest target of each bin, and both ends of a stretch.
 
     All other rows can be freed before training, which needs the memory if the series is long.
     """

@@ -39,7 +39,7 @@ LINE_SECONDS = 30.0  # between lines of progress, at most, where there is no bar
 
 @contextlib.contextmanager
 def bar(console: Console, epochs: int, done: int) -> Iterator[Callable[[int], None]]:
-    """A bar with the time left on a terminal; elsewhere a line after the first epoch and every tenth or 30 s."""
+    """A bar with the time left on a terminal; otherwise lines: at the first epoch, each tenth, or 30 s."""
     if console.is_terminal:
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
         clocks = (TimeElapsedColumn(), TextColumn("elapsed,"), TimeRemainingColumn(), TextColumn("left"))

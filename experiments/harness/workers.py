@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 @contextlib.contextmanager
 def two_workers(afresh: bool = False) -> Iterator[ProcessPoolExecutor]:
-    """A pool of two processes; with `afresh` each task gets a new one, so that programs do not fill the memory."""
+    """A pool of two processes; `afresh` starts one per task, lest compiled programs fill the memory."""
     context = multiprocessing.get_context("spawn")
     per_child = 1 if afresh else None
     with ProcessPoolExecutor(2, context, _begin, max_tasks_per_child=per_child) as pool:
