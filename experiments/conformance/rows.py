@@ -62,7 +62,7 @@ class Row(NamedTuple):
 
 
 def _two_biases(factory: Factory) -> Factory:
-    """Double the updates of biases: nn.LSTM sums two biases with equal gradients, so their sum moves twice as far."""
+    """Double the updates of LSTM biases, as nn.LSTM adds two biases that get the same gradient."""
 
     def twice(path: tuple, update: Any) -> Any:
         names = [key.key for key in path]

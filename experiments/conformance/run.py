@@ -62,7 +62,7 @@ def decide(config: Config, stored: Mapping[str, Any]) -> list[Decisions]:
 
 
 def measure(decisions: Decisions, workplace: Workplace) -> list[Finding]:
-    """Compare each package's answer, as soon as it arrives, with this library's trainings of the same rows."""
+    """Compare each package's answer, once it arrives, with this library's trainings of the same rows."""
     out, folder = workplace.console, workplace.folder
     out.print(
         f"{len(dense_rows.ROWS)} rows; four to five minutes on two cores. Ctrl-C stops it, --resume continues."
