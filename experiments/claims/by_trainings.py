@@ -118,7 +118,7 @@ def sampling_needs_loop(runs: Runs) -> Finding:
 
 
 def needs_loop(rules: str, runs: Runs) -> Finding:
-    """C7 and C14: whether one fit with these rules, which must have acted, equals the loop with kept counters."""
+    """C7 and C14: whether one fit with these rules, which must have acted, is the loop with kept counters."""
     once, loop = runs[f"one_fit, {rules}"], runs[f"kept loop, {rules}"]
     count = weights(runs, f"one_fit, {rules}", f"kept loop, {rules}")
     curves = ((r.loss_NE, r.val_NE, r.rate_NE, r.trained_NE) for r in (once, loop))

@@ -64,7 +64,7 @@ def saved(training: Training, store: Path) -> Progress:
 
 
 def carry(setting: Setting, folder: Path, cell: Cell, training: Training) -> tuple[list[Progress], str]:
-    """The states after the fits in this process, with the final state last; and a note on the other process."""
+    """The states after the fits in this process and the final state; and a note on the other process."""
     if cell.transport == HERE:
         return in_memory(training, cell.every), ""
     fits, note, after_fits = training.epochs // cell.every, "", []
