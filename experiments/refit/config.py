@@ -73,7 +73,7 @@ def arms_of(config: Config, built: Built) -> tuple[list[ar.Arm], dict[str, str]]
 
 
 def _with_tuning(plan: RefitPlan, stored: Mapping[str, Any] | None) -> RefitPlan:
-    """Add the tuning to a plan; `stored` is the earlier decision of a resumed run. ValueError for a bad flag."""
+    """Add the tuning to a plan; `stored` is that of a resumed run. ValueError for an invalid field."""
     config = plan.config
     if config.tuned is None:
         return plan

@@ -1,4 +1,4 @@
-"""Checks that are reported next to verdicts and never change them: sensitivity, chaos floor, ruler of rates."""
+"""Checks that accompany verdicts and never change them: sensitivity, chaos floor, ruler of rates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

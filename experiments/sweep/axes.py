@@ -15,7 +15,7 @@ LEAST = {"every": 1, "epochs": 1, "weight_decay": 0}  # what depends on other fi
 
 
 def axes(config: Config) -> tuple[dict[str, tuple[Any, ...]], dict[str, Values]]:
-    """Lists of the grid and values of the search, by field, in the order of FIELDS. ValueError for a bad field."""
+    """Lists of the grid and values of the search, by field, in the order of FIELDS; checks each field."""
     grid: dict[str, tuple[Any, ...]] = {}
     search: dict[str, Values] = {}
     for field, kind in FIELDS.items():

@@ -37,7 +37,7 @@ class Measured:
     """The cost of one training of a group, or of as many as are batched."""
 
     start: float  # seconds until the data are ready
-    compiled: float  # seconds
+    compiled: float  # seconds to compile
     epoch: float  # seconds per epoch of `together` trainings
     together: int  # trainings at once
     fixed: float  # bytes, whatever the number of trainings
@@ -62,7 +62,7 @@ class Estimate:
 
 
 def measure(fields: dict[str, Any], trials: Sequence[Trial]) -> Measured:
-    """Time and memory of the group with this setting, from a task's first trials. Runs where a worker would."""
+    """Time and memory of the group with this setting, from a task's first trials; run by a worker."""
     began = time.perf_counter()
     setting = run_folder.config_of(se.Setting, fields)
     population.use_cores()
