@@ -69,10 +69,9 @@ def drawn(stream: np.random.RandomState) -> list[np.ndarray]:
 
 
 def orders(fit: int) -> np.ndarray:
-    """index_EN, the order of samples of scikit-learn in fits of `fit` epochs.
-
-    Each fit restarts the random stream, but only the first fit draws weights from it before the order, so
-    later fits do not repeat the first fit's order. Within a fit, each epoch shuffles the previous order."""
+    """index_EN, scikit-learn's order of samples in fits of `fit` epochs. Each fit restarts the random stream, but
+    only the first draws weights before the order, so later fits do not repeat its order. Within a fit, each
+    epoch shuffles the previous order."""
     stream, index_N, index_EN = np.random.RandomState(SEED), np.arange(SAMPLES), []
     drawn(stream)
     for epoch in range(EPOCHS):

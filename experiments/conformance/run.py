@@ -106,7 +106,6 @@ def _ours(workplace: Workplace, name: str) -> tuple[np.ndarray, np.ndarray] | No
 
 def ask(python: str | None, folder: Path, backend: str, running: list[subprocess.Popen]) -> dict[str, Any]:
     """A package's answer on its rows, from a process of its own, which is appended to `running`.
-
     It has the key `why_not` if the package is missing, and `failed` if the process failed."""
     data, asked, answer = (folder / name for name in (DATA, f"{backend}.told.json", f"{backend}.json"))
     rows = {name: row.told for name, row in dense_rows.ROWS.items() if backend in row.backends}

@@ -13,9 +13,8 @@ from experiments.harness.experiment import Experiment
 def run(question: Experiment[Any, Any], description: str) -> None:
     """Parse the flags and carry the experiment out.
 
-    Exit codes: 0 for success; 1 if a result is not as expected; 2 for an error that the user must fix,
-    printed in one sentence; 74 if nothing more can be written; 130 for Ctrl-C and 75 for another signal,
-    after either of which --resume continues the run.
+    Exit codes: 0 for success; 1 if a result is not as expected; 2 for an error that the user must fix; 74 if
+    nothing more can be written; 130 for Ctrl-C and 75 for another signal, after which --resume continues.
     """
     import tyro
 

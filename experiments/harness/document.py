@@ -1,8 +1,7 @@
 """The report of an experiment: sections of text, tables, figures and commands, and where they appear.
 
-Each table or sentence is described once; the terminal, table.md and report.html show the same description. A
-plain string is a paragraph. A section names the places that show it: a terminal may show the answer last, the
-page shows it first.
+The terminal, table.md and report.html show the same description of each table or sentence. A plain string is
+a paragraph. A section names the places that show it: a terminal may show the answer last, the page first.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

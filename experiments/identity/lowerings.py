@@ -1,7 +1,6 @@
 """One training in six lowerings of the same step, each of which can be trained up to a given epoch.
 
-Lowerings of a single training train the first member, those of a population both members.
-Letters: M members, S steps of the run.
+Single lowerings train the first member, populations both. Letters: M members, S steps of the run.
 """
 
 import dataclasses

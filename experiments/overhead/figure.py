@@ -22,7 +22,7 @@ LEAST = (1e-6, 1e-4)  # the axes' lower ends: 1 µs, 0.01 %
 
 
 def draw(costs: Sequence[Cost], breaks: Mapping[tuple[str, str], float], matters: float) -> Figure:
-    """One column per package; from `breaks` steps on, (package, arm) costs less than `matters` of an epoch."""
+    """One column per package; from `breaks` steps on, (package, arm) costs below `matters` of an epoch."""
     packages = list(dict.fromkeys(cost.package for cost in costs))
     size = (max(6.5, 3.2 * len(packages)), 7.5)
     with plt.rc_context(figures.STYLE):

@@ -1,8 +1,7 @@
 """The division of a sweep into tasks, made before anything is trained, and always in the same way.
 
-Configurations × seeds are trials, trials of one compiled program are a group, and a task is a slice of a
-group. A configuration has a value for each of config.FIELDS; a trial is one training: number, seed and
-traced fields.
+Configurations × seeds are trials; trials of one compiled program are a group; a task is a slice of a group.
+A configuration has a value for each of config.FIELDS; a trial is a training: number, seed, traced fields.
 """
 
 import dataclasses
