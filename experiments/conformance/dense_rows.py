@@ -69,9 +69,8 @@ def drawn(stream: np.random.RandomState) -> list[np.ndarray]:
 
 
 def orders(fit: int) -> np.ndarray:
-    """index_EN, scikit-learn's order of samples in fits of `fit` epochs. Each fit restarts the random stream, but
-    only the first draws weights before the order, so later fits do not repeat its order. Within a fit, each
-    epoch shuffles the previous order."""
+    """index_EN, scikit-learn's sample order in fits of `fit` epochs. Each fit restarts the random stream, and
+    only the first draws weights before its order, which thus never returns. Epochs shuffle the last order."""
     stream, index_N, index_EN = np.random.RandomState(SEED), np.arange(SAMPLES), []
     drawn(stream)
     for epoch in range(EPOCHS):
