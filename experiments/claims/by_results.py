@@ -9,8 +9,8 @@ from lstm_sched import stats
 
 ONCE, LOST = ("one fit",), ("reset", "initial_epoch")  # memories of a rule
 WRITTEN, ANEW = "calls", "recompile"  # arms: fit in a loop, as it is written, and with compile in it
-MATTERS = 0.01  # of an epoch; what costs less is negligible
-NEEDS = {  # what would decide the claims that nothing here measures yet
+MATTERS = 0.01  # fraction of an epoch below which a cost is negligible
+NEEDS = {  # the measurements that would decide the claims not measured yet
     "C6": "the distance gone and the loss barrier from the first epochs to the end, for one fit and for the loop",
     "C19": "noise once, in each epoch and in each step, with and without a change of volatility",
     "C20": "a lower against a higher rate at a plateau, and the loss barrier between the two",
@@ -18,7 +18,7 @@ NEEDS = {  # what would decide the claims that nothing here measures yet
 
 
 def decide(refits: Sequence[Refit], rules: Sequence[Rule], calls: Sequence[Call]) -> dict[str, Finding]:
-    """C6, C10, C11, C17 to C20."""
+    """Findings on claims C6, C10, C11, and C17 to C20."""
     missing = {
         name: Finding("not measured yet", f"it takes {needs} ({CLAIMS[name].experiment})")
         for name, needs in NEEDS.items()
@@ -32,7 +32,7 @@ def decide(refits: Sequence[Refit], rules: Sequence[Rule], calls: Sequence[Call]
 
 
 def extended(findings: Mapping[str, Finding], refits: Sequence[Refit]) -> dict[str, Finding]:
-    """C2 and C4, which bits decide as they are written, with what is known of loops that drop state."""
+    """The findings on C2 and C4, which bits decide, with evidence on loops that drop state appended."""
     dropping = [effects for refit in refits for effects in refit.effects.values() if not _same(effects)]
     agreed = [stats.combine(*effects)[0] for effects in dropping]
     early = [
@@ -98,7 +98,7 @@ def lowering_helps(rules: Sequence[Rule]) -> Finding:
 
 
 def negligible(calls: Sequence[Call]) -> Finding:
-    """C17, for Keras, in epochs of every length that was measured, with compile in the loop and without."""
+    """C17: the costs of Keras in epochs of every measured length, with compile in the loop and without."""
     keras = [c for c in calls if c.package.startswith(KERAS) and c.arm in (WRITTEN, ANEW)]
     if not keras:
         return Finding("not measured yet", "no results of overhead with Keras")
@@ -112,14 +112,14 @@ def negligible(calls: Sequence[Call]) -> Finding:
 
 
 def _grouped(calls: Sequence[Call]) -> list[list[Call]]:
-    """Those of each package and arm, by the steps of an epoch."""
+    """One list of calls per package and arm, sorted by the steps in an epoch."""
     names = dict.fromkeys((c.package, c.arm) for c in calls)
     same = ([c for c in calls if (c.package, c.arm) == name] for name in names)
     return [sorted(some, key=lambda c: c.steps) for some in same]
 
 
 def _costs(same: Sequence[Call]) -> str:
-    """One package and arm: milliseconds in the shortest epochs, where they stand out; then the share of each epoch."""
+    """The cost of one package and arm: milliseconds in the shortest epochs, then the share of each epoch."""
     first, how = same[0], " with compile" * (same[0].arm == ANEW)
     shares = [f"{100 * c.share:,.{0 if c.share >= 0.1 else 1}f} % at {c.steps:,}" for c in same]
     return f"{first.package}{how}: {1e3 * first.seconds:.3g} ms a call, of an epoch {', '.join(shares)} steps"
@@ -137,7 +137,7 @@ def _series(refit: Refit) -> str:
 
 
 def _of(rules: Sequence[Rule], *memories: str) -> list[Rule]:
-    """Those with such a memory, after the last epoch."""
+    """The rules with one of these memories, for the metric after the last epoch."""
     return [r for r in rules if r.memory in memories and r.metric == stats.Metric.END]
 
 
@@ -146,7 +146,7 @@ def _stops_well(r: Rule) -> bool:
 
 
 def _listed(rules: Sequence[Rule]) -> str:
-    """One fit by patience; the loops that lose the memory together."""
+    """A phrase on one fit for each patience, and one on all loops that lose the memory."""
     once = [
         f"patience {r.patience} {change(r.effect)}, {r.epochs_median:g} epochs (n = {r.effect.n}, {r.table.place})"
         for r in _of(rules, *ONCE)

@@ -1,4 +1,4 @@
-"""Claims that trainings decide: each a function from what was trained to a finding, so other bits give another verdict.
+"""Claims that trainings decide: each is a function from the runs to a finding.
 
 Letters: N seeds, E epochs.
 """
@@ -32,12 +32,12 @@ def weights(runs: Runs, way: str, reference: str = "one_fit") -> int:
 
 
 def differ(runs: Runs, count: int) -> str:
-    """That count, of how many."""
+    """A phrase with that count and the number of all weights."""
     return f"{count:,} of {runs['one_fit'].weights_NW.size:,} weights differ by a bit"
 
 
 def span(values_N: np.ndarray) -> str:
-    """One whole number, or the ends of several."""
+    """The values in words: one whole number, or the lowest and the highest."""
     lo, hi = int(np.min(values_N)), int(np.max(values_N))
     return f"{lo:,}" if lo == hi else f"{lo:,} to {hi:,}"
 
@@ -62,7 +62,7 @@ def more_updates(runs: Runs) -> Finding:
 
 
 def explores_otherwise(runs: Runs) -> Finding:
-    """C2, as far as bits decide it."""
+    """C2, to the extent that bits decide it."""
     count, dropped = (weights(runs, name) for name in ("keras_loop", "keras_recompile"))
     evidence = f"as written {differ(runs, count)}; with compile in the loop {dropped:,} do"
     return Finding("holds" if count else "not as written", evidence)
@@ -79,7 +79,7 @@ def monitored_more(runs: Runs) -> Finding:
 
 
 def faster_at_first(runs: Runs) -> Finding:
-    """C4, as written: the first fifth of the epochs is at first."""
+    """C4, as written, with "at first" taken as the first fifth of the epochs."""
     one_fit, loop = runs["one_fit"], runs["keras_loop"]
     count = differing((one_fit.loss_NE, one_fit.val_NE), (loop.loss_NE, loop.val_NE))
     evidence = f"{count} of {2 * one_fit.loss_NE.size} training and validation losses differ by a bit"
@@ -93,7 +93,7 @@ def faster_at_first(runs: Runs) -> Finding:
 
 
 def stuck_early(runs: Runs) -> Finding:
-    """C5: that two runs differ would not yet say which of them is stuck."""
+    """C5: undecided if the runs differ, since a difference does not show which of them is stuck."""
     one_fit, loop = (
         (run.weights_NW, run.best_NW, run.lowest_N) for run in (runs["one_fit"], runs["keras_loop"])
     )
@@ -118,7 +118,7 @@ def sampling_needs_loop(runs: Runs) -> Finding:
 
 
 def needs_loop(rules: str, runs: Runs) -> Finding:
-    """C7 and C14: whether one fit with these rules, which must have acted, is the loop that keeps its counters."""
+    """C7 and C14: whether one fit with these rules, which must have acted, is the loop with kept counters."""
     once, loop = runs[f"one_fit, {rules}"], runs[f"kept loop, {rules}"]
     count = weights(runs, f"one_fit, {rules}", f"kept loop, {rules}")
     curves = ((r.loss_NE, r.val_NE, r.rate_NE, r.trained_NE) for r in (once, loop))
@@ -135,7 +135,7 @@ def needs_loop(rules: str, runs: Runs) -> Finding:
 
 
 def stops_after_ten(runs: Runs) -> Finding:
-    """C8: decided only where the same rule does stop one fit."""
+    """C8: decided only if the same rule stops one fit."""
     once, loop = runs["one_fit, stopping"], runs["example 2"]
     epochs = loop.trained_NE.shape[1]
     evidence = f"it trains {span(loop.epochs_N)} of {epochs} epochs; with the same rule {_stopped(once)}"
@@ -145,7 +145,7 @@ def stops_after_ten(runs: Runs) -> Finding:
 
 
 def keeps_best(runs: Runs) -> Finding:
-    """C9: decided only where the last weights are not the best."""
+    """C9: decided only if the last weights are not the best."""
     loop, plain = runs["example 2"], runs["example 2 without its rule"]
     last = weights(runs, "example 2", "example 2 without its rule")
     best = differing(loop.weights_NW, plain.best_NW)
@@ -169,7 +169,7 @@ def nothing_intervenes(runs: Runs) -> Finding:
 
 
 def half_at_a_tenth(runs: Runs) -> Finding:
-    """C13: the rates of its three repairs, and of what the words describe."""
+    """C13: the rates of its three repairs, and of the schedule that the words describe."""
     ways = (*REPAIRS, ABSOLUTE)
     right_X = np.array([_as_described(runs[name]) for name in ways])
     traces = [f"{name}: {trace(runs[name].rate_NE[0])}" for name in ways]
@@ -181,7 +181,7 @@ def half_at_a_tenth(runs: Runs) -> Finding:
 
 
 def trace(rate_E: np.ndarray) -> str:
-    """A rate's course: how many epochs at which rate, or the first ones and from when it is 0."""
+    """A rate over time in words: epochs at each rate, or the first rates and the last."""
     starts = np.flatnonzero(np.diff(rate_E, prepend=np.nan) != 0)  # nan differs from all
     counts = np.diff(starts, append=len(rate_E))
     values = [f"{rate_E[i]:.3g}" for i in starts]
@@ -192,14 +192,14 @@ def trace(rate_E: np.ndarray) -> str:
 
 
 def _as_described(run: Run) -> bool:
-    """Half of the epochs at the first rate, half at a tenth of it."""
+    """Whether half of the epochs have the first rate, and half a tenth of it."""
     epochs = run.rate_NE.shape[1]
     share_E = np.where(np.arange(epochs) < epochs // 2, 1.0, SHARE)
     return bool(np.allclose(run.rate_NE, run.rate_NE[:, :1] * share_E[None], rtol=1e-5, atol=0))
 
 
 def _lowered(run: Run) -> tuple[bool, np.ndarray]:
-    """Whether the schedule halved the rate, and how often, on each seed, something else lowered it."""
+    """Whether the schedule halved the rate, and how often something else lowered it, for each seed."""
     rest_NE = run.rate_NE / np.where(np.arange(run.rate_NE.shape[1]) < DROP_AT, 1.0, 0.5)[None]
     change_NE = np.diff(rest_NE, axis=1)
     return bool((change_NE <= 0).all()), (change_NE < 0).sum(1)

@@ -1,4 +1,4 @@
-"""The sentences of the usual answer, and the verdicts that there are."""
+"""The claims (sentences of the usual answer), and the possible verdicts."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -28,7 +28,7 @@ MEANING: dict[Verdict, str] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What was concluded about one claim, and from what."""
+    """The verdict on one claim, and its evidence."""
 
     verdict: Verdict
     evidence: str

@@ -1,4 +1,4 @@
-"""What can be asked of `claims`, and what is decided and read before its first step."""
+"""The flags of `claims`, and what is decided and read before its first step."""
 
 import dataclasses
 import importlib.util
@@ -48,7 +48,7 @@ class Plan(Decisions):
 def decide(
     config: Config, stored: Mapping[str, Any], settings: Mapping[str, Setting] = trainings.SETTINGS
 ) -> list[Plan]:
-    """Check everything and read what others measured. ValueError before any compilation."""
+    """Check everything and read the results of other experiments. ValueError before any compilation."""
     if config.seeds < 1:
         raise ValueError(f"seeds: {config.seeds}; allowed: 1 or more")
     runs = Path(config.runs)

@@ -1,4 +1,4 @@
-"""What `claims` reports: the verdict on each claim and its evidence."""
+"""The report of `claims`: the verdict on each claim and its evidence."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ METHOD = (
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What this experiment measures itself."""
+    """The measurements of this experiment itself."""
 
     networks: dict[str, Runs]
     keras: Answer
@@ -36,7 +36,7 @@ def findings(plan: Plan, evidence: Evidence) -> dict[str, Finding]:
 
 
 def answer(decided: Mapping[str, Finding]) -> str:
-    """The verdicts counted, and which claims got each; those that hold in their own words."""
+    """The number of each verdict and its claims; claims that hold are quoted."""
     counts = Counter(finding.verdict for finding in decided.values())
     names = {
         verdict: [n for n, finding in decided.items() if finding.verdict == verdict] for verdict in MEANING

@@ -20,8 +20,8 @@ FREE = {  # fields in which a run may differ from the question's setting
     *("data", "target", "time", "features", "group", "missing", "period"),
     *("seeds", *WHERE),
 }
-EARLY = 10  # epoch at which one looks at what converges faster at first
-KERAS = "Keras"  # how the names of its packages begin
+EARLY = 10  # epoch at which convergence "at first" is compared
+KERAS = "Keras"  # the start of the names of Keras' packages
 CALLS = ("package", "arm", "steps", "call_median", "share_low", "share_median", "share_high")
 RULES = ("rule", "patience", "memory", "n", "epochs_median", "metric", "mean", "lo", "hi", "verdict")
 
@@ -41,28 +41,28 @@ class Table:
 
     @property
     def place(self) -> str:
-        """Its folder, as it can be typed."""
+        """The path of the file's folder, as it can be typed."""
         folder = self.file.parent.resolve()
         return str(folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Refit:
-    """What `refit` found on one series, controls left out."""
+    """The results of `refit` on one series, without controls."""
 
     table: Table
-    effects: dict[str, tuple[stats.Effect, stats.Effect]]  # arm -> END, SELECTED
+    effects: dict[str, tuple[stats.Effect, stats.Effect]]  # arm -> effects on END and SELECTED
     early: stats.Effect | None  # on keras_recompile's validation loss at epoch EARLY; None without curves
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What `monitoring` found about one rule, relative to one fit without it."""
+    """The result of `monitoring` for one rule, relative to one fit without it."""
 
     table: Table
     rule: str  # stopping, plateau
     patience: int
-    memory: str  # one fit; in a loop: kept, or reset and initial_epoch, with which each fit starts it again
+    memory: str  # one fit; in a loop: kept, or reset or initial_epoch, which restart the rule in each fit
     epochs_median: float  # trained
     metric: str
     effect: stats.Effect  # n, mean, interval and verdict; the rest is not in the file
@@ -70,7 +70,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """How much, as `overhead` found, a call or a boundary adds to an epoch of so many steps."""
+    """The time that a call or boundary adds to an epoch of `steps` steps, as measured by `overhead`."""
 
     table: Table
     package: str
@@ -83,9 +83,9 @@ class Call:
 
 
 def newest(experiment: str, name: str, columns: Collection[str], runs: Path) -> list[Table]:
-    """One table per series, from files called `name`; the published ones where no run has any.
+    """One table per series, from files called `name`; the published ones if no run has any.
 
-    ValueError naming the file where a column is missing.
+    ValueError, naming the file, if a column is missing.
     """
     for root in (runs, RECORDED):
         newest_of = {}
@@ -100,7 +100,7 @@ def newest(experiment: str, name: str, columns: Collection[str], runs: Path) -> 
 
 
 def _table(file: Path, experiment: str, columns: Collection[str]) -> Table:
-    """ValueError naming the file where a column is missing."""
+    """Read a file of results. ValueError, naming the file, if a column is missing."""
     stored = run_folder.read_json(file.parent / "config.json")
     with file.open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
@@ -111,7 +111,7 @@ def _table(file: Path, experiment: str, columns: Collection[str]) -> Table:
 
 
 def _is_question(config: dict[str, Any]) -> bool:
-    """A field that a run's version did not have yet is as it is by default."""
+    """Whether a run has the question's setting; fields missing from an older config have their defaults."""
     asked = {field.name: field.default for field in dataclasses.fields(Setting) if field.name not in FREE}
     plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asked.items()}
     return {**plain, **{k: config[k] for k in plain if k in config}} == plain
@@ -136,7 +136,7 @@ def _effect(row: dict[str, str]) -> stats.Effect:
 
 
 def _early(curves: Path) -> stats.Effect | None:
-    """Paired by seed, one comparison; a loss that was not finite diverged."""
+    """The effect at epoch EARLY, paired by seed; a run with a non-finite loss counts as diverged."""
     if not curves.exists():
         return None
     val: dict[str, dict[int, float]] = {"keras_recompile": {}, "one_fit": {}}

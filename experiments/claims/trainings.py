@@ -25,21 +25,21 @@ SETTINGS = {
     # Example 3's length, at little cost.
     "small": Setting(epochs=100, hidden=8, window=6, split=(0.1, 0.2), dropout=0.2),
 }
-FAST = 8.0  # times the rate: one fit with example 2's rule then stops within 25 epochs
+FAST = 8.0  # factor on the rate, so that one fit with example 2's rule stops within 25 epochs
 PATIENCE = 10  # of example 2
 DROP_AT = 6  # epochs before the rate is halved, where all three rules are used at once
 SHARE = 0.1  # of the rate, in the second half of example 3
-CHUNK = 5  # epochs between two signs of life
+CHUNK = 5  # epochs between progress reports
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """What a way of calling fit left, on the host, for N seeds."""
+    """The results of one way of calling fit, on the host, for N seeds."""
 
-    weights_NW: np.ndarray  # the last ones
-    best_NW: np.ndarray  # those of the lowest validation loss
-    lowest_N: np.ndarray  # that loss
-    step_N: np.ndarray  # updates
+    weights_NW: np.ndarray  # the last weights
+    best_NW: np.ndarray  # the weights of lowest validation loss
+    lowest_N: np.ndarray  # the lowest validation loss
+    step_N: np.ndarray  # number of updates
     loss_NE: np.ndarray
     val_NE: np.ndarray
     rate_NE: np.ndarray
@@ -61,8 +61,8 @@ def ways(network: str, epochs: int, seeds: int) -> list[arms.Arm]:
     kept = {
         "policy": CONTINUE,
         "every": 1,
-    }  # the loop's own counters outlive each fit, as a variable of it would
-    if network == "question":  # the loop as it is, and with rules
+    }  # the loop's own counters outlive each fit, as a variable would
+    if network == "question":  # the loop as written, and with rules
         stopping = {
             "watch": monitor.watch(epochs, stopping=monitor.stopping(PATIENCE, restore=True)),
             "rate_factor": FAST,
@@ -103,7 +103,7 @@ def ways(network: str, epochs: int, seeds: int) -> list[arms.Arm]:
 
 
 def train(setting: Setting, compared: Sequence[arms.Arm], out: Console) -> Runs:
-    """All ways on all seeds as one population; prints how far it is."""
+    """Train all ways on all seeds as one population, and print the progress."""
     built = build(setting, open_source(setting, setting.data[0]).split, watched=True)
     epochs, labels = setting.epochs, arms.labels(compared)
     out.print(f"  {len(labels)} trainings of {epochs} epochs, LSTM({setting.hidden}): compiling")
@@ -133,13 +133,13 @@ def train(setting: Setting, compared: Sequence[arms.Arm], out: Console) -> Runs:
 
 
 def flat(params_M: Any) -> np.ndarray:
-    """The weights of each member, one after another."""
+    """The weights of each member, flattened."""
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(params_M)]
     return np.concatenate([leaf.reshape(len(leaf), -1) for leaf in leaves], axis=1)
 
 
 def save(path: Path, runs: Runs) -> None:
-    """All arrays of the runs as one .npz file, whole or not at all."""
+    """Write all arrays of the runs as one .npz file, atomically."""
     arrays = {
         f"{name}/{field}": array
         for name, run in runs.items()
@@ -152,7 +152,7 @@ def save(path: Path, runs: Runs) -> None:
 
 
 def load(path: Path) -> Runs:
-    """The runs of a file."""
+    """Read the runs from a file."""
     fields: dict[str, dict[str, np.ndarray]] = {}
     with np.load(path) as arrays:
         for key in arrays.files:

@@ -32,11 +32,11 @@ from lstm_sched.state import TrainState, init_params
 
 SAMPLES, INPUTS = len(rows.ARRAYS["X"]), rows.ARRAYS["X"][0].size
 SHAPES = [(INPUTS, HIDDEN), (HIDDEN,), (HIDDEN, 1), (1,)]
-SEED, FIT = 3, 3  # scikit-learn's random_state, and our key; epochs of a fit, where it is not one
+SEED, FIT = 3, 3  # random_state and the seed of our key; epochs per fit unless 1 or all
 BETA = {
     "beta_1": 0.875,
     "beta_2": 1 - 2**-10,
-}  # float32 has them exactly: Keras' Adam rounds its powers to it
+}  # exact in float32, to which Keras' Adam rounds their powers
 
 Params = tuple[Array, ...]  # kernel_IH, bias_H, kernel_HO, bias_O
 
@@ -44,14 +44,14 @@ Params = tuple[Array, ...]  # kernel_IH, bias_H, kernel_HO, bias_O
 def loss(
     params: Params, carry: Any, x_BTF: Array, y_BO: Array, key: Any, share: float = 1.0
 ) -> tuple[Array, Any]:
-    """`share` of the squared error; there is no noise, and `carry` goes through."""
+    """`share` × the squared error; there is no noise, and `carry` is returned unchanged."""
     kernel_IH, bias_H, kernel_HO, bias_O = params
     h_BH = jnp.tanh(x_BTF.reshape(len(x_BTF), -1) @ kernel_IH + bias_H[None])
     return share * sample_losses("mse", h_BH @ kernel_HO + bias_O[None], y_BO), carry
 
 
 def uniform(key: Array) -> Params:
-    """Weights that PyTorch is handed at each draw: the same numbers however this is compiled, and in float64."""
+    """The weights that PyTorch is given at each draw: float64 values that do not depend on compilation."""
     keys = jax.random.split(key, len(SHAPES))
     return tuple(
         jnp.asarray(jax.random.uniform(k, shape, jnp.float32) - 0.5, float)
@@ -60,7 +60,7 @@ def uniform(key: Array) -> Params:
 
 
 def drawn(stream: np.random.RandomState) -> list[np.ndarray]:
-    """scikit-learn's first weights: Glorot's uniform, of the biases too."""
+    """scikit-learn's first weights: Glorot's uniform distribution, for the biases too."""
     weights = []
     for kernel, bias in zip(SHAPES[::2], SHAPES[1::2], strict=True):
         bound = np.sqrt(6 / sum(kernel))
@@ -69,8 +69,8 @@ def drawn(stream: np.random.RandomState) -> list[np.ndarray]:
 
 
 def orders(fit: int) -> np.ndarray:
-    """index_EN of scikit-learn in fits of `fit` epochs: each fit starts the stream anew, but only the first draws the
-    weights from it before, so that its order does not come again. Within a fit each order shuffles the last."""
+    """index_EN, scikit-learn's sample order in fits of `fit` epochs. Each fit restarts the random stream, and
+    only the first draws weights before its order, which thus never returns. Epochs shuffle the last order."""
     stream, index_N, index_EN = np.random.RandomState(SEED), np.arange(SAMPLES), []
     drawn(stream)
     for epoch in range(EPOCHS):
@@ -84,7 +84,7 @@ def orders(fit: int) -> np.ndarray:
 
 
 def arrays() -> dict[str, np.ndarray]:
-    """What skorch's module draws: its first weights, then those before each fit, as `restart` draws them here."""
+    """The weights that skorch's module draws: the first ones, then those before each fit, as by `restart`."""
     draws = [init_params(_torch, jax.random.key(SEED), epoch) for epoch in range(0, EPOCHS, FIT)]
     return {f"draw_{n}_{i}": np.asarray(w) for n, draw in enumerate(draws) for i, w in enumerate(draw)}
 
@@ -103,7 +103,7 @@ _mlp = Learner(
 _mlp_sgd = _mlp._replace(optimizer=partial(optax.sgd, momentum=0.9, nesterov=True))
 _torch = Learner(uniform, loss, optax.adam, order=SEQUENTIAL, batch=BATCH)
 _torch_sgd = _torch._replace(optimizer=partial(optax.sgd, momentum=0.9))
-# What the estimators are constructed with.
+# Keyword arguments of the estimators.
 _mlp_told = {"random_state": SEED, "shuffle": False, "learning_rate_init": LOW}
 _adam, _sgd = _mlp_told | {"solver": "adam"} | BETA, _mlp_told | {"solver": "sgd"}
 _torch_told = {"lr": LOW, "optimizer": "Adam"}
@@ -127,7 +127,7 @@ def _row(
 def _shuffled(
     expected: str, call: str, every: int, policy: TrainState, keywords: dict[str, Any] = _shuffle
 ) -> Row:
-    """The order that the fits go through again is not the first fit's, as a preset has it: all are given."""
+    """A row with explicit orders, as later fits do not repeat the first fit's order, which a preset does."""
     learner = _mlp._replace(order=given(orders(every)))
     return _mlp_row(expected, call, every, learner, policy._replace(order=1), _adam | keywords)
 

@@ -1,4 +1,4 @@
-"""Our side of `conformance`: a row trained through our own state and presets, and weights in one form.
+"""This library's side of `conformance`: it trains a row with its presets and brings weights into one form.
 
 Letters: E epochs.
 """
@@ -51,17 +51,17 @@ def _train(row: Row) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dense(row: Row) -> bool:
-    """Whether a dense network is trained, not an LSTM."""
+    """Whether the row trains a dense network rather than an LSTM."""
     return "sklearn" in row.backends or "skorch" in row.backends
 
 
 def flat(weights: Sequence[Any]) -> np.ndarray:
-    """All weights, one after another."""
+    """All weights in one flat array."""
     return np.concatenate([np.ravel(w) for w in weights])
 
 
 def theirs(name: str, row: Row, weights: dict[str, Any]) -> np.ndarray:
-    """The package's weights, as it holds them, in the form of `ours`: of an LSTM Keras' form."""
+    """The package's weights in the form of `ours`: flat, and in Keras' layout for an LSTM."""
     with jax.enable_x64(row.wide):
         arrays = {key: np.asarray(w, np.float64 if row.wide else np.float32) for key, w in weights.items()}
         if dense(row):

@@ -1,4 +1,4 @@
-"""What `conformance` reports: one row for each way of training and package."""
+"""The report of `conformance`: one row per way of training and package."""
 
 import dataclasses
 import math
@@ -30,19 +30,19 @@ class Finding:
 
 
 def largest(f: Finding) -> tuple[float, int]:
-    """The largest difference of a loss, and its epoch, counted from 1; NaN and 0 where none is known."""
+    """The largest difference of a loss, and its epoch, counted from 1; NaN and 0 if none is known."""
     return max(((x, e) for e, x in enumerate(f.loss_E, 1) if not math.isnan(x)), default=(math.nan, 0))
 
 
 def in_words(f: Finding) -> tuple[str, ...]:
-    """Cells of COLUMNS."""
+    """The cells of one table row, in the order of COLUMNS."""
     loss, epoch = largest(f)
     losses = f"{loss:.1e} (epoch {epoch})" if f.loss_E else "–"
     return f.row, f.package, f.expected, f.seen, losses, f"{f.weight:.1e}" if f.loss_E else "–", f.verdict
 
 
 def answer(findings: Sequence[Finding]) -> str:
-    """The verdicts counted, and the largest difference."""
+    """A sentence with the number of each verdict, and the largest difference."""
     verbs = {"agrees": "agree", "disagrees": "disagree", "not checked": "are not checked"}
     counts = [
         f"{n} {verb}" for verdict, verb in verbs.items() if (n := sum(f.verdict == verdict for f in findings))

@@ -1,6 +1,6 @@
-"""What `conformance` runs side by side: each row once as JSON for the package, and once in our own terms.
+"""The trainings that `conformance` compares: each row as JSON for the package and as presets of this library.
 
-scripts/keras_rows.py and scripts/torch_rows.py carry the JSON out. dense_rows.py has the rows of a dense network.
+scripts/keras_rows.py and scripts/torch_rows.py read the JSON. dense_rows.py has the rows of a dense network.
 Letters: N samples, E epochs.
 """
 
@@ -29,9 +29,9 @@ from lstm_sched.presets import (
 from lstm_sched.state import TrainState
 
 EPOCHS, BATCH, HIDDEN = 12, 16, 8
-RATE, LOW = 0.06, 0.02  # LOW where rounding would grow too far
+RATE, LOW = 0.06, 0.02  # LOW is used where rounding would grow too far
 LOSSES, WEIGHTS = 1e-6, 5e-5  # largest differences allowed in float32
-WIDE = 1e-9  # of either in float64
+WIDE = 1e-9  # the same for both in float64
 BOTH = ("jax", "tensorflow")
 _rng = np.random.default_rng(5)
 _X, _XV = _rng.normal(size=(100, 6, 2)), _rng.normal(size=(40, 6, 2))
@@ -46,13 +46,13 @@ ARRAYS = {name: a.astype("float32") for name, a in ARRAYS.items()} | {"factors":
 
 
 class Row(NamedTuple):
-    """One way of training, as both are told it."""
+    """One way of training, described for the package and for this library."""
 
-    expected: str  # of the package, in words
+    expected: str  # of the package, in prose
     told: dict[str, Any]
     learner: Learner | None = None  # None where the package is expected to raise
     policy: TrainState = CONTINUE
-    every: int = EPOCHS  # epochs of a fit
+    every: int = EPOCHS  # epochs per fit
     rate: float = RATE
     average: Any = ()
     rules: Any = ()  # what keras_rules.watch takes
@@ -62,7 +62,7 @@ class Row(NamedTuple):
 
 
 def _two_biases(factory: Factory) -> Factory:
-    """nn.LSTM adds two biases, which get the same gradient: what acts is their sum, and moves twice as far."""
+    """Double the updates of LSTM biases, as nn.LSTM adds two biases that get the same gradient."""
 
     def twice(path: tuple, update: Any) -> Any:
         names = [key.key for key in path]
@@ -186,7 +186,7 @@ KERAS = {
 _rebuilt: dict[str, Any] = {"policy": KERAS_RECOMPILE, "every": 3}
 _torch = partial(Row, backends=("torch",), rate=LOW)
 _sgd = {"optimizer": "SGD", "lr": LOW, "momentum": 0.9}
-# In float32 1 − β2^t has five digits at first in optax; PyTorch has it in float64 always.
+# In float32, optax computes 1 − β2^t to five digits at first; PyTorch always uses float64.
 _torch_wide = {"optimizer": "Adam", "lr": LOW, "wide": True}
 TORCH = {
     "Adam kept, float64": _torch("one fit", _torch_wide, _torch_adam, wide=True),

@@ -30,7 +30,7 @@ from experiments.harness import run_folder
 from experiments.harness.experiment import Decisions, Experiment, Workplace, carry_out
 from experiments.harness.peers import process
 
-DATA = "data.npz"  # what both train on, in the folder
+DATA = "data.npz"  # file with the data that both train on, in the folder
 LIMIT = 900.0  # seconds for each package
 PEERS = {
     "jax": ("keras", "Keras on JAX"),
@@ -62,7 +62,7 @@ def decide(config: Config, stored: Mapping[str, Any]) -> list[Decisions]:
 
 
 def measure(decisions: Decisions, workplace: Workplace) -> list[Finding]:
-    """Each package's answer as soon as it has one, and our trainings of the rows that it answers."""
+    """Compare each package's answer, once it arrives, with this library's trainings of the same rows."""
     out, folder = workplace.console, workplace.folder
     out.print(
         f"{len(dense_rows.ROWS)} rows; four to five minutes on two cores. Ctrl-C stops it, --resume continues."
@@ -96,7 +96,7 @@ def measure(decisions: Decisions, workplace: Workplace) -> list[Finding]:
 
 
 def _ours(workplace: Workplace, name: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """What `ours.ours` trains, kept like the packages' answers; None where the package is expected to raise."""
+    """The result of `ours.ours`, stored once per run; None if the package is expected to raise."""
     row = dense_rows.ROWS[name]
     if row.learner is None:
         return None
@@ -105,8 +105,8 @@ def _ours(workplace: Workplace, name: str) -> tuple[np.ndarray, np.ndarray] | No
 
 
 def ask(python: str | None, folder: Path, backend: str, running: list[subprocess.Popen]) -> dict[str, Any]:
-    """A package's answer on its rows, from a process of its own, which is added to `running`; `why_not` where the
-    package is missing, `failed` where that process ended otherwise than it should."""
+    """A package's answer on its rows, from a process of its own, which is appended to `running`.
+    It has the key `why_not` if the package is missing, and `failed` if the process failed."""
     data, asked, answer = (folder / name for name in (DATA, f"{backend}.told.json", f"{backend}.json"))
     rows = {name: row.told for name, row in dense_rows.ROWS.items() if backend in row.backends}
     common = {"epochs": ro.EPOCHS, "batch": ro.BATCH, "hidden": ro.HIDDEN, "rate": ro.RATE}

@@ -1,4 +1,4 @@
-"""A disk that is full while a run saves."""
+"""The fault of a disk that fills up while a run saves."""
 
 import contextlib
 import shutil
@@ -15,7 +15,7 @@ ROOM = 300  # kilobytes of the small disk: it is full after a third of the train
 
 @contextlib.contextmanager
 def small_disk(path: Path) -> Iterator[bool]:
-    """A file system of ROOM kilobytes at `path`; False where mounting is not permitted."""
+    """Mount a file system of ROOM kilobytes at `path`; yields False if mounting is not permitted."""
     path.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={ROOM}k", "tmpfs", str(path)]
     done = subprocess.run(mount, capture_output=True) if shutil.which("mount") else None
@@ -29,13 +29,13 @@ def small_disk(path: Path) -> Iterator[bool]:
 
 
 def release(path: Path) -> None:
-    """Unmount what a run that was stopped has left there."""
+    """Unmount the disk that a stopped run may have left at `path`."""
     if path.is_mount():
         subprocess.run(["umount", str(path)], check=True)
 
 
 def full_disk(base: Path, whole: Path) -> list[Row]:
-    """A run on a disk that fills up, or whose files may not grow; copied to where there is room, and finished."""
+    """Fill the disk of a run, or limit its file size; then copy it elsewhere and finish it."""
     elsewhere = base / "elsewhere"
     with small_disk(base / "disk") as mounted:
         folder = base / "disk" / "run"

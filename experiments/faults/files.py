@@ -25,7 +25,7 @@ Told = tuple[Any, list[str]]
 
 
 def heard(f: Callable[[], Any]) -> Told:
-    """What a call returns, or the ValueError that it raises, and what it warns of."""
+    """The result of a call, or the ValueError that it raises, and the warnings."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -36,26 +36,26 @@ def heard(f: Callable[[], Any]) -> Told:
 
 
 def files(step: Path) -> list[Path]:
-    """Of a step, all that can be damaged."""
+    """The files of a step that can be damaged: all that are not empty."""
     return sorted(path for path in step.rglob("*") if path.is_file() and path.stat().st_size)
 
 
 def flip(file: Path, bit: int) -> None:
-    """One bit of a file."""
+    """Flip one bit of a file."""
     data = bytearray(file.read_bytes())
     data[bit // 8] ^= 1 << bit % 8
     file.write_bytes(data)
 
 
 def tamper(step: Path, **facts: Any) -> None:
-    """Change a step's record and seal it again, so that it is not damage."""
+    """Change a step's record and seal it again, so that it does not count as damaged."""
     path = step / steps.RECORD
     record = json.loads(path.read_text())["record"] | facts
     path.write_text(json.dumps({"sha256": steps.seal(record), "record": record}))
 
 
 def damage(base: Path, whole: Path, plan: Plan, count: int, seed: int = 0) -> list[Row]:
-    """Bits of the newest step flipped, each of its files cut and deleted, and then both steps damaged."""
+    """Flip bits of the newest step, cut and delete each of its files, and then damage both steps."""
     store, like, rng = base / "damaged", victim.begin(plan), random.Random(seed)
     shutil.copytree(whole / "checkpoint", store)
     older, newest = steps.steps(store)
@@ -117,7 +117,7 @@ def _content(folder: Path) -> dict[str, str]:
 
 
 def others(base: Path, whole: Path, plan: Plan) -> list[Row]:
-    """A checkpoint read as another configuration, shape, dtype, format; and one of another version of JAX."""
+    """Read a checkpoint as another configuration, shape, dtype or format, and one of another JAX version."""
     like, store = victim.begin(plan), base / "other"
     shutil.copytree(whole / "checkpoint", store)
     newest, state = max(steps.steps(store)), like.state

@@ -1,4 +1,4 @@
-"""Files that mean harm, each read as a user's own would be, in a process of its own.
+"""Malicious files, each read as a user's own file would be, in a process of its own.
 
 python -m experiments.faults.hostile_input DIR
 """
@@ -38,7 +38,7 @@ MARK = "executed"
 
 
 class Trap:
-    """Pickled so that loading it makes the file `path`."""
+    """An object whose pickle creates the file `path` when it is loaded."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -48,14 +48,14 @@ class Trap:
 
 
 def sparse(path: Path, head: bytes = b"") -> Path:
-    """A file of SPARSE bytes, nothing but `head` of them on disk."""
+    """Make a file of SPARSE bytes, of which only `head` takes space on disk."""
     path.write_bytes(head)
     os.truncate(path, SPARSE)
     return path
 
 
 def refused(f: Callable[[], Any]) -> bool:
-    """Whether a call says no."""
+    """Whether a call raises ValueError or TypeError."""
     try:
         f()
     except (ValueError, TypeError):
@@ -64,19 +64,19 @@ def refused(f: Callable[[], Any]) -> bool:
 
 
 def table(path: Path) -> Callable[[], Any]:
-    """Read a column as a user would."""
+    """A call that reads a column as a user would."""
     return lambda: read_table(path, target="a")
 
 
 def npz(path: Path, **arrays: Any) -> Path:
-    """Arrays, of objects too."""
+    """Write arrays, including those of objects, to an .npz file."""
     with path.open("wb") as file:
         np.savez(file, **arrays)
     return path
 
 
 def attacks(base: Path) -> dict[str, bool]:
-    """Whether each was refused, or did no harm."""
+    """Whether each attack was refused, or did no harm."""
     inside = base / "inside"
     inside.mkdir()
     trap = np.empty(1, object)
@@ -102,7 +102,7 @@ def attacks(base: Path) -> dict[str, bool]:
 
 
 def _paths(base: Path, inside: Path) -> bool:
-    """Arrays called ../../x, in an .npz file and saved in a checkpoint, lead nowhere."""
+    """Whether arrays called ../../x, in an .npz file and in a checkpoint, write no file outside."""
     names = ("../../outside", "/tmp/../outside", "..\\outside")
     path, buffer = inside / "names.npz", io.BytesIO()
     np.save(buffer, np.zeros(1))
@@ -123,7 +123,7 @@ def _paths(base: Path, inside: Path) -> bool:
 
 
 def _sparse_checkpoint(folder: Path) -> bool:
-    """The array file of one step, and the record of the other, replaced."""
+    """Whether a checkpoint is refused if sparse files replace an array file and a record."""
     for step in (1, 2):
         steps.write(folder, step, lambda path: (path.mkdir(), (path / "a").write_bytes(b"a"))[0], {"n": step})
     sparse(folder / "2" / "a")
@@ -132,14 +132,14 @@ def _sparse_checkpoint(folder: Path) -> bool:
 
 
 def _html(inside: Path) -> bool:
-    """A page with a column that is called so."""
+    """Whether NAME, as the name of a column, is escaped in a page."""
     block = Table(title=NAME, columns=("", NAME), rows=[[NAME, NAME]])
     text = html_page.page([Section(title=NAME, blocks=[NAME, block])], inside)
     return "<img" not in text and text.count("&lt;img") >= 5
 
 
 def peak() -> int:
-    """Most memory that this process has held, in megabytes."""
+    """The peak memory of this process, in megabytes."""
     status = Path("/proc/self/status")
     if status.exists():  # elsewhere the parent's peak may be counted in
         found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
@@ -150,7 +150,7 @@ def peak() -> int:
 
 
 def hostile(base: Path) -> list[Row]:
-    """All of them, in another process, and the memory that it took."""
+    """Run all attacks in another process, and report their results and its peak memory."""
     folder = base / "hostile"
     folder.mkdir()
     done = subprocess.run(
@@ -179,7 +179,7 @@ def hostile(base: Path) -> list[Row]:
 
 
 def main(base: Path) -> None:
-    """Print what became of each, and the memory before and after."""
+    """Print the result of each attack, and the peak memory before and after."""
     before = peak()
     found = attacks(base)
     print(json.dumps({"found": found, "before": before, "after": peak()}))

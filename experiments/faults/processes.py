@@ -1,4 +1,4 @@
-"""Faults that happen to a process: killed, signalled, not alone. Each is done to a real one."""
+"""Faults of a process, tried on real ones: kills, signals, and a second process in the folder."""
 
 import contextlib
 import json
@@ -17,14 +17,14 @@ from experiments.harness.exits import EXIT
 from lstm_sched import checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
-PAUSE = 0.01  # seconds between looks at a process
+PAUSE = 0.01  # seconds between checks of a process
 PATIENCE = 300  # seconds until a process is given up
 KILLS = 5  # of one run, at most
 
 
 @dataclass(frozen=True)
 class Row:
-    """A fault, and what became of it."""
+    """A fault, and its result."""
 
     fault: str
     expected: str
@@ -33,7 +33,7 @@ class Row:
 
 
 def launch(folder: Path, *flags: str, prefix: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
-    """A training; what it prints goes to a file beside its folder."""
+    """Start a training, whose output goes to a file next to its folder."""
     # A folder of its own: a program whose writing is cut short harms nobody else.
     programs = {compile_cache.SWITCH: str(folder.parent.absolute() / "cache")}
     with folder.with_suffix(".log").open("ab") as log:
@@ -49,7 +49,7 @@ def launch(folder: Path, *flags: str, prefix: tuple[str, ...] = ()) -> subproces
 
 @contextlib.contextmanager
 def running(folder: Path, *flags: str, prefix: tuple[str, ...] = ()) -> Iterator[subprocess.Popen[bytes]]:
-    """A training that does not outlive the block."""
+    """Run a training that is ended at the end of the block at the latest."""
     process = launch(folder, *flags, prefix=prefix)
     try:
         yield process
@@ -59,24 +59,24 @@ def running(folder: Path, *flags: str, prefix: tuple[str, ...] = ()) -> Iterator
 
 
 def finish(folder: Path, *flags: str, prefix: tuple[str, ...] = ()) -> int:
-    """A training to its end: its exit code."""
+    """Run a training to its end, and return its exit code."""
     with running(folder, *flags, prefix=prefix) as process:
         return process.wait(PATIENCE)
 
 
 def go_on(folder: Path) -> tuple[str, ...]:
-    """Flags: begin a run in the folder, or go on with the one that is there."""
+    """Flags that begin a run in the folder, or resume the one that is there."""
     return ("--resume" if (folder / "config.json").exists() else "--out", str(folder))
 
 
 def saved(folder: Path) -> int:
-    """Epochs of which the run has said that they are saved."""
+    """The number of epochs that the run has reported as saved."""
     path = folder / "status.json"
     return run_folder.read_json(path).get("saved", 0) if path.exists() else 0
 
 
 def until_saved(process: subprocess.Popen[bytes], folder: Path, before: int) -> None:
-    """Wait for the first save after `before` epochs. RuntimeError where the training ends instead."""
+    """Wait for the first save after `before` epochs. RuntimeError if the training ends instead."""
     started = time.monotonic()
     while saved(folder) <= before:
         if process.poll() is not None or time.monotonic() - started > PATIENCE:
@@ -85,19 +85,19 @@ def until_saved(process: subprocess.Popen[bytes], folder: Path, before: int) -> 
 
 
 def said(folder: Path) -> str:
-    """What the run has printed."""
+    """The text that the run has printed."""
     return folder.with_suffix(".log").read_text(encoding="utf-8")
 
 
 def differing(folder: Path, whole: Path) -> int:
-    """Numbers and curves in which the finished run is not the uninterrupted one."""
+    """How many numbers and curves differ between the finished run and the uninterrupted one."""
     states = [checkpoint.read(run / "checkpoint") for run in (folder, whole)]
     curves = [sorted((run / "metrics.jsonl").read_text().splitlines()) for run in (folder, whole)]
     return arms.differing(*states) + sum(a != b for a, b in zip(*curves, strict=True))
 
 
 def kills(base: Path, whole: Path, count: int, seed: int = 0) -> list[Row]:
-    """SIGKILL at random moments, in runs that each are killed several times; and who holds a folder meanwhile."""
+    """Kill each of several runs repeatedly at random moments, and try to enter its folder meanwhile."""
     rng = random.Random(seed)
     reopened = killed = lost = bits = 0
     second: list[bool] = []
@@ -140,7 +140,7 @@ def kills(base: Path, whole: Path, count: int, seed: int = 0) -> list[Row]:
 
 
 def signals(base: Path, whole: Path) -> list[Row]:
-    """Each signal to the same run, one after another; then it is finished."""
+    """Send each signal to the same run, one after another, and then finish it."""
     folder = base / "signalled"
     codes, seconds, lost, chunks = [], [], 0, []
     for signum in EXIT:

@@ -45,7 +45,7 @@ def decide(config: Config, stored: Mapping[str, Any]) -> list[Decisions]:
     return [Decisions(config=config, facts=facts)]
 
 
-# Each fault, the folders that it makes, and what does it: (base, undisturbed run, full, seed) -> rows.
+# Each fault, the folders that it makes, and its function: (base, undisturbed run, full, seed) -> rows.
 Fault = Callable[[Path, Path, bool, int], list[Row]]
 FAULTS: dict[str, tuple[tuple[str, ...], Fault]] = {
     "kills": (
@@ -73,7 +73,7 @@ def _plan() -> Any:
 
 
 def do(name: str, base: Path, full: bool, seed: int) -> list[dict[str, Any]]:
-    """The rows of a fault; what a run that was stopped in it has left is removed first."""
+    """The rows of a fault; folders left by an interrupted attempt are removed first."""
     patterns, fault = FAULTS[name]
     for path in (path for pattern in patterns for path in base.glob(pattern)):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -81,7 +81,7 @@ def do(name: str, base: Path, full: bool, seed: int) -> list[dict[str, Any]]:
 
 
 def undisturbed(base: Path) -> str:
-    """The run that all others must end like. RuntimeError where it fails."""
+    """Run the undisturbed training, whose result all others must reach. RuntimeError if it fails."""
     whole = base / "whole"
     shutil.rmtree(whole, ignore_errors=True)
     if processes.finish(whole, "--out", str(whole)):
@@ -90,7 +90,7 @@ def undisturbed(base: Path) -> str:
 
 
 def measure(decisions: Decisions, workplace: Workplace) -> list[Row]:
-    """The rows of every fault, two of them at a time; what saving costs is measured alone."""
+    """The rows of every fault. Two faults run at a time, but the cost of saving is measured alone."""
     out, base = workplace.console, (workplace.folder / "runs").absolute()
     base.mkdir(exist_ok=True)
     full, seed = decisions.config.full, decisions.facts["seed"]

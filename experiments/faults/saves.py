@@ -1,4 +1,4 @@
-"""What becomes of a run saved and resumed anywhere, and what saving costs."""
+"""Saves and resumes at any epoch must leave a run as it is; the cost of saving is measured too."""
 
 import contextlib
 import statistics
@@ -20,7 +20,7 @@ from lstm_sched.optimizers import OPTIMIZERS
 
 
 def resumes(base: Path, plan: Plan, every: bool, epochs: int = 11) -> list[Row]:
-    """A save and a resume at each epoch boundary, with chunks of each length before and after."""
+    """Save and resume a run at each epoch boundary, with chunks of each length before and after."""
     built = plan.built
     member_M = population.stack(arms.members(plan.arms, plan.config, built))
 
@@ -56,7 +56,7 @@ def resumes(base: Path, plan: Plan, every: bool, epochs: int = 11) -> list[Row]:
 
 
 def cost(base: Path, members: int = 62, saves: int = 5) -> list[Row]:
-    """Seconds in which a save of the default run's population keeps it from training; it saves every SAVE_EVERY."""
+    """The time that a save of the default run's population takes, relative to the interval SAVE_EVERY."""
     learner = lstm(OPTIMIZERS["keras_adam"], features=1, hidden=50)
     origin_M = population.stack([make_origin(learner, seed) for seed in range(members)])
     state_M = population.to_host(population.start_all(learner, origin_M))
@@ -79,7 +79,7 @@ def cost(base: Path, members: int = 62, saves: int = 5) -> list[Row]:
 
 
 def default_run(base: Path) -> list[Row]:
-    """What saving cost in the default run of refit, by its own account."""
+    """The share of time spent on saving in refit's default run, from its status.json."""
     folder = base / "refit"
     with folder.with_suffix(".log").open("wb") as log, contextlib.ExitStack() as ending:
         process = subprocess.Popen(

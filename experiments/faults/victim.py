@@ -35,7 +35,7 @@ class Config(Setting):
 
 
 def arms_of(config: Config, built: Built) -> tuple[list[ar.Arm], dict[str, str]]:
-    """The arms asked for."""
+    """The arms that the configuration names."""
     return ar.parse(config.arms, config, built)
 
 
@@ -50,7 +50,7 @@ def measure(plan: Plan, workplace: Workplace) -> None:
 
 
 def conclude(plan: Plan, results: None) -> list[Document]:
-    """Nothing is reported: what matters is on disk."""
+    """No documents: the faults read the run's files."""
     return []
 
 

@@ -1,1 +1,1 @@
-"""What several experiments share."""
+"""The code that all experiments share."""

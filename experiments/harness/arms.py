@@ -1,4 +1,4 @@
-"""What is compared: arms from the names that a user gives, which of them are one run, and the members they become."""
+"""The arms of a comparison: parsed from the user's names, checked for duplicates, made into members."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ REFERENCE = "one_fit"
 UNREAD = ("epoch", "monitor", "best")  # nothing reads them where no per-epoch rule is used
 IDENTITY_SEEDS, ULP_SEEDS, RATE_SEEDS = 2, 4, 6
 RULER = {"rate_x0.5": 0.5, "rate_x0.9": 0.9, "rate_x1.1": 1.1, "rate_x2": 2.0}
-CONTROLS = {"aa": 1.0, "ulp": 1.0, **RULER}  # one fit, at this factor of the rate
+CONTROLS = {"aa": 1.0, "ulp": 1.0, **RULER}  # one fit, with the rate times this factor
 ALLOWED = (*POLICIES, *ALIASES, *CONTROLS)
 
 
@@ -33,12 +33,12 @@ class Dropped:
 
     fate: str  # its row in a fate table
     leaf: str
-    fraction: float  # that is kept
+    fraction: float  # the fraction of the leaf that is kept
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """One way of training, on `seeds` seeds from `first` on."""
+    """One way of training, run on `seeds` consecutive seeds, the first of which is `first`."""
 
     name: str
     policy: TrainState
@@ -67,15 +67,15 @@ class Arm:
 
     @property
     def is_identity(self) -> bool:
-        """Whether it must be another arm's run, bit for bit."""
+        """Whether the arm must reproduce another arm's run, bit for bit."""
         return self.must_equal is not None
 
 
 def parse(names: Sequence[str], setting: se.Setting, built: se.Built) -> tuple[list[Arm], dict[str, str]]:
-    """Arms in order, the reference first, and the names left out since they are another arm: {name: its twin}.
+    """Arms in order, the reference first, and the names left out as duplicates: {name: the arm it repeats}.
 
-    A name is a policy or a control, `@n` after it for fits of n epochs; `all` is every one of them. Raises ValueError
-    for a name or n that is not allowed, one given twice, or a missing reference.
+    A name is a policy or a control; `@n` after it asks for fits of n epochs, and `all` stands for every arm.
+    Raises ValueError for a name or n that is not allowed, one given twice, or a missing reference.
     """
     every_one = tuple(names) == ("all",)
     arms: list[Arm] = []
@@ -108,7 +108,7 @@ def parse(names: Sequence[str], setting: se.Setting, built: se.Built) -> tuple[l
 
 
 def split_name(field: str, name: str, allowed: Iterable[str]) -> tuple[str, int | None]:
-    """What stands before @, and the epochs in each fit after it, if any. ValueError for another name or no number."""
+    """Split `name@n` into the name and n, or None without @. ValueError if the name or n is not allowed."""
     stem, at, n = name.partition("@")
     check_name(field, stem, allowed)
     if at and not n.isdecimal():
@@ -117,7 +117,7 @@ def split_name(field: str, name: str, allowed: Iterable[str]) -> tuple[str, int 
 
 
 def single(name: str, setting: se.Setting, built: se.Built) -> Arm:
-    """The arm of one name, as in `parse`."""
+    """The arm with this name; names are as in `parse`."""
     stem, own = split_name("arms", name, ALLOWED)
     every = setting.every if own is None else own
     se.check_every(f"arms: {name}", every, setting.epochs)
@@ -161,7 +161,7 @@ def _own_rates(policy: str, every: int, setting: se.Setting, built: se.Built) ->
 
 
 def reads(setting: se.Setting) -> list[str]:
-    """Components that a run of this setting reads; those that it does not use are empty anyhow."""
+    """The components of the state that a run of this setting reads; unused components are empty anyway."""
     unread = UNREAD if setting.schedule != "constant" else (*UNREAD, "step")
     return [name for name in TrainState._fields if name not in unread]
 
@@ -184,7 +184,7 @@ def _dropped(policy: TrainState, setting: se.Setting, built: se.Built) -> tuple[
 
 
 def family(arms: Sequence[Arm]) -> int:
-    """Comparisons that are decided together: arms that answer the question and can differ, times the metrics."""
+    """The number of comparisons decided together: arms that are no control and can differ, times metrics."""
     return len(stats.Metric) * sum(not (arm.control or arm.is_identity) for arm in arms)
 
 
@@ -194,7 +194,7 @@ def labels(arms: Sequence[Arm]) -> list[tuple[str, int]]:
 
 
 def members(arms: Sequence[Arm], setting: se.Setting, built: se.Built) -> list[Member]:
-    """One member for each of `labels`, paired: every arm of a seed starts from the same weights and streams."""
+    """One member for each of `labels`; for a given seed, all arms start from the same weights and streams."""
     origins = {seed: make_origin(built.learner, seed) for seed in sorted({seed for _, seed in labels(arms)})}
     own = [[origins[seed] for _, seed in labels([arm])] for arm in arms]
     made = [members_of(arm, setting, built, mine) for arm, mine in zip(arms, own, strict=True)]
@@ -202,7 +202,7 @@ def members(arms: Sequence[Arm], setting: se.Setting, built: se.Built) -> list[M
 
 
 def members_of(arm: Arm, setting: se.Setting, built: se.Built, origins: Sequence[Origin]) -> list[Member]:
-    """One arm from each origin; `align_redraw` makes several arms one population."""
+    """One member of the arm per origin; `align_redraw` joins members of several arms into one population."""
     rates_S = se.rates(setting, built.steps, arm.rate_factor, arm.rescheduled or REFERENCE, arm.every)
     hp = Hyper(rates_S, watch=arm.watch)
     when = rules.every(arm.every, setting.epochs) if arm.every else rules.never(setting.epochs)
@@ -216,5 +216,5 @@ def members_of(arm: Arm, setting: se.Setting, built: se.Built, origins: Sequence
 
 
 def differing(one: Any, other: Any) -> int:
-    """How many numbers of two trees on the host differ by a bit."""
+    """How many numbers differ in at least one bit between two trees on the host."""
     return sum(int(differs(a, b).sum()) for a, b in zip(leaves(one), leaves(other), strict=True))

@@ -1,4 +1,4 @@
-"""What every experiment's command line does: parse, refuse in a sentence, stop when told to, end with a code."""
+"""The command line of every experiment: parses flags, reports errors in a sentence, sets the exit code."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ from experiments.harness.experiment import Experiment
 def run(question: Experiment[Any, Any], description: str) -> None:
     """Parse the flags and carry the experiment out.
 
-    Exit codes: 0; 1 where a result is not as expected; 2 for what the user must mend, in one sentence; 74 where nothing
-    more can be written; 130 for Ctrl-C and 75 for another signal that stops a run, which --resume then goes on with.
+    Exit codes: 0 for success; 1 if a result is not as expected; 2 for an error that the user must fix; 74 if
+    nothing more can be written; 130 for Ctrl-C and 75 for another signal, after which --resume continues.
     """
     import tyro
 
@@ -49,7 +49,7 @@ def run(question: Experiment[Any, Any], description: str) -> None:
         )
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(EXIT[signum])  # the interpreter would take a second more to end
+        os._exit(EXIT[signum])  # shutting the interpreter down would take another second
     except KeyboardInterrupt as e:  # before there is a folder
         print("stopped before anything was measured", file=sys.stderr)
         sys.exit(EXIT[signal.Signals(e.signum) if isinstance(e, Stopped) else signal.SIGINT])

@@ -17,7 +17,7 @@ import jaxlib.version
 import platformdirs
 
 SWITCH, OFF = "LSTM_SCHED_CACHE", "off"
-# A program is kept if it took this long to compile: all are, as the many small ones take as long as the large one.
+# The shortest compilation that is cached: 0, as the many small programs together take as long as the large.
 MIN_SECONDS = 0.0
 
 
@@ -41,7 +41,7 @@ def _machine() -> str:
 
 
 def processor() -> str:
-    """The processor's model if the system names it: what was compiled for another one may round otherwise."""
+    """The processor's model if the system names it; programs for another one may round differently."""
     models = [line.partition(":")[2].strip() for line in _cpu_info() if line.startswith("model name")]
     return models[0] if models else platform.machine()
 
@@ -52,7 +52,7 @@ def _cpu_info() -> list[str]:
 
 
 def use() -> None:
-    """Keep what this process compiles from now on, and read what was kept. Call it before the first compilation."""
+    """Cache compiled programs and reuse cached ones. Call this before the first compilation."""
     import jax  # --help must not wait for it
 
     if jax.config.values["jax_compilation_cache_dir"] is not None:

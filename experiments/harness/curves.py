@@ -1,4 +1,4 @@
-"""Pictures of the raw material: the series and its parts, and every training's validation loss.
+"""Pictures of the raw data: the series and its parts, and the validation loss of every training.
 
 No text from the data is drawn: names stand in the page next to a picture.
 Letters: R rows, N seeds of one arm, E epochs.
@@ -55,12 +55,12 @@ def timeline(series: Series, extents: Sequence[Extent]) -> str:
 
 
 def seeds(arms: Sequence[Arm], results: Results, span: float) -> str:
-    """SVG of validation loss against epoch: one panel per arm, one thin line per seed, the mean of one fit behind all.
+    """SVG of validation loss per epoch: a panel per arm, a thin line per seed, one fit's mean behind them.
 
-    The axis ends at `span` times the lowest loss, as one curve that diverges would flatten all others.
+    The axis ends at `span` times the lowest loss, since one diverging curve would flatten all others.
     """
     val = results.curves["val"]
-    val = np.where(np.isfinite(val) & (val > 0), val, np.nan)  # a logarithm has no place for others
+    val = np.where(np.isfinite(val) & (val > 0), val, np.nan)  # only positive, finite losses have a logarithm
     finite = val[np.isfinite(val)]
     low, high = (finite.min(), finite.max()) if finite.size else (1.0, 1.0)
     with plt.rc_context(STYLE):
@@ -99,7 +99,7 @@ def seeds(arms: Sequence[Arm], results: Results, span: float) -> str:
             axes.yaxis.set_minor_formatter(FormatStrFormatter("%.3g"))
             axes.tick_params(axis="y", which="minor", labelsize=7)
             axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-            axes.tick_params(axis="x", labelbottom=i + 2 >= len(arms))  # the lowest of each column
+            axes.tick_params(axis="x", labelbottom=i + 2 >= len(arms))  # the lowest value in each column
             axes.set_xlim(1, max(2, val.shape[1]))
             axes.set_ylim(low / 1.05, min(high, span * low) * 1.05)
         fig.supxlabel("epoch", fontsize=9)

@@ -1,4 +1,4 @@
-"""What is reported of the data: the series, its parts in time, and how the file was understood."""
+"""The report's section on the data: the series, its parts in time, and how the file was read."""
 
 import dataclasses
 from functools import partial
@@ -15,13 +15,13 @@ from experiments.harness.source import Source
 
 def show_data(console: Console, setting: Setting, source: Source) -> None:
     """Print how the data were understood before anything is trained, so that a misread file is noticed in time."""
-    *blocks, _ = data_section(setting, source).blocks  # the summary says what the last table does
+    *blocks, _ = data_section(setting, source).blocks  # the summary repeats the last table
     section = Section(title="The data", blocks=[source.summary, *blocks], places=EVERYWHERE)
     document.show(console, Document(sections=[section]))
 
 
 def data_section(setting: Setting, source: Source) -> Section:
-    """What was learned from, and where it was cut."""
+    """The section on the training data and where the series was split."""
     parts = Table(
         title="Parts, in order of time; none holds a row of another.",
         columns=("part", "rows", "windows", "first", "last"),

@@ -1,7 +1,7 @@
-"""What an experiment reports: sections of text, tables, figures and commands, and who writes them where.
+"""The report of an experiment: sections of text, tables, figures and commands, and where they appear.
 
-A table or a sentence is described once; the terminal, table.md and report.html show the same description. A plain
-string is a paragraph. A section says where it appears: a terminal may show the answer last, the page shows it first.
+The terminal, table.md and report.html show the same description of each table or sentence. A plain string is
+a paragraph. A section names the places that show it: a terminal may show the answer last, the page first.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ PAGE = frozenset({"page"})
 
 @dataclass(frozen=True, kw_only=True)
 class Lead:
-    """The paragraph that is read first, set off from the others."""
+    """The main paragraph, set off from the others."""
 
     text: str
 
@@ -47,7 +47,7 @@ class Figure:
     """
 
     draw: Callable[[], Any]
-    shows: str  # for who cannot see the picture
+    shows: str  # the text for readers who cannot see the picture
     caption: str = ""
     name: str = ""
 
@@ -87,11 +87,11 @@ class Section:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """All that a finished run reports, and the raw tables that it rests on.
+    """The report of a finished run, and its raw tables.
 
-    The first section's title is the question. `tables` are CSV files by name, each a sequence of rows; `files` says
-    what a file of the folder holds, where the harness does not know it. A run that is `void` is written all the same,
-    and its command then fails with this sentence.
+    The first section's title is the question. `tables` are CSV files by name, each a sequence of rows.
+    `files` describes files of the folder that the harness does not know. A non-empty `void` says why the run
+    is invalid: the report is still written, and the command then fails with this sentence.
     """
 
     sections: Sequence[Section]
@@ -116,18 +116,18 @@ class Origin:
 
 
 def console() -> Console:
-    """The terminal; elsewhere plain lines of a width that does not depend on where they go."""
+    """The console: a terminal, or plain lines of a fixed width for any other output."""
     here = Console(highlight=False)
     return here if here.is_terminal else Console(highlight=False, width=NARROWEST)
 
 
 def duration(seconds: float) -> str:
-    """Seconds, or minutes where they are many."""
+    """A duration in seconds, or in minutes if it is long."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
 
 def blocks(document: Document, place: str) -> Iterable[Block]:
-    """The blocks that one place shows, in order."""
+    """The blocks that a place shows, in order."""
     return (block for section in document.sections if place in section.places for block in section.blocks)
 
 
@@ -163,7 +163,7 @@ def show(out: Console, document: Document) -> None:
 
 
 def stacks(table: Table) -> bool:
-    """Whether a table has so many columns and so long texts that a narrow place shows it as a list of rows."""
+    """Whether a table is so wide, by columns and text, that a narrow place shows it as a list of rows."""
     return len(table.columns) > WIDE and any(len(str(cell)) > LONG for row in table.rows for cell in row)
 
 
@@ -174,7 +174,7 @@ def show_table(out: Console, table: Table) -> None:
 
 
 def rich_table(table: Table) -> RichTable:
-    """A table for a terminal, without its title: what is too long for its column is folded and never cut."""
+    """A table for a terminal, without its title; text too long for its column is wrapped, never cut."""
     heads = [
         Column(
             Text(name),
@@ -191,7 +191,7 @@ def rich_table(table: Table) -> RichTable:
 
 
 def markdown(document: Document) -> str:
-    """What table.md holds; empty where no section asks for it."""
+    """The text of table.md; empty if no section appears there."""
     return "\n\n".join(
         _in_markdown(block) for block in blocks(document, "markdown") if not isinstance(block, Figure)
     )

@@ -1,4 +1,4 @@
-"""Sections on any experiment that compares arms with one fit: effects, controls, baselines, curves, what is dropped."""
+"""Report sections shared by experiments that compare arms with one fit: effects, controls, curves, …"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from experiments.harness.setting import Setting
 from lstm_sched import stats
 from lstm_sched.policy import fates
 
-WORSE = 2.0  # the factor on the rate that must be worse after the last epoch
+WORSE = 2.0  # one fit at this multiple of the rate must be worse after the last epoch
 COLUMNS = ("arm", "drops", "n", *METRICS, "verdict")
-SPAN = 100  # times the lowest loss: the picture of the curves ends there
+SPAN = 100  # times the lowest loss: the upper end of the curves' axis
 SHOWN = frozenset({"terminal", "page"})
 
 
 def effects(arms: Sequence[ar.Arm], results: Results, aliases: Mapping[str, str]) -> list[Block]:
-    """Arms that answer the question: a table, and what must be known to read it."""
+    """The section on the arms that answer the question: a table, and notes needed to read it."""
     spread = wording.spread(results)
     sds = wording.listed([f"{sd} {metric}" for metric, sd in spread.items()])
     notes = [f"Between seeds the test loss of one_fit has a standard deviation of {sds}."] * bool(spread)
@@ -54,7 +54,7 @@ def effect_table(arms: Sequence[ar.Arm], results: Results, interval: str) -> Tab
 
 
 def controls(arms: Sequence[ar.Arm], results: Results) -> Section:
-    """Arms whose result is known, and what they allow to conclude."""
+    """The section on the controls, whose results are known beforehand, and what follows from them."""
     known = [arm for arm in arms if arm.control]
     blocks: list[Block] = ["This run has no controls, so nothing shows which changes it could have seen."]
     if known:
@@ -86,7 +86,7 @@ def _control(arm: ar.Arm, results: Results) -> str:
 
 
 def baselines(setting: Setting, results: Results) -> Section:
-    """Losses without a network, those of one fit, and which part is the hardest."""
+    """The losses of forecasts without a network, those of one fit, and which part is hardest to predict."""
     parts = ("train", "val", "test")
     forecasts = [
         (wording.forecast(name, setting.window), *(f"{losses[part]:.4f}" for part in parts))
@@ -148,7 +148,7 @@ def _draw_seeds(arms: Sequence[ar.Arm], results: Results) -> str:
 
 
 def dropped(arms: Sequence[ar.Arm]) -> Section:
-    """All that each arm drops at a boundary, whether or not the run reads it."""
+    """The parts of the state that each arm drops at a boundary, whether or not the run reads them."""
     rows = [(arm.name, _dropped(arm)) for arm in arms if not arm.control]
     table = Table(title="What each arm drops at a boundary", columns=("arm", "drops"), rows=rows)
     note = "A run need not use every component; everything that is not listed is kept."

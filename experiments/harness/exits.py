@@ -1,4 +1,4 @@
-"""What asks a run to stop, and how it does: at the next chunk while it trains, at once before and after."""
+"""Signals that stop a run: at the end of the current chunk during training, at once before and after."""
 
 import contextlib
 import errno
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-IO_ERROR = 74  # exit code of what could not be written
+IO_ERROR = 74  # exit code if a file could not be written
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Refused(Exception):
-    """The run cannot go on for a reason that is the user's to mend, as its message says; `code` is to exit with."""
+    """The run cannot go on; the message says what the user must fix, and `code` is the exit code."""
 
     def __init__(self, message: str, code: int = 2):
         super().__init__(message)
@@ -44,7 +44,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """A list that receives the signals of EXIT; the second of them ends the process at once."""
+    """Yield a list to which the first signal of EXIT is appended; a second one ends the process at once."""
     received: list[int] = []
 
     def note(signum: int, frame: Any) -> None:
@@ -58,7 +58,7 @@ def stop_signals() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def raise_stopped() -> Iterator[None]:
-    """SIGTERM and SIGUSR2 raise Stopped, as Ctrl-C raises KeyboardInterrupt."""
+    """Make SIGTERM and SIGUSR2 raise Stopped, as Ctrl-C raises KeyboardInterrupt."""
 
     def stop(signum: int, frame: Any) -> None:
         signal.signal(signum, signal.SIG_DFL)

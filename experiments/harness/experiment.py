@@ -30,11 +30,11 @@ MEASURED = "measured.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions:
-    """What is decided before the first step; an experiment adds what it needs in a subclass.
+    """The decisions made before the first step; experiments add fields in a subclass.
 
-    `facts` go into config.json beside the configuration, as JSON; a run that goes on must arrive at the same ones.
-    `digest` is the hash of all that results depend on. `part` is the name of a sub-folder where a run has several
-    parts (one per series). `command` is what the user typed; the harness fills it in.
+    `facts` go into config.json next to the configuration; a resumed run must arrive at the same facts.
+    `digest` is the hash of all that results depend on. `part` names the sub-folder if a run has several parts
+    (one per series). `command` is the command line as typed; the harness fills it in.
     """
 
     config: Any
@@ -50,9 +50,9 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class Workplace:
-    """Where a measurement works: its folder, the terminal, and what was measured before it was stopped.
+    """The surroundings of a measurement: its folder, the terminal, and values measured before a stop.
 
-    `parts` are the decisions of its sub-folders, by name, where a part of the measurement has decisions of its own.
+    `parts` maps sub-folders to their decisions, if parts of the measurement have decisions of their own.
     """
 
     folder: Path
@@ -64,7 +64,7 @@ class Workplace:
 
     @contextlib.contextmanager
     def part(self, name: str, decisions: Decisions) -> "Iterator[Workplace]":
-        """A sub-folder for a part of the measurement; its config.json says what was decided for it."""
+        """A sub-folder for a part of the measurement; its config.json holds the decisions for that part."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         run_folder.write_json(folder / "config.json", _stored_as(self.experiment, decisions))
@@ -75,14 +75,14 @@ class Workplace:
         run_folder.note_status(folder, "finished")
 
     def once(self, key: str, measure: Callable[[], Any]) -> Any:
-        """A value of plain JSON, measured once: it is written as soon as it is known, and read when a run goes on.
+        """Measure a plain JSON value once: it is written as soon as it is known, and read when a run resumes.
 
         Args:
-            key: what tells this measurement from the others of the run.
-            measure: called where the run has no value under this key yet.
+            key: identifies this measurement within the run.
+            measure: called if the run has no value under this key yet.
 
         Returns:
-            The value as JSON gives it back, whether it was measured now or earlier.
+            The value after a round trip through JSON, whether it was measured now or earlier.
         """
         if key not in self.measured:
             line = json.dumps({"key": key, "value": measure()}, ensure_ascii=False)
@@ -93,18 +93,18 @@ class Workplace:
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment(Generic[D, R]):
-    """A question, as the harness carries it out.
+    """An experiment: the question and the functions that the harness calls to answer it.
 
     name      of the package in experiments/
     config    the dataclass of its flags, with the fields `out` and `resume`
-    decide    configuration, and the facts of config.json where a stopped run goes on (otherwise empty), to the
-              decisions of each part in turn; ValueError, TypeError or OSError for what the user must mend
-    measure   decisions and workplace to results; may be stopped at any moment
-    conclude  decisions and results to a document, or to several with folders of their own
-    together  all decisions and results of several parts to a document of the whole, where that says more
+    decide    maps the configuration, and the facts of config.json if a run is resumed (otherwise empty), to
+              the decisions of each part in turn; ValueError, TypeError or OSError for the user's errors
+    measure   maps decisions and workplace to results; may be stopped at any moment
+    conclude  maps decisions and results to a document, or to several with folders of their own
+    together  maps all decisions and results of several parts to a document on the whole run, if there is one
     expected  whether results are as they must be; otherwise the command ends with exit code 1
-    again     fields that may be given together with --resume; of fields in a tuple, one that is given replaces all
-    rehearse  says what would be done and returns True, where the configuration asks for no more than that
+    again     fields that may be given together with --resume; for fields in a tuple, giving one replaces all
+    rehearse  prints what would be done and returns True, if the configuration asks only for that
     """
 
     name: str
@@ -120,22 +120,22 @@ class Experiment(Generic[D, R]):
 
 @dataclass(frozen=True, kw_only=True)
 class Job(Generic[D]):
-    """A command that is ready to be carried out: `folder` is what --resume takes, and each part has its own."""
+    """A command ready to be carried out; --resume takes its `folder`, and each part has a folder too."""
 
     folder: Path
     parts: Sequence[tuple[D, Path]]
-    stored: Mapping[str, Any]  # what config.json of the folder says
-    environment: Mapping[str, Any]  # what env.json says
+    stored: Mapping[str, Any]  # the contents of the folder's config.json
+    environment: Mapping[str, Any]  # the contents of env.json
 
 
 def prepare(experiment: Experiment[D, R], config: Any) -> Job[D] | None:
-    """Check everything, then make the folder (or open that of --resume) and write what was decided.
+    """Check everything, then make the folder (or open that of --resume) and write the decisions.
 
     Returns:
-        The job; None where nothing but a rehearsal was asked for, which has then taken place.
+        The job; None after a rehearsal, if only that was asked for.
 
     Raises:
-        ValueError, TypeError, OSError: before anything is made, with the field, its value and what is allowed.
+        ValueError, TypeError, OSError: before any file is made, with field, value and what is allowed.
     """
     stored: Mapping[str, Any] = {}
     asked = config
@@ -178,37 +178,37 @@ def _environment(folder: Path) -> dict[str, Any]:
 
 
 def _stored_as(experiment: str, part: Decisions) -> dict[str, Any]:
-    """What config.json says of a part."""
+    """The contents of config.json for a part."""
     return run_folder.decisions(experiment, part.config, part.command, facts_of(part))
 
 
 def facts_of(part: Decisions) -> dict[str, Any]:
-    """What config.json says beside experiment, command and configuration."""
+    """The entries of config.json besides experiment, command and configuration."""
     return {**part.facts, "hash": part.digest} if part.digest else dict(part.facts)
 
 
 def carry_out(experiment: Experiment[D, R], config: Any) -> list[R]:
-    """The whole of an experiment, as its command does it.
+    """Run a whole experiment, as its command does.
 
     Args:
         experiment: the question.
         config: an instance of `experiment.config`.
 
     Returns:
-        What `measure` returned for each part, in order; nothing for a rehearsal.
+        The results of `measure` for each part, in order; empty for a rehearsal.
 
     Raises:
-        ValueError, TypeError, OSError: before anything is measured, for what the user must mend.
+        ValueError, TypeError, OSError: before anything is measured, for errors that the user must fix.
         lock.InUse: another process works in the folder.
-        Interrupted: a signal arrived; what was measured is saved.
-        RuntimeError: the run is void; it is written all the same.
+        Interrupted: a signal arrived; everything measured so far is saved.
+        RuntimeError: the run is void; its report is still written.
     """
     job = prepare(experiment, config)
     return [] if job is None else finish(experiment, job)
 
 
 def finish(experiment: Experiment[D, R], job: Job[D]) -> list[R]:
-    """Measure, conclude and write every part of a job that was prepared; raises as `carry_out`."""
+    """Measure, conclude and write every part of a prepared job; raises the same errors as `carry_out`."""
     out = document.console()
     results: list[R] = []
     void: list[str] = []
@@ -258,7 +258,7 @@ def _carry_out(
 
 
 def write(folder: Path, report: Document, origin: Origin) -> None:
-    """All files of a document in its folder, each whole or not at all: raw tables, figures, table.md, report.html."""
+    """Write a document's files to its folder, each atomically: raw tables, figures, table.md, report.html."""
     from experiments.harness import figures  # no measurement waits for matplotlib
 
     for name, rows in report.tables.items():
@@ -272,7 +272,7 @@ def write(folder: Path, report: Document, origin: Origin) -> None:
 
 
 def read_measured(path: Path) -> dict[str, Any]:
-    """What a run has measured so far; a last line that was cut short is measured again."""
+    """The values that a run has measured so far; a truncated last line is measured again."""
     return {row["key"]: row["value"] for row in run_folder.read_lines(path)}
 
 
@@ -288,7 +288,7 @@ def _held(job: Job[Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _status(place: Path) -> Iterator[None]:
-    """status.json says whether the part runs, was stopped or failed; what else it says stays."""
+    """Record in status.json whether the part runs, was stopped or failed; its other entries stay."""
     run_folder.note_status(place, "running")
     try:
         yield
@@ -302,7 +302,7 @@ def _status(place: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stopped_at(folder: Path) -> Iterator[None]:
-    """A signal, wherever it arrives, names the folder that --resume takes."""
+    """Make the error that a signal raises name the folder that --resume takes."""
     try:
         yield
     except Interrupted as e:
@@ -314,7 +314,7 @@ def _stopped_at(folder: Path) -> Iterator[None]:
 
 
 def _stored(experiment: Experiment[Any, Any], config: Any) -> tuple[dict[str, Any], Any]:
-    """config.json of the run that goes on, and its configuration with the fields that may be given again."""
+    """config.json of the resumed run, and its configuration with the new values of fields in `again`."""
     folder = Path(config.resume)
     given = {f.name for f in dataclasses.fields(config) if getattr(config, f.name) != _default(f)}
     groups = [(names,) if isinstance(names, str) else names for names in experiment.again]
@@ -335,7 +335,7 @@ def _default(of: dataclasses.Field[Any]) -> Any:
 
 
 def _compare(place: Path, part: Decisions) -> None:
-    """ValueError where a run that goes on would now decide something else than it did."""
+    """Raise ValueError if a resumed run would now decide differently."""
     stored = run_folder.read_json(place / "config.json")
     now = json.loads(json.dumps(facts_of(part)))
     for name, value in now.items():

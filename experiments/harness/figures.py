@@ -1,4 +1,4 @@
-"""How every picture looks and is written."""
+"""The style of all figures, and how they are saved."""
 
 import textwrap
 from pathlib import Path
@@ -12,13 +12,13 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 matplotlib.use("Agg")
 
-# Okabe and Ito's colours, told apart by colour-blind readers too
+# Okabe and Ito's colours, which colour-blind readers can distinguish
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "svg.hashsalt": "lstm_sched",  # the same ids, thus the same bytes, each time
+    "svg.hashsalt": "lstm_sched",  # fixed ids, so that the file has the same bytes each time
     "text.parse_math": False,
     "agg.path.chunksize": 10_000,
 }
@@ -26,7 +26,7 @@ FEW = 30  # times the lowest: up to there, numbers between the powers of ten hav
 
 
 def write(folder: Path, name: str, fig: Figure, caption: str, command: str) -> None:
-    """NAME.svg and NAME.png, each whole or not at all, with the caption and the command that made them at the foot."""
+    """Write NAME.svg and NAME.png, each atomically, with the caption and the command at the foot."""
     width = min(160, int(16 * fig.get_figwidth()))  # in characters
     lines = [*textwrap.wrap(caption, width), *textwrap.wrap(command, width)]
     with plt.rc_context(STYLE):
@@ -39,9 +39,9 @@ def write(folder: Path, name: str, fig: Figure, caption: str, command: str) -> N
 
 
 def plain(axes: Axes) -> None:
-    """Plain numbers on each logarithmic axis, at powers of ten, and between them where there are few.
+    """Label logarithmic axes with plain numbers, at powers of ten, and between them if the axis is short.
 
-    matplotlib's own are formulas, which the project's figures do not parse.
+    matplotlib's own labels are formulas, and the project's figures parse none.
     """
     for axis in (axes.xaxis, axes.yaxis):
         if axis.get_scale() == "log":

@@ -1,8 +1,8 @@
 """One process at a time in a run's folder.
 
-The kernel locks a file there for as long as its holder lives, however it ends; the file says who that is. Across hosts
-that share a file system such locks may not be seen, so the word of another host's process is taken; one with a pulse, a
-touch of the file every few seconds, can be seen to have stopped.
+The kernel keeps a file there locked until the holder ends, however it ends; the file names the holder. Other
+hosts that share the file system may not see the lock, so they trust the file. A holder may have a pulse: it
+touches the file every few seconds, so that other hosts can see when it has stopped.
 """
 
 import contextlib
@@ -28,11 +28,11 @@ class InUse(Exception):
 
 @contextlib.contextmanager
 def hold(folder: Path, silent: str = "", pulse: bool = False) -> Iterator[str]:
-    """Keep other processes out. Yields what is to be said of a holder that died; "" where none did.
+    """Keep other processes out. Yields a message about a holder that died, or "" if none did.
 
-    A holder on another host is replaced only if its `sign` is still `silent`, which the caller has watched for long
-    and knows to belong to a process that ended. A holder with a pulse that finds itself replaced ends its process at
-    once, without saving. Raises InUse, which names the holder.
+    A holder on another host is replaced only if its `sign` is still `silent`, a value that the caller has
+    seen unchanged for long and knows to belong to a process that ended. A holder with a pulse that finds
+    itself replaced ends its process at once, without saving. Raises InUse, which names the holder.
     """
     path = folder / FILE
     with _opened(path) as file:
@@ -60,7 +60,7 @@ def hold(folder: Path, silent: str = "", pulse: bool = False) -> Iterator[str]:
 
 
 def sign(folder: Path) -> str:
-    """What changes with every beat of the holder's pulse; "" where there is no holder."""
+    """A string that changes with every beat of the holder's pulse; "" if there is no holder."""
     path = folder / FILE
     try:
         with path.open(encoding="utf-8") as file:  # opened, so that a network file system asks its server
@@ -75,7 +75,7 @@ def _beating(path: Path, mine: str) -> Iterator[None]:
 
     def beat() -> None:
         while not over.wait(PULSE):
-            with contextlib.suppress(OSError):  # a file server that is away; the next beat may reach it
+            with contextlib.suppress(OSError):  # the file server is unreachable; the next beat may reach it
                 if sign(path.parent).partition(" ")[2] != mine:
                     print(f"{path.parent} was taken over by another process; this one ends", file=sys.stderr)
                     os._exit(LOST)
@@ -92,7 +92,7 @@ def _beating(path: Path, mine: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[IO[str]]:
-    """The file, locked by this process."""
+    """Open the file and lock it for this process."""
     while True:
         with path.open("a+", encoding="utf-8") as file:
             try:
@@ -113,7 +113,7 @@ def _is_at(path: Path, file: IO[str]) -> bool:
 
 
 def _read(file: IO[str]) -> dict[str, Any]:
-    """Who holds it; empty where nobody did, or where it has not yet been said."""
+    """The facts that the file gives about its holder; empty if it has none, or none written yet."""
     file.seek(0)
     text = file.read(1000)
     try:

@@ -1,4 +1,4 @@
-"""What came out: losses on the test part, divergence, bits that differ, and what is concluded from them.
+"""The results of a comparison: test losses, divergence, bits that differ, and the effects of the arms.
 
 Letters: M members in the order of `arms.labels`, N seeds of one arm, E epochs.
 """
@@ -30,24 +30,24 @@ METRICS = tuple(stats.Metric)
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """What came of every member: losses, curves, and how far it is another arm's run; effects of each arm."""
+    """Losses and curves of every member; effects and differing bits of every arm."""
 
     labels: Sequence[tuple[str, int]]  # (arm, seed) of each member
     loss: Mapping[str, np.ndarray]  # metric -> test loss, [M]
     windows: Mapping[str, np.ndarray]  # metric -> loss of each test window, [M, W]
-    best_epoch_M: np.ndarray  # of lowest validation loss, from 1 on
+    best_epoch_M: np.ndarray  # the epoch of the lowest validation loss, counted from 1
     diverged_M: np.ndarray
     curves: Mapping[str, np.ndarray]  # run_folder.CURVES -> [M, E]
     differing: Mapping[
         str, int
     ]  # arm -> numbers of the run that differ by a bit from its `must_equal`, or one_fit
     differing_weights: Mapping[str, int]  # arm -> the same for the last weights alone
-    weights: int  # in one network
+    weights: int  # the number of weights in one network
     baselines: Mapping[str, Mapping[str, float]]  # forecast -> part -> loss
     effects: Mapping[str, Mapping[str, stats.Effect]]  # arm -> metric -> effect
 
     def rows(self, arm: str) -> np.ndarray:
-        """Members of an arm."""
+        """The members of an arm, as indices into M."""
         return np.array([m for m, (name, _) in enumerate(self.labels) if name == arm])
 
     def paired(self, arm: str, reference: str = ar.REFERENCE) -> np.ndarray:
@@ -80,7 +80,7 @@ def measure(plan: Plan, folder: Path, console: Console) -> Results:
 
 
 def _with_bits(results: Results, plan: Plan, state_M: Progress) -> Results:
-    """How many numbers of each arm's run are not those of the run that it must be, or of one_fit."""
+    """How many numbers of each arm's run differ from the run that it must equal, or else from one_fit."""
     read, whole, weights = ar.reads(plan.config), {}, {}
     for arm in plan.arms:
         kept = {name: getattr(state_M.state, name) for name in read if getattr(arm.policy, name) == 1}
@@ -99,7 +99,7 @@ def with_effects(results: Results, arms: Sequence[ar.Arm]) -> Results:
 
 
 def on_test(built: Built, end_M: Params, selected_M: Params) -> dict[str, np.ndarray]:
-    """metric -> loss_MW of the last weights and of the selected ones on each window of the test part."""
+    """metric -> loss_MW on each window of the test part, for the last and for the selected weights."""
     learner, layout, test = built.learner, built.layout, built.split.data.test
     weights = {stats.Metric.END: end_M, stats.Metric.SELECTED: selected_M}
     return {
@@ -109,7 +109,7 @@ def on_test(built: Built, end_M: Params, selected_M: Params) -> dict[str, np.nda
 
 
 def who_diverged(mean: float, curves: dict[str, np.ndarray], *tests: np.ndarray) -> np.ndarray:
-    """diverged_M, from the curves of the epochs that were run, the test losses, and the train loss of the mean."""
+    """diverged_M: which members diverged, by their curves, test losses, and `mean`, the mean's train loss."""
     rows = zip(curves["loss"], curves["val"], *tests, strict=True)
     return np.array([stats.diverged(loss_E[-1], mean, loss_E, *losses) for loss_E, *losses in rows], bool)
 
@@ -134,9 +134,9 @@ def columns(
 
 
 def _effect(results: Results, arm: ar.Arm, metric: str, size: int) -> stats.Effect:
-    """The effect, decided together with `size` others. Controls are no claims: each is judged alone.
+    """The effect of an arm, corrected for `size` comparisons. Each control is judged alone.
 
-    `ulp` gets no verdict, but an interval, however few its seeds are.
+    The control `ulp` gets no verdict, but an interval even if it has few seeds.
     """
     log_N, reference_N = _pair(results, arm, metric)
     same = results.differing[arm.name] == 0 and arm.must_equal in (None, ar.REFERENCE)
@@ -160,18 +160,18 @@ def _differing(tree_M: Any, rows: np.ndarray, paired: np.ndarray) -> int:
 
 
 def log_loss(results: Results, metric: str, rows: np.ndarray) -> np.ndarray:
-    """Log test losses of some members; +inf where a run diverged."""
+    """Log test losses of the members in `rows`; +inf where a run diverged."""
     loss_N, diverged_N = results.loss[metric][rows], results.diverged_M[rows]
     return np.log(loss_N, out=np.full(loss_N.shape, np.inf), where=~diverged_N)
 
 
 def void(arms: Sequence[ar.Arm], results: Results) -> list[str]:
-    """Arms that must be another arm's run and are not: nothing can be concluded then."""
+    """Messages on arms that should equal another arm's run and do not; any of them makes the run void."""
     return [arm.name for arm in arms if arm.is_identity and results.differing[arm.name]]
 
 
 def loss_of_baselines(kind: str, built: Built) -> dict[str, dict[str, float]]:
-    """Loss of forecasts that need no network, fitted on the training part, on each part."""
+    """The loss on each part of forecasts that need no network and are fitted on the training part."""
     train, parts = built.split.data.train, built.split.data._asdict()
     forecasts = {"mean": ba.fit_mean(train), "AR": ba.fit_linear_ar(train)}
     if isinstance(train, Windows):
@@ -181,7 +181,7 @@ def loss_of_baselines(kind: str, built: Built) -> dict[str, dict[str, float]]:
 
 
 def table(results: Results, digest: str) -> list[dict[str, Any]]:
-    """Rows of results.csv, one per training. Deterministic columns only."""
+    """Rows of results.csv, one per training, with deterministic columns only."""
     return [
         {
             "config": digest,
@@ -194,7 +194,7 @@ def table(results: Results, digest: str) -> list[dict[str, Any]]:
 
 
 def difference(results: Results, arm: ar.Arm, metric: str) -> np.ndarray:
-    """Log loss of an arm less that of the reference, paired by seed; 0 where both diverged."""
+    """Log loss of an arm minus that of the reference, paired by seed; 0 where both diverged."""
     log_N, reference_N = _pair(results, arm, metric)
     return np.subtract(log_N, reference_N, out=np.zeros(len(log_N)), where=log_N != reference_N)
 

@@ -1,4 +1,4 @@
-"""What a run that compares arms on a series decides before its first step, and what config.json says of it."""
+"""The plan of a run that compares arms on a series: decided before its first step, kept in config.json."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -14,14 +14,14 @@ from experiments.harness.source import Source, open_source
 from lstm_sched import population, stats
 from lstm_sched.data.series import Series
 
-APART = (*WHERE, "tuned")  # fields on which no result depends, or of which the facts say more
+APART = (*WHERE, "tuned")  # fields on which no result depends, or which the facts describe better
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(Decisions):
-    """All that is decided on one series; `config` is an experiment's own kind of Setting.
+    """All decisions on one series; `config` is a subclass of Setting.
 
-    `aliases` are names that were left out because they would train the same run as another arm: {name: that arm}.
+    `aliases` are names that were left out because they would repeat another arm's run: {name: that arm}.
     """
 
     source: Source
@@ -43,9 +43,9 @@ def decide(
     """The plan for each series in turn.
 
     Args:
-        kind: the class of the plans; what it has beside the fields of Plan needs defaults.
-        config: what was asked for; `data` may name several series.
-        arms_of: configuration and what was built from it to the arms, and to the names left out.
+        kind: the class of the plans; fields that it adds to those of Plan need defaults.
+        config: the configuration; `data` may name several series.
+        arms_of: maps the configuration and what was built from it to the arms, and to the names left out.
         watched: whether arms have per-epoch rules.
         series: given from Python, in place of the one that `data` names.
 
@@ -79,7 +79,7 @@ def decide(
 
 
 def with_facts(plan: P, more: Mapping[str, Any]) -> P:
-    """The plan with its facts, to which the experiment adds `more`, and with the hash of all that results depend on."""
+    """The plan with its facts, including `more`, and with the hash of all that results depend on."""
     decided = {
         "arms": {
             arm.name: {"seeds": arm.seeds, "every": arm.every or 0, "control": arm.control}
@@ -99,7 +99,7 @@ def with_facts(plan: P, more: Mapping[str, Any]) -> P:
 
 
 def unless_asked(config: Any, fields: Mapping[str, Any]) -> Any:
-    """The configuration with other values for fields that are at their defaults."""
+    """The configuration with these values for fields that are at their defaults."""
     defaults = {
         name: value for name, value in fields.items() if getattr(config, name) == getattr(type(config), name)
     }

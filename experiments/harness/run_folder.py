@@ -1,18 +1,18 @@
-"""A run's folder: the one place that writes it.
+"""The files of a run's folder; only this module writes them.
 
 config.json    the whole configuration, what was decided before the first step, and the command
 env.json       versions, devices, flags, state of the source
 status.json    running, interrupted, failed or finished; seconds spent on what
-measured.jsonl what was measured so far, a line for each measurement, where nothing is trained in one program
-metrics.jsonl  a row for each epoch of each training: the raw curves
-results.csv    a row for each training: what is compared
-effects.csv    a row for each arm and metric: what is concluded
-table.md       the same in words; figure.svg and figure.png beside it
+measured.jsonl one line per measurement so far, in experiments that measure one value after another
+metrics.jsonl  one row per epoch of each training: the raw curves
+results.csv    one row per training: the losses that are compared
+effects.csv    one row per arm and metric: the conclusions
+table.md       the same in words; figure.svg and figure.png are next to it
 report.html    all of it as one page that needs no network
 tuning/        how each arm's best rate was found, and best_rate/ the comparison at it, where that was asked for
 checkpoint/    what --resume continues from
-resumed.jsonl  a row for each time that it did: from which epoch, under which versions, and what was told
-lock.part      who works in the folder, while somebody does
+resumed.jsonl  one row per resumption: from which epoch, under which versions, and what was printed
+lock.part      the process that works in the folder, if any
 """
 
 import contextlib
@@ -40,14 +40,14 @@ CURVES = ("loss", "val", "rate", "boundary", "trained")
 
 
 def new_folder(out: str | None, experiment: str) -> Path:
-    """A folder that did not exist or is empty; ValueError where it holds anything."""
+    """Make a folder, or take an empty one; ValueError if it holds anything."""
     if out is None:
         stem = Path("runs") / experiment / datetime.now().strftime("%Y-%m-%dT%H-%M-%S")
         names = (
             stem.with_name(f"{stem.name}{suffix}") for suffix in ("", *(f"-{i}" for i in range(2, 1000)))
         )
         for folder in names:
-            with contextlib.suppress(FileExistsError):  # another's, made in the same second
+            with contextlib.suppress(FileExistsError):  # another run made it in the same second
                 folder.mkdir(parents=True)
                 return folder
     folder = Path(str(out))
@@ -58,7 +58,7 @@ def new_folder(out: str | None, experiment: str) -> Path:
 
 
 def safe_names(names: Sequence[str]) -> list[str]:
-    """Names of folders, one each, that stay where they are put: letters, digits, dot, dash and underscore."""
+    """Unique folder names that lead nowhere else: letters, digits, dot, dash and underscore."""
     safe: list[str] = []
     for name in names:
         plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".") or "series"
@@ -67,14 +67,14 @@ def safe_names(names: Sequence[str]) -> list[str]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
+    """Write the text atomically."""
     part = path.with_suffix(".part")
     part.write_text(text, encoding="utf-8", newline="\n")
     part.replace(path)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
+    """Write the value as JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -83,12 +83,12 @@ def read_json(path: Path) -> Any:
 
 
 def digest(value: Any) -> str:
-    """Twelve hexadecimal digits that stand for a configuration."""
+    """A hash of the value, in twelve hexadecimal digits."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def command(experiment: str) -> str:
-    """What the user typed, as it can be typed again."""
+    """The command line as the user typed it, quoted for a shell."""
     return shlex.join(["python", "-m", f"experiments.{experiment}", *sys.argv[1:]])
 
 
@@ -112,7 +112,7 @@ def environment() -> dict[str, Any]:
 
 
 def _version(package: str) -> str | None:
-    """None where the package runs from a folder that was never installed."""
+    """The version of an installed package; None if it runs from a folder that was never installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -120,7 +120,7 @@ def _version(package: str) -> str | None:
 
 
 def _git(*words: str) -> str | None:
-    """What git says of the source; None where it is no checkout."""
+    """The output of a git command on the source; None if the source is no checkout."""
     try:
         done = subprocess.run(
             ["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
@@ -131,7 +131,7 @@ def _git(*words: str) -> str | None:
 
 
 def decisions(experiment: str, config: Any, command: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What config.json says: experiment, command, configuration (a dataclass), and what else is decided."""
+    """The contents of config.json: experiment, command, configuration (a dataclass), and further facts."""
     asked = {"experiment": experiment, "command": command, "config": dataclasses.asdict(config)}
     return asked | dict(facts)
 
@@ -139,12 +139,12 @@ def decisions(experiment: str, config: Any, command: str, facts: Mapping[str, An
 def write_decisions(
     folder: Path, experiment: str, config: Any, command: str, facts: Mapping[str, Any]
 ) -> None:
-    """config.json, as `decisions`."""
+    """Write config.json with the contents that `decisions` returns."""
     write_json(folder / "config.json", decisions(experiment, config, command, facts))
 
 
 def config_of(config: type, fields: dict[str, Any]) -> Any:
-    """A configuration from its JSON; lists are tuples. ValueError where another version wrote it."""
+    """A configuration from its JSON, with tuples for lists. ValueError if another version wrote it."""
     known = {f.name: f.default for f in dataclasses.fields(config)}
     if set(fields) != set(known):
         raise ValueError(
@@ -156,7 +156,7 @@ def config_of(config: type, fields: dict[str, Any]) -> Any:
 
 
 def append_line(path: Path, line: str) -> None:
-    """One line more, on disk before anything else happens; a line that was cut short before it is dropped."""
+    """Append a line and flush it to disk; a truncated line before it is dropped."""
     if path.exists() and not path.read_bytes().endswith(b"\n"):
         whole = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)[:-1]
         write_text(path, "".join(whole))
@@ -167,7 +167,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def read_lines(path: Path) -> list[Any]:
-    """The JSON of every whole line; none where the file is not there."""
+    """The JSON of every complete line; empty if there is no file."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8") as lines:
@@ -175,7 +175,7 @@ def read_lines(path: Path) -> list[Any]:
 
 
 def read_status(folder: Path) -> dict[str, Any]:
-    """What status.json says; nothing where there is none."""
+    """The contents of status.json; empty if there is none."""
     path = folder / "status.json"
     return read_json(path) if path.exists() else {}
 
@@ -186,13 +186,13 @@ def write_status(folder: Path, state: str, **facts: Any) -> None:
 
 
 def note_status(folder: Path, state: str, **facts: Any) -> None:
-    """status.json with a new state and these facts; what else it says stays."""
+    """Write a new state and these facts to status.json; its other entries stay."""
     known = {name: value for name, value in read_status(folder).items() if name not in ("state", "updated")}
     write_status(folder, state, **known | facts)
 
 
 def append_resumed(folder: Path, epoch: int, told: list[str]) -> None:
-    """Note that a run goes on, under which versions, and what its user was told."""
+    """Record that a run was resumed, under which versions, and the messages that its user saw."""
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     row = {"at": now, "epoch": epoch, "told": told, "packages": {name: _version(name) for name in PACKAGES}}
     with (folder / "resumed.jsonl").open("a", encoding="utf-8") as file:
@@ -200,7 +200,7 @@ def append_resumed(folder: Path, epoch: int, told: list[str]) -> None:
 
 
 def append_metrics(folder: Path, labels: Sequence[tuple[str, int]], clock: int, log_M: Any) -> None:
-    """Rows of the epochs after `clock`, from a Log of [M, n]; a value that is not finite is null."""
+    """Append rows for the epochs after `clock`, from a Log of [M, n]; non-finite values become null."""
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
         for e in range(log_M.loss.shape[1]):
             for m, (arm, seed) in enumerate(labels):
@@ -212,7 +212,7 @@ def append_metrics(folder: Path, labels: Sequence[tuple[str, int]], clock: int, 
 
 
 def cut_metrics(folder: Path, clock: int) -> None:
-    """Forget the epochs that come after the checkpoint: they are run again."""
+    """Delete the rows of epochs after the checkpoint, since these epochs are run again."""
     path = folder / "metrics.jsonl"
     part = path.with_suffix(".part")
     with path.open(encoding="utf-8") as rows, part.open("w", encoding="utf-8") as kept:
@@ -245,7 +245,7 @@ def read_curves(
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Whole or not at all; columns are those of the first row, and no rows are an empty file."""
+    """Write a CSV file atomically, with the columns of the first row; without rows it is empty."""
     rows = list(rows)
     part = path.with_suffix(".part")
     with part.open("w", newline="", encoding="utf-8") as file:

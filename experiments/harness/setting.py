@@ -1,4 +1,4 @@
-"""What every experiment is asked with: the fields, their checks before any compilation, and what they build."""
+"""The setting that experiments share: its fields, their checks before compilation, and what they build."""
 
 import dataclasses
 import math
@@ -92,7 +92,7 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What is made of a setting on one series: data, learner, and where trainings run."""
+    """The objects built from a setting on one series: data, learner, and layout of trainings on devices."""
 
     split: Split
     learner: Learner
@@ -101,7 +101,7 @@ class Built:
 
 
 def check(setting: Setting) -> None:
-    """ValueError naming the first field that cannot be, its value and what is allowed."""
+    """Raise ValueError if a field is invalid, naming the first one, its value and what is allowed."""
     for field in dataclasses.fields(setting):
         value = getattr(setting, field.name)
         if isinstance(field.default, tuple) and isinstance(value, str):
@@ -137,7 +137,7 @@ def check(setting: Setting) -> None:
 
 
 def check_every(field: str, every: int, epochs: int) -> None:
-    """ValueError where fits of `every` epochs do not make up the training."""
+    """Raise ValueError if the training is no whole number of fits of `every` epochs."""
     if every < 1 or epochs % every:
         divisors = [n for n in range(1, epochs + 1) if epochs % n == 0]
         raise ValueError(
@@ -146,7 +146,7 @@ def check_every(field: str, every: int, epochs: int) -> None:
 
 
 def build(setting: Setting, split: Split, watched: bool = False) -> Built:
-    """Learner (with per-epoch rules or without) and layout for the data. Raises ValueError before any compilation."""
+    """Build learner (with or without per-epoch rules) and layout. ValueError before any compilation."""
     compile_cache.use()
     features = split.scale.mean_F.size
     learner = lstm(
@@ -174,7 +174,7 @@ def build(setting: Setting, split: Split, watched: bool = False) -> Built:
 def rates(
     setting: Setting, steps: int, factor: float = 1.0, policy: str = "one_fit", every: int | None = None
 ):
-    """rates_S of the whole training, `steps` an epoch, times a factor; some policies have their own in each fit."""
+    """rates_S of the whole training times a factor, `steps` per epoch; some policies have rates per fit."""
     total = setting.epochs * steps
     fit = (every or setting.epochs) * steps
     return schedules.rates(policy, setting.schedule, setting.lr * factor, total, fit)

@@ -16,7 +16,7 @@ from lstm_sched.data.series import Series, adding
 from lstm_sched.data.splits import Split, samples, split
 from lstm_sched.data.tables import SHOWN, read_table
 
-BLOCK = 2**16  # rows copied at a time
+BLOCK = 2**16  # rows per copy
 BINS = 100_000  # in a picture, where each of them is narrower than a pixel
 PERIODS = {"sunspots": 132, "weather": 365, "co2": 52, "glucose": 288, "stocks": 5, "air": 24}  # rows
 
@@ -30,7 +30,7 @@ class Source:
     series: Series | None  # only the rows that a picture needs; None where the data are ready-made samples
     understood: dict[str, Any]  # rows, columns, interval, gaps, groups: ready for JSON
     summary: str  # the same as a sentence
-    digest: str  # of the values, so that a run continues with the data that it began with
+    digest: str  # hash of the values, so that a run continues with the data that it began with
     period: int  # rows of a season
 
 
@@ -108,9 +108,9 @@ def _of_series(
 
 
 def outline(series: Series) -> Series:
-    """The rows that a picture needs: the lowest and highest target of each bin, and the ends of every stretch.
+    """The rows that a picture needs: the lowest and highest target of each bin, and both ends of a stretch.
 
-    All others can be let go before training: that of a long series takes enough memory without them.
+    All other rows can be freed before training, which needs the memory if the series is long.
     """
     size = len(series.values_RF)
     width = -(-size // BINS)

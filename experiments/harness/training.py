@@ -1,4 +1,4 @@
-"""The host's side of a training: raw curves to disk, checkpoints, and a stop at the next chunk.
+"""The host's side of a training: it writes curves and checkpoints, and stops at the end of a chunk.
 
 Letters: M members of a population.
 """
@@ -33,13 +33,13 @@ from lstm_sched.members import Log, Member
 from lstm_sched.members import Progress as State
 from lstm_sched.population.layout import Layout
 
-CHUNK_SECONDS = 3.0  # between signs of life, and so until a signal is obeyed
-LINE_SECONDS = 30.0  # after which a line is printed where there is no bar, however slow the training
+CHUNK_SECONDS = 3.0  # between progress reports, and so until a signal is obeyed
+LINE_SECONDS = 30.0  # between lines of progress, at most, where there is no bar
 
 
 @contextlib.contextmanager
 def bar(console: Console, epochs: int, done: int) -> Iterator[Callable[[int], None]]:
-    """A bar with the time left on a terminal; elsewhere plain lines, at the first epoch and each tenth or 30 s."""
+    """A bar with the time left on a terminal; otherwise lines: at the first epoch, each tenth, or 30 s."""
     if console.is_terminal:
         columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("epochs"))
         clocks = (TimeElapsedColumn(), TextColumn("elapsed,"), TimeRemainingColumn(), TextColumn("left"))
@@ -64,7 +64,7 @@ def bar(console: Console, epochs: int, done: int) -> Iterator[Callable[[int], No
 
 
 def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tuple[float, float]:
-    """Seconds to compile the program, and seconds for an epoch of all members, from one epoch of a few of them."""
+    """Seconds to compile, and seconds per epoch of all members, extrapolated from one epoch of a few."""
     began, total = time.perf_counter(), member_M.hp.rates_S.shape[0]
     at_once = population.members_at_once(learner, layout, member_M, data)  # may compile
     looked = time.perf_counter() - began
@@ -74,7 +74,7 @@ def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tup
     size = jax.tree.leaves(members)[0].shape[0]
     per_device = size // layout.shards
     probed_M = np.arange(size) % per_device == 0 if layout.mapped else np.ones(size, bool)
-    probed_M &= np.arange(size) < member_M.hp.rates_S.shape[0]  # what fills up the devices costs no epoch
+    probed_M &= np.arange(size) < member_M.hp.rates_S.shape[0]  # padding members train no epoch
 
     def seconds(end_M: np.ndarray) -> float:
         fresh = population.shard(population.start_all(learner, member_M.origin), layout)
@@ -85,13 +85,13 @@ def probe(learner: Learner, layout: Layout, member_M: Member, data: Data) -> tup
 
     compiled = looked + seconds(np.zeros(size, np.int32))
     epoch = seconds(probed_M.astype(np.int32))
-    if epoch < 1:  # short enough to look twice, past what a first execution costs
+    if epoch < 1:  # short enough to measure again, without the cost of a first execution
         epoch = min(epoch, seconds(probed_M.astype(np.int32)))
     return compiled, epoch * (per_device if layout.mapped else 1) * -(-total // at_once)
 
 
 def chunk_of(epoch_seconds: float, epochs: int) -> int:
-    """Epochs that take about CHUNK_SECONDS."""
+    """The number of epochs that take about CHUNK_SECONDS."""
     return int(np.clip(CHUNK_SECONDS / max(epoch_seconds, 1e-6), 1, min(epochs, population.MAX_CHUNK)))
 
 
@@ -108,7 +108,7 @@ def train(
     save_every: float,
     begin_M: State | None = None,
 ) -> State:
-    """Run the population to its end, from `begin_M` (see `resumed`) or from the beginning.
+    """Train the population to its end, from `begin_M` (see `resumed`) or from the beginning.
 
     Saves at the first chunk's end after each `save_every` seconds. Raises Interrupted after the chunk in which a
     signal arrived, with everything saved; Refused where nothing more can be written.
@@ -154,7 +154,7 @@ def _in_chunks(
     state_M: State | None,
     chunk: int,
 ) -> Iterator[tuple[State, Log]]:
-    """As `population.train`, after one epoch for the first time, so that something is soon known."""
+    """As `population.train`, but the first chunk has one epoch, so that progress shows soon."""
     for end in dict.fromkeys((min(clock + 1, epochs), epochs)):
         for step in train_to(end, state_M, chunk):
             yield step
@@ -162,9 +162,9 @@ def _in_chunks(
 
 
 def resumed(folder: Path, learner: Learner, member_M: Member, console: Console) -> State | None:
-    """The newest sound progress that the folder holds, or None; what was wrong with it is printed and recorded.
+    """The newest undamaged progress in the folder, or None; damage is printed and recorded.
 
-    Raises Refused where nothing that it holds is sound.
+    Raises Refused if all saved progress is damaged.
     """
     store = folder / "checkpoint"
     if checkpoint.latest(store) is None:
@@ -185,7 +185,7 @@ def resumed(folder: Path, learner: Learner, member_M: Member, console: Console) 
 
 
 def of_plan(plan: Plan, folder: Path, console: Console) -> State:
-    """All members of a plan at their last epoch; epochs that the folder has are not trained again."""
+    """Train all members of a plan to the last epoch; epochs saved in the folder are not trained again."""
     config, built = plan.config, plan.built
     learner, layout, data = built.learner, built.layout, built.split.data
     member_M, labels = population.stack(arms.members(plan.arms, config, built)), arms.labels(plan.arms)
@@ -226,7 +226,7 @@ def of_plan(plan: Plan, folder: Path, console: Console) -> State:
 def _probed(
     console: Console, learner: Learner, layout: Layout, member_M: Member, data: Data
 ) -> tuple[float, float]:
-    """As `probe`; says meanwhile that it compiles."""
+    """As `probe`, and shows meanwhile that it compiles."""
     if console.is_terminal:
         with console.status("compiling"):
             return probe(learner, layout, member_M, data)

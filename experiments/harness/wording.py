@@ -1,4 +1,4 @@
-"""What a run means in words: what an arm drops, how its loss changes, and the answer to the question."""
+"""A run's results in words: what an arm drops, how its loss changes, and the answer to the question."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ def verdict(arm: ar.Arm, results: Results) -> str:
 
 
 def _floor(arm: ar.Arm, results: Results) -> str:
-    """How far the test loss moves where one weight was moved by a unit in its last place."""
+    """How far the test loss moves if one initial weight changes by a unit in its last place."""
     effect = results.effects[arm.name][stats.Metric.END]
     if effect.diverged or effect.diverged_ref:
         return f"diverged: {effect.diverged} of {effect.n} runs, and {effect.diverged_ref} of {ar.REFERENCE}"
@@ -45,7 +45,7 @@ def _floor(arm: ar.Arm, results: Results) -> str:
 
 
 def _parting(arm: ar.Arm, results: Results) -> str:
-    """When its validation loss has left that of the reference."""
+    """The epoch at which the arm's validation loss has left that of the reference."""
     epoch, epochs = parts_at(results, arm), results.curves["val"].shape[1]
     text = f"parts from {ar.REFERENCE}'s by more than {stats.percent(sensitivity.APART):.1g} %"
     if epoch is None:
@@ -54,7 +54,7 @@ def _parting(arm: ar.Arm, results: Results) -> str:
 
 
 def drops(arm: ar.Arm) -> str:
-    """What a boundary of this arm drops, and how often."""
+    """A phrase for what a boundary of this arm drops, and how often."""
     if arm.nudged:
         return "nothing; one weight moved by 1 ulp"
     if arm.control and arm.rate_factor != 1:
@@ -73,7 +73,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def answer(arms: Sequence[ar.Arm], results: Results, window: int) -> str:
-    """The answer in a paragraph: what is the same run, then one sentence per arm that is not."""
+    """The answer in a paragraph: the arms that are the same run, then one sentence per arm that is not."""
     if broken := void(arms, results):
         return f"This run is void: {listed(broken)} must be one_fit bit for bit, and is not."
     same = [arm for arm in arms if arm.is_identity and not arm.control and arm.name != ar.REFERENCE]
@@ -89,7 +89,7 @@ def answer(arms: Sequence[ar.Arm], results: Results, window: int) -> str:
 
 
 def spread(results: Results) -> dict[str, str]:
-    """metric -> standard deviation of one_fit's test loss between seeds, where it has several and none diverged."""
+    """metric -> one_fit's standard deviation of test loss over seeds, if it has several and none diverged."""
     logs = {metric: log_loss(results, metric, results.rows(ar.REFERENCE)) for metric in METRICS}
     return {
         metric: f"{stats.percent(log_N.std(ddof=1)):.1f} %"

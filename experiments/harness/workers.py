@@ -1,4 +1,4 @@
-"""Two processes that work for a command, and end with it, together with all that they started."""
+"""Two worker processes that end with their command, together with all processes that they started."""
 
 import contextlib
 import multiprocessing
@@ -11,14 +11,14 @@ from concurrent.futures import ProcessPoolExecutor
 
 @contextlib.contextmanager
 def two_workers(afresh: bool = False) -> Iterator[ProcessPoolExecutor]:
-    """A pool of two processes; where they begin afresh for each task, compiled programs do not fill the memory."""
+    """A pool of two processes; `afresh` starts one per task, lest compiled programs fill the memory."""
     context = multiprocessing.get_context("spawn")
     per_child = 1 if afresh else None
     with ProcessPoolExecutor(2, context, _begin, max_tasks_per_child=per_child) as pool:
         try:
             yield pool
         except BaseException:
-            for worker in multiprocessing.active_children():  # the pool would first finish what waits
+            for worker in multiprocessing.active_children():  # the pool would first finish waiting tasks
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(worker.pid or 0, signal.SIGKILL)
                 worker.kill()
@@ -26,7 +26,7 @@ def two_workers(afresh: bool = False) -> Iterator[ProcessPoolExecutor]:
 
 
 def _begin() -> None:
-    """A process of the pool ends, with those that it started, when the process that started it does."""
+    """Make a worker, and the processes that it started, end when its parent does."""
     os.setsid()
 
     def follow() -> None:

@@ -18,18 +18,18 @@ from lstm_sched.members import Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How two states with the same leaves differ."""
+    """The difference between two states with the same leaves."""
 
-    bits: int = 0  # how many differ
-    ulp: int = 0  # largest distance of two floats
+    bits: int = 0  # number of bits that differ
+    ulp: int = 0  # largest distance of two floats, in units in the last place
     weight: float = 0.0  # largest difference of two weights
-    component: str = ""  # the first that differs; empty where none does
-    leaf: str = ""  # of that component
+    component: str = ""  # the first component that differs; empty if none does
+    leaf: str = ""  # the first leaf of that component that differs
 
 
 @dataclass(frozen=True, kw_only=True)
 class First:
-    """Where two trainings part; `exact` is False where they are first seen apart later than they parted."""
+    """The point where two trainings part; `exact` is False if they may have parted earlier."""
 
     epoch: int
     step: int
@@ -40,12 +40,12 @@ class First:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What became of a cell."""
+    """The result of a cell."""
 
     cell: Cell
     same: Difference  # from one fit in the same lowering
     across: Difference  # of the state, from one fit in the run scan
-    first: First | None  # where it parts from the one that it differs from
+    first: First | None  # where it parts from the training that it differs from
     note: str
     held: bool  # whether it is as expected
 
@@ -63,7 +63,7 @@ def result_of(fields: Mapping[str, Any]) -> Result:
 
 
 def everything(progress: Progress) -> dict[str, Any]:
-    """All that a run carries, by component, except whether a boundary fell before its last epoch."""
+    """All arrays that a run carries, by component, except the flag for a boundary before its last epoch."""
     rest = {"clock": progress.clock, "selected": progress.selected._asdict()}
     log = progress.log._replace(boundary=())._asdict()
     return progress.state._asdict() | rest | {"log": log}
@@ -75,7 +75,7 @@ def trained_state(training: Training, progress: Progress) -> dict[str, Any]:
 
 
 def difference(components: dict[str, Any], reference: dict[str, Any]) -> Difference:
-    """How the same components of two states differ. ValueError where their leaves differ in type or shape."""
+    """The difference between the components of two states. ValueError if leaves differ in type or shape."""
     bits, ulp, weight, first = 0, 0, 0.0, ("", "")
     for (component, name, a), (_, _, b) in zip(_named(components), _named(reference), strict=True):
         x, y = (np.ascontiguousarray(leaf.value) for leaf in (a, b))
@@ -93,12 +93,12 @@ def difference(components: dict[str, Any], reference: dict[str, Any]) -> Differe
 
 
 def _named(components: dict[str, Any]) -> list[tuple[str, str, Leaf]]:
-    """Component, name in it, and array of every leaf."""
+    """(component, name in it, array) of every leaf."""
     return [(name, ".".join(leaf.path), leaf) for name, tree in components.items() for leaf in leaves(tree)]
 
 
 def first_seen(training: Training, after_fits: Sequence[Progress]) -> First | None:
-    """The first of the states after fits that one fit, run so far without a pause, does not have."""
+    """The first state after a fit that differs from one fit trained equally far without a pause."""
     for progress in after_fits:
         clock = int(np.max(progress.clock))
         expected = advance(training, begin(training), clock)
@@ -110,11 +110,10 @@ def first_seen(training: Training, after_fits: Sequence[Progress]) -> First | No
 
 
 def first_apart(training: Training, reference: Training, freezes: bool) -> First | None:
-    """Where two lowerings of one training part: first by epoch, then, where a rate of 0 leaves the weights as they
-    are, by step.
+    """The epoch where two lowerings of one training part, and the step if a rate of 0 freezes the weights.
 
-    The rates are data: with those after step s at 0, the same compiled program ends an epoch with the weights of step
-    s. Only weights are compared then, as moments move on.
+    Rates are data: if those after step s are 0, the same compiled program ends an epoch with the weights of
+    step s. Only weights are compared in this case, since moments still change.
     """
     pair, steps = (training, reference), steps_per_epoch(training.learner, training.data.train.size)
 
@@ -137,7 +136,7 @@ def first_apart(training: Training, reference: Training, freezes: bool) -> First
 
 
 def _until(training: Training, last: int) -> Training:
-    """The rates after step `last` at 0."""
+    """The same training with rates of 0 after step `last`."""
     rates_MS = training.member_M.hp.rates_S
     live_S = np.arange(rates_MS.shape[-1]) < last
     hp = training.member_M.hp._replace(rates_S=np.where(live_S, np.asarray(rates_MS), np.float32(0)))

@@ -1,4 +1,4 @@
-"""What `identity` compares, and what is expected of each comparison before any of them is made."""
+"""The comparisons of `identity`, and the results expected of them, fixed before any is made."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ PARTITIONS = (1, 2, 5, 10, 100)  # epochs in each fit
 HERE, FILE, PROCESS, KILLED = "in process", "through a checkpoint", "in a new process", "after SIGKILL"
 TRANSPORTS = (HERE, FILE, PROCESS, KILLED)
 SMOOTH = 1e-5  # largest difference of a weight across lowerings
-FLIPS = 10  # signs that rounding may turn, where an optimizer moves by the sign alone: 2 rates each
+FLIPS = 10  # signs that rounding may flip in optimizers that move by the sign alone; each costs 2 rates
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One training in fits: how long they are, and how its state gets from one to the next."""
+    """One training in fits: their length, and how the state gets from one to the next."""
 
     every: int  # epochs in each fit
     optimizer: str
@@ -52,7 +52,7 @@ class Cell:
 
     @property
     def group(self) -> str:
-        """Cells with the same name share their compiled programs."""
+        """The name of the cell's group; cells of a group share their compiled programs."""
         return f"{self.optimizer}, {self.lowering}"
 
     def __str__(self) -> str:
@@ -61,7 +61,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Design(Decisions):
-    """All that is decided before the first step."""
+    """The decisions made before the first step."""
 
     setting: Setting
     source: Source
@@ -78,7 +78,7 @@ def cover(epochs: int) -> list[Cell]:
 
     The second half costs little: it uses the compiled programs of the first.
     """
-    fits, processes = levels(epochs), (KILLED, PROCESS)  # another process takes the longest: once each
+    fits, processes = levels(epochs), (KILLED, PROCESS)  # another process is the slowest: each is used once
     cells = [
         Cell(
             every=fits[(i + 1 + i // len(fits)) % len(fits)],
@@ -109,12 +109,12 @@ def bound(cell: Cell, rate: float) -> float:
 
 
 def expectation(cell: Cell, rate: float) -> str:
-    """How many bits may differ from one fit in the same lowering, and how far weights may be from the run scan's."""
+    """The bits allowed to differ from one fit in the same lowering, and the distance from the run scan."""
     return "0 bits" if cell.lowering == RUN else f"0 bits; ≤ {bound(cell, rate):g}"
 
 
 def decide(config: Config, stored: Mapping[str, Any]) -> list[Design]:
-    """Check, read the data, and write down what is expected. ValueError before any compilation."""
+    """Check, read the data, and fix the expectations. ValueError before any compilation."""
     check_name("data", config.data, BUNDLED)
     for name in config.optimizers:
         check_name("optimizers", name, CHOSEN)

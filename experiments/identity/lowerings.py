@@ -1,6 +1,6 @@
-"""One training in six lowerings of the same step: how each is carried on to an epoch, and to a step.
+"""One training in six lowerings of the same step, each of which can be trained up to a given epoch.
 
-The single ones train the first member, the populations both. Letters: M members, S steps of the run.
+Single lowerings train the first member, populations both. Letters: M members, S steps of the run.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ restart_jit = jax.jit(restart, static_argnames="learner")
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """What is trained, and how it is lowered."""
+    """A training and its lowering."""
 
     lowering: str
     learner: Learner
@@ -55,7 +55,7 @@ class Training:
 
 
 def use_two_devices() -> None:
-    """Two devices of one kind on any host; before the first use of JAX."""
+    """Set up two devices of one kind on any host; call this before the first use of JAX."""
     jax.config.update("jax_platforms", "cpu")
     population.use_cores(2)
 
@@ -71,13 +71,13 @@ def one_fits(setting: Setting, split: Split, optimizer: str, lowerings: Iterable
 
 
 def in_fits(training: Training, every: int) -> Training:
-    """The same in fits of `every` epochs, with a boundary that drops nothing before each but the first."""
+    """The training in fits of `every` epochs, with boundaries between them that drop nothing."""
     when = population.stack([rules.every(every, training.epochs)] * len(SEEDS))
     return dataclasses.replace(training, member_M=training.member_M._replace(when=when))
 
 
 def begin(training: Training) -> Progress:
-    """Before the first epoch, on the host."""
+    """The state before the first epoch, on the host."""
     learner, origin_M = training.learner, training.member_M.origin
     if training.lowering in LAYOUTS:
         return population.to_host(population.start_all(learner, origin_M))
@@ -85,7 +85,7 @@ def begin(training: Training) -> Progress:
 
 
 def advance(training: Training, progress: Progress, end: int) -> Progress:
-    """Trained on to the end of epoch `end` in one call, or in one loop without a pause; on the host."""
+    """The state after training on to the end of epoch `end` without a pause, on the host."""
     learner, data = training.learner, training.data
     if training.lowering in LAYOUTS:
         layout = LAYOUTS[training.lowering]

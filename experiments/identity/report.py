@@ -1,4 +1,4 @@
-"""What `identity` reports: its intention, one line per training while it runs, and the document at the end."""
+"""The report of `identity`: an introduction, one line per training while it runs, and the final document."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from experiments.identity.compare import Difference, Result
 from experiments.identity.design import TRANSPORTS, Design, bound, expectation, levels
 from experiments.identity.lowerings import CHOSEN, LOWERINGS, RUN
 
-FLOOR = 1e-10  # where the picture has 0
+FLOOR = 1e-10  # the value at which the picture shows 0
 MANY = 60  # trainings beyond which the terminal shows only those that are not as expected
 COLUMNS = (
     "optimizer",
@@ -38,7 +38,7 @@ TITLE = (
 
 
 def intention(design: Design) -> str:
-    """What is compared, before anything is."""
+    """Print what will be compared."""
     setting = design.setting
     return (
         f"{design.source.name}: LSTM({setting.hidden}), {setting.epochs} epochs, in each of {len(design.cells)} "
@@ -88,7 +88,7 @@ def answer(results: Sequence[Result]) -> str:
 
 
 def conclude(design: Design, results: Sequence[Result]) -> Document:
-    """The answer, the picture and a row per training."""
+    """The answer, the picture and one row per training."""
     setting = design.setting
     picture = Figure(
         draw=partial(_draw, design, results),

@@ -46,7 +46,7 @@ def by_file(
     last: int,
     begins: Callable[[int], None] = lambda fit: None,
 ) -> list[Progress]:
-    """The state after each fit up to epoch `last`, from what is saved: saved after a fit, and read before the next."""
+    """Continue from the saved state up to epoch `last`; each state is saved after a fit and read again."""
     progress, after_fits = saved(training, store), []
     for end in range(int(progress.clock.max()) + every, last + 1, every):
         begins(end // every)
@@ -57,19 +57,19 @@ def by_file(
 
 
 def saved(training: Training, store: Path) -> Progress:
-    """The newest state in the folder; the beginning where there is none."""
+    """The newest state in the folder, or the initial state if there is none."""
     if checkpoint.latest(store) is None:
         return begin(training)
     return population.to_host(checkpoint.restore(store, begin(training))[0], ...)
 
 
 def carry(setting: Setting, folder: Path, cell: Cell, training: Training) -> tuple[list[Progress], str]:
-    """The state after each fit that ended here, the last of them the training's; and what happened elsewhere."""
+    """The states after the fits in this process and the final state; and a note on the other process."""
     if cell.transport == HERE:
         return in_memory(training, cell.every), ""
     fits, note, after_fits = training.epochs // cell.every, "", []
     folder = folder / "cells" / run_folder.safe_names(["-".join(map(str, dataclasses.astuple(cell)))])[0]
-    shutil.rmtree(folder, ignore_errors=True)  # where the run was stopped in this cell, it begins again
+    shutil.rmtree(folder, ignore_errors=True)  # a cell in which the run was stopped starts again
     write(folder, setting, cell)
     store = folder / SAVED
     if cell.transport == KILLED:
@@ -82,7 +82,7 @@ def carry(setting: Setting, folder: Path, cell: Cell, training: Training) -> tup
 
 
 def write(folder: Path, setting: Setting, cell: Cell) -> None:
-    """What the other process is to do."""
+    """Write cell.json, which tells the other process its task."""
     folder.mkdir(parents=True)
     asked = {"setting": dataclasses.asdict(setting), "cell": dataclasses.asdict(cell)}
     run_folder.write_json(folder / "cell.json", asked)
@@ -90,7 +90,7 @@ def write(folder: Path, setting: Setting, cell: Cell) -> None:
 
 @contextlib.contextmanager
 def _elsewhere(folder: Path, stdin: int) -> Iterator[subprocess.Popen]:
-    """The other process, while the block lasts."""
+    """Run the other process; it is killed at the end of the block."""
     command = [sys.executable, "-m", "experiments.identity.transports", str(folder)]
     with subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -100,7 +100,7 @@ def _elsewhere(folder: Path, stdin: int) -> Iterator[subprocess.Popen]:
 
 
 def finish_elsewhere(folder: Path) -> str:
-    """Another process finishes what is saved in the folder. RuntimeError where it fails."""
+    """Finish the training saved in the folder in another process. RuntimeError if that fails."""
     with _elsewhere(folder, subprocess.DEVNULL) as process:
         out, _ = process.communicate(timeout=LIMIT)
     if process.returncode:
@@ -111,7 +111,7 @@ def finish_elsewhere(folder: Path) -> str:
 
 
 def kill(folder: Path, fits: int) -> str:
-    """Another process begins, and is killed at a random moment of a random fit."""
+    """Start another process, and kill it at a random moment of a random fit."""
     fit, wait = random.randint(1, fits), random.uniform(0, MOMENT)
     with _elsewhere(folder, subprocess.PIPE) as process:
         assert process.stdout
@@ -128,7 +128,7 @@ def kill(folder: Path, fits: int) -> str:
 
 
 def main(folder: Path) -> None:
-    """The other process."""
+    """Continue the training, as the other process."""
     use_two_devices()
     asked = run_folder.read_json(folder / "cell.json")
     setting, cell = run_folder.config_of(Setting, asked["setting"]), Cell(**asked["cell"])
@@ -142,7 +142,7 @@ def main(folder: Path) -> None:
         training.epochs,
         lambda fit: print(f"fit {fit}", flush=True),
     )
-    sys.stdin.read()  # it is not over before the moment has come at which it is to be killed
+    sys.stdin.read()  # stay alive until the moment of the kill
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What monitoring may be asked, and its arms: {no rule, stopping, plateau} × {one fit, kept, reset, initial_epoch}."""
+"""The flags of `monitoring`, and its arms: no rule, and {stopping, plateau} × one fit and three loops."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from lstm_sched.monitor import Watch
 from lstm_sched.presets import CONTINUE, KERAS_INITIAL_EPOCH, KERAS_LOOP
 
 RULES = ("stopping", "plateau")
-MEMORIES = {  # what a loop's boundaries drop, by what becomes of the rule's counters
+MEMORIES = {  # the policy at a loop's boundaries, by the fate of the rule's counters
     "kept": CONTINUE,
     "reset": KERAS_LOOP,
     "initial_epoch": KERAS_INITIAL_EPOCH,
@@ -46,7 +46,7 @@ def split_name(arm: ar.Arm) -> tuple[str, int, str]:
 
 
 def arms_of(config: Config, built: Built) -> tuple[list[ar.Arm], dict[str, str]]:
-    """One fit without a rule, the reference, then each rule and patience in one fit and in the three loops."""
+    """The reference (one fit without a rule), then each rule and patience in one fit and in three loops."""
     n, fit = config.seeds, config.every
     none = monitor.watch(config.epochs)
     arms = [ar.Arm(name=ar.REFERENCE, policy=CONTINUE, seeds=n, must_equal=ar.REFERENCE, watch=none)]

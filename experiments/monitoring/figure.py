@@ -1,4 +1,4 @@
-"""The picture of `monitoring`: how long each rule trains, and what that does to the test loss."""
+"""The picture of `monitoring`: the epochs that each rule trains, and its effect on the test loss."""
 
 from collections.abc import Mapping, Sequence
 
@@ -23,9 +23,9 @@ def draw(
 
     Args:
         single: rule, patience and arm of each rule in one fit.
-        ran: epochs that each seed of these arms trained, by arm.
-        looped: the same by patience, for the loop that passes the stopping rule to every fit.
-        results: of the run.
+        ran: arm -> epochs that each seed trained.
+        looped: patience -> the same, for the loop that passes the stopping rule to every fit.
+        results: the results of the run.
     """
     rules = list(dict.fromkeys(rule for rule, _, _ in single))
     patiences = sorted({patience for _, patience, _ in single})

@@ -1,4 +1,4 @@
-"""What a run of monitoring reports: epochs run, what a rule costs or gains in loss, and which runs are one run.
+"""The report of `monitoring`: epochs run, the effect of each rule on the loss, and which arms are one run.
 
 Letters: N seeds.
 """
@@ -117,7 +117,7 @@ def _epochs(ran_N: np.ndarray) -> str:
 
 
 def _measured(arms: Sequence[Arm], results: Results) -> Table:
-    """Arms that need not be another arm's run."""
+    """A table of the arms that may differ from every other arm."""
     cells = []
     for arm in arms:
         if arm.is_identity:
@@ -148,7 +148,7 @@ def _measured(arms: Sequence[Arm], results: Results) -> Table:
 
 
 def _identities(arms: Sequence[Arm], results: Results) -> Table:
-    """Rules and loops that must be another run, over all patiences."""
+    """A table of the rules and loops that must equal another run, over all patiences."""
     groups: dict[tuple[str, str], list[Arm]] = {}
     for arm in arms:
         if arm.is_identity and not _is_reference(arm):
@@ -202,7 +202,7 @@ def answer(arms: Sequence[Arm], results: Results) -> str:
 
 
 def _in_one_fit(rule: str, arms: Sequence[Arm], results: Results) -> str:
-    """What a rule does without a loop, at each patience."""
+    """The effect of a rule in one fit, at each patience."""
     single = [arm for arm in arms if arm.name.startswith(rule) and arm.every is None]
     patience = wording.listed([str(split_name(arm)[1]) for arm in single])
     ran = wording.listed([f"{np.median(epochs_run(results, arm.name)):g}" for arm in single])

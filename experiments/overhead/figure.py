@@ -17,12 +17,12 @@ from experiments.harness.peers.timing import Spread
 from experiments.overhead.jobs import Cost
 
 ARMS = ("calls", "keep", "recompile", "scratch")
-APART = 1.13  # between the arms of one length of an epoch
+APART = 1.13  # factor that separates arms with the same length of an epoch
 LEAST = (1e-6, 1e-4)  # the axes' lower ends: 1 µs, 0.01 %
 
 
 def draw(costs: Sequence[Cost], breaks: Mapping[tuple[str, str], float], matters: float) -> Figure:
-    """One column per package; `breaks` are the steps from which on (package, arm) costs `matters` of an epoch."""
+    """One column per package; from `breaks` steps on, (package, arm) costs below `matters` of an epoch."""
     packages = list(dict.fromkeys(cost.package for cost in costs))
     size = (max(6.5, 3.2 * len(packages)), 7.5)
     with plt.rc_context(figures.STYLE):
@@ -59,7 +59,7 @@ def draw(costs: Sequence[Cost], breaks: Mapping[tuple[str, str], float], matters
 def _points(
     axes: Axes, at_L: np.ndarray, spreads: Sequence[Spread], scale: float, least: float, i: int
 ) -> None:
-    """Points where the lower quartile is above zero, upper limits where it is not."""
+    """Draw points where the lower quartile is above zero, and upper limits elsewhere."""
     low_L, median_L, high_L = scale * np.array([(s.low, s.median, s.high) for s in spreads]).reshape(-1, 3).T
     sure_L = low_L > 0
     floor, colour = scale * least, figures.COLOURS[i]

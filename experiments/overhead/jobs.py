@@ -1,4 +1,4 @@
-"""What `overhead` may be asked, and the jobs that it measures."""
+"""The flags of `overhead`, and the jobs that it measures."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ from experiments.harness.peers.timing import Spread
 PEERS = ("Keras on TensorFlow", "Keras on JAX", "PyTorch, one thread")
 DEFAULTS = {"steps": (1, 10, 64, 1000), "repetitions": 7, "peers": PEERS}
 QUICK = {"steps": (1, 64), "repetitions": 5, "peers": ()}
-WHOLE = "one_call"  # what the other arms are compared with
-AGAIN = ("recompile", "scratch")  # arms that make something again at each call
+WHOLE = "one_call"  # the arm that others are compared with
+AGAIN = ("recompile", "scratch")  # arms that rebuild something at each call
 OUR_ARMS = (WHOLE, "keep", *AGAIN, "calls")
 
 
@@ -83,9 +83,9 @@ def jobs(config: Config, steps: int) -> list[Job]:
 
 
 def events(job: Job) -> int:
-    """Boundaries of ours, and calls of others, that one_call has not.
+    """The number of boundaries (ours) or calls (other packages) that a job has and one_call has not.
 
-    What others make again takes seconds in some packages: two epochs are enough, and both have the cost.
+    In jobs of other packages that rebuild something, every epoch has this cost, including the first.
     """
     if job.arm == WHOLE:
         return 0
@@ -94,7 +94,7 @@ def events(job: Job) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What an arm adds in epochs of this length."""
+    """The time that an arm adds in epochs of this length."""
 
     package: str
     arm: str

@@ -1,5 +1,5 @@
-"""What `overhead` reports: the cost of a call in µs and relative to an epoch, and from which length of an epoch on it
-does not matter. Letters: R repetitions.
+"""The report of `overhead`: the cost of a call in µs and relative to an epoch, and the length of an epoch
+from which on it does not matter. Letters: R repetitions.
 """
 
 import math
@@ -16,13 +16,13 @@ from experiments.harness.peers.process import OURS
 from experiments.overhead.jobs import AGAIN, WHOLE, Cost, events
 
 MATTERS = 0.01  # of an epoch
-SAME = 1e-3  # relative difference of losses that rounding, and each package's form of Adam, may make
+SAME = 1e-3  # relative difference of losses allowed for rounding and each package's form of Adam
 SETTING = 64  # steps in an epoch of the question's setting
 COLUMNS = ("package", "arm", "steps", "epoch, ms", "a call, µs", "share of an epoch, %", "below 1 % from")
 
 
 def document(measured: Measured) -> Document:
-    """The answer, remarks, the figure and the table; every repetition, and every cost."""
+    """A document with the answer, remarks, the figure, the table, every repetition and every cost."""
     costs = costs_of(measured.rows)
     remarks = comparison.remarks(measured, comparison.disagreeing(measured.rows, task, SAME), SAME)
     title = "What a call, or a boundary, adds: the median, and the quartiles around it"
@@ -64,7 +64,7 @@ def flat_cost(cost: Cost) -> dict[str, Any]:
 
 
 def task(row: Row) -> Hashable:
-    """Equal for rows that must reach the same loss: what starts again from the first weights trains one epoch."""
+    """A key equal for rows that must reach the same loss; `scratch` restarts, so it trains one epoch."""
     job = row.job
     return job.value, job.arm if job.arm in AGAIN else "", 1 if job.arm == "scratch" else job.epochs
 
@@ -76,7 +76,7 @@ def costs_of(rows: Sequence[Row]) -> list[Cost]:
     for job, times in seconds.items():
         base, base_times = whole.get((job.package, job.value), (job, {}))
         shared = sorted(times.keys() & base_times.keys())
-        if job.arm == WHOLE or not shared:  # none where the package ended between the two
+        if job.arm == WHOLE or not shared:  # missing if the package ended between the two
             continue
         epoch_R = np.array([base_times[r] / base.epochs for r in shared])
         call_R = (np.array([times[r] for r in shared]) - job.epochs * epoch_R) / events(job)
@@ -89,9 +89,9 @@ def costs_of(rows: Sequence[Row]) -> list[Cost]:
 def break_even(costs: Sequence[Cost]) -> float:
     """Steps in an epoch from which on a call costs less than MATTERS of it, for one package and arm.
 
-    The cost is that of the shortest epochs, where it is known best; the time of an epoch is a straight line through the
-    shortest and the longest. 1 where no epoch is too short, also for a cost that is lost in noise; NaN where the
-    longest takes no longer than the shortest, as where only one length was measured.
+    The cost is taken from the shortest epochs, where it is most precise; the time of an epoch is a straight
+    line through the shortest and the longest. The result is 1 if no epoch is too short, also if noise hides
+    the cost; NaN if the longest takes no longer than the shortest, or only one length was measured.
     """
     first, last = min(costs, key=lambda c: c.steps), max(costs, key=lambda c: c.steps)
     if last.epoch.median <= first.epoch.median:
@@ -129,7 +129,7 @@ def cells(costs: Sequence[Cost]) -> list[tuple[str, ...]]:
 def answer(costs: Sequence[Cost]) -> str:
     """What a boundary of ours that drops everything costs, relative to the epoch nearest to the question's.
 
-    Its time does not depend on the length of an epoch, so it is taken from the shortest, where it is known best.
+    Its time does not depend on the length of an epoch, so it is taken from the shortest, the most precise.
     """
     ours = [c for c in costs if (c.package, c.arm) == (OURS, "scratch")]
     near = min(ours, key=lambda c: abs(c.steps - SETTING))

@@ -1,4 +1,4 @@
-"""What refit may be asked, and what is decided from it before the first step."""
+"""The flags of `refit`, and what is decided from them before the first step."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -42,7 +42,7 @@ class Config(Setting):
 
 @dataclass(frozen=True, kw_only=True)
 class RefitPlan(Plan):
-    """A plan, and how each arm's own best rate is found where that is asked for."""
+    """A plan, and how each arm's own best rate is found, if that is asked for."""
 
     tuning: Grid | Swept | None = None
 
@@ -56,7 +56,7 @@ def decide(config: Config, stored: Mapping[str, Any], series: Series | None = No
 
 
 def expanded(config: Config) -> Config:
-    """The configuration with what `quick`, `full` and all arms stand for."""
+    """The configuration with the values that `quick`, `full` and `all` (arms) stand for."""
     if config.quick:
         config = pl.unless_asked(config, QUICK)
     if config.arms == ("all",):
@@ -68,12 +68,12 @@ def expanded(config: Config) -> Config:
 
 
 def arms_of(config: Config, built: Built) -> tuple[list[ar.Arm], dict[str, str]]:
-    """The arms asked for, and the names left out."""
+    """The arms of the configuration, and the names left out as duplicates."""
     return ar.parse(config.arms, config, built)
 
 
 def _with_tuning(plan: RefitPlan, stored: Mapping[str, Any] | None) -> RefitPlan:
-    """`stored` is what a run that goes on decided. ValueError naming what cannot be."""
+    """Add the tuning to a plan; `stored` is that of a resumed run. ValueError for an invalid field."""
     config = plan.config
     if config.tuned is None:
         return plan
@@ -91,10 +91,10 @@ def _with_tuning(plan: RefitPlan, stored: Mapping[str, Any] | None) -> RefitPlan
         decided = Grid(
             arms=tuple(arm.name for arm in able), seeds=tuple(tuning.FIRST_TUNED + i for i in range(seeds))
         )
-    elif stored is not None:  # the sweep is asked once
+    elif stored is not None:  # the sweep is read only once
         decided = Swept(**stored)
     else:
-        from experiments.refit import rates_of_sweep  # reads with polars, for which no other training waits
+        from experiments.refit import rates_of_sweep  # imports polars, which other runs do not need
 
         decided = rates_of_sweep.decide(config, Path(config.tuned[0]), plan.source, able)
     return dataclasses.replace(pl.with_facts(plan, {"tuning": dataclasses.asdict(decided)}), tuning=decided)

@@ -15,7 +15,7 @@ from experiments.harness.setting import Setting
 from experiments.harness.wording import forecast
 from lstm_sched import stats
 
-DASHES = ("-", "--", "-.", (0, (1, 1)))  # where there are more arms than colours
+DASHES = ("-", "--", "-.", (0, (1, 1)))  # for arms beyond the number of colours
 SHORT = {"undecided": "too wide to call", "equivalent": "within ±1 %"}
 
 
@@ -36,7 +36,7 @@ def draw(setting: Setting, arms: Sequence[ar.Arm], results: Results) -> Figure:
 def _curves(
     axes: Axes, setting: Setting, arms: Sequence[ar.Arm], results: Results, colours: dict[str, str]
 ) -> None:
-    banded = len(colours) <= len(COLOURS)  # more would hide one another
+    banded = len(colours) <= len(COLOURS)  # more curves would hide one another
     for arm in arms:
         if arm.control:
             continue

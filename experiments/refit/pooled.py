@@ -1,4 +1,4 @@
-"""Several series together: on these, and over series like these."""
+"""Effects pooled over several series: for these series, and for series like these."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,10 +14,10 @@ Row = Mapping[str, object]
 
 
 def pool(plans: Sequence[Plan], results: Sequence[Results]) -> list[Row]:
-    """A row for each arm that answers the question and can differ on every series, and metric: two intervals.
+    """Two intervals in one row per metric and arm that can differ on every series and is no control.
 
-    `these` is a stratified bootstrap over seeds: a statement on these series. `such` is the Hartung–Knapp interval
-    of the mean over series like these, with one degree of freedom less than there are series.
+    `these` is a stratified bootstrap over seeds: a statement on these series. `such` is the Hartung–Knapp
+    interval of the mean over series like these; its degrees of freedom are the number of series less one.
     """
     able = [{arm.name: arm for arm in plan.arms if not (arm.control or arm.is_identity)} for plan in plans]
     names = " ".join(plan.source.name for plan in plans)
@@ -40,7 +40,7 @@ def pool(plans: Sequence[Plan], results: Sequence[Results]) -> list[Row]:
 
 
 def document(names: Sequence[str], pools: Mapping[str, Sequence[Row]]) -> Document:
-    """The report on all series: `pools` has the rows of each file, and which comparison they are of."""
+    """The report on all series; `pools` maps file names, which tell the comparison, to rows."""
     blocks: list[Block] = []
     for file, rows in pools.items():
         which = ", each arm at its own best rate" * file.startswith("best_rate")

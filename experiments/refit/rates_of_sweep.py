@@ -19,12 +19,12 @@ from lstm_sched.presets import ALIASES
 RULE = (
     "the lowest mean over seeds of the log of the lowest validation loss, among rates at which none was lost"
 )
-FREE = (*WHERE, "seeds", "lr", "every", "data", "period")  # told apart in other ways, or read by no training
+FREE = (*WHERE, "seeds", "lr", "every", "data", "period")  # checked otherwise, or read by no training
 Row = dict[str, Any]
 
 
 def decide(setting: Setting, folder: Path, source: Source, arms: Sequence[Arm]) -> Swept:
-    """The rates and where they come from. ValueError where the sweep does not say, or used seeds to be reported."""
+    """The rates and their source. ValueError if the sweep lacks them, or used seeds that will be reported."""
     file, table = folder / "config.json", folder / "results.parquet"
     stored = run_folder.read_json(file) if file.exists() else {}
     if stored.get("experiment") != "sweep" or not table.exists():
@@ -63,7 +63,7 @@ def _at_edge(name: str, rate: float, tried: Sequence[float]) -> str:
 
 
 def _of_setting(folder: Path, setting: Setting, rows: list[Row]) -> list[Row]:
-    """Rows that were trained as this setting would be. ValueError naming a field in which all others differ."""
+    """The rows trained with this setting. ValueError, naming a field, if no row has the setting's value."""
     for field in dataclasses.fields(Setting):
         if field.name in FREE:
             continue
@@ -78,14 +78,14 @@ def _of_setting(folder: Path, setting: Setting, rows: list[Row]) -> list[Row]:
 
 
 def _text(value: Any) -> str:
-    """A field as the sweep's table has it: several values are words, no value is none."""
+    """A value in the form of the sweep's table: a tuple is joined by spaces, and None is empty."""
     if isinstance(value, tuple):
         return " ".join(map(str, value))
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
 def _means(folder: Path, arm: Arm, setting: Setting, rows: list[Row]) -> dict[float, float]:
-    """rate -> mean over seeds of the log of the lowest validation loss, +inf where one of them was lost."""
+    """rate -> mean over seeds of the log of the lowest validation loss; +inf if a run diverged or failed."""
     stem = arm.name.partition("@")[0]
     policy, every = ALIASES.get(stem, stem), arm.every or setting.epochs  # one fit has all epochs
     of_rate: dict[float, list[Row]] = {}

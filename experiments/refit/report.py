@@ -1,4 +1,4 @@
-"""What a run of refit reports: the question and its answer, effects, checks, and what the numbers rest on."""
+"""The report of `refit`: the question and its answer, effects, checks, data and settings."""
 
 import dataclasses
 import math
@@ -42,9 +42,9 @@ def document(plan: Plan, results: Results, heading: str = "", more: Sequence[Sec
     """The report of one comparison.
 
     Args:
-        plan: what was decided for it.
-        results: what came of it.
-        heading: which of its two comparisons this is, where a run has two.
+        plan: the decisions for this comparison.
+        results: its results.
+        heading: the name of this comparison, if a run has two.
         more: sections that come after the effects.
     """
     arms, setting = plan.arms, plan.config
@@ -89,7 +89,7 @@ def question(setting: Setting) -> str:
 
 
 def _compared(plan: Plan) -> list[Block]:
-    """The words that the rest of the page uses."""
+    """A section that explains the terms of the page."""
     family, most = ar.family(plan.arms), max(arm.seeds for arm in plan.arms)
     introduction = (
         "A network can be trained by one call of fit, or by a loop of shorter ones. The two differ only by what is "
@@ -145,7 +145,7 @@ def _draw(plan: Plan, results: Results) -> Any:
 
 
 def _checks(arms: Sequence[Arm], checked: Checked) -> list[Block]:
-    """Other looks at the same pairs."""
+    """The section with checks on the same pairs."""
     rows = []
     for arm in arms:
         for metric in METRICS:
@@ -244,7 +244,7 @@ def changed(arms: Sequence[Arm], same: Results, best: Results, rates: Mapping[st
 
 
 def _chosen(how: Grid | Swept, tuned: Tuned) -> list[Block]:
-    """The rule, and every rate that was tried."""
+    """The section on the rule for the best rate, and every rate that was tried."""
     rule = f"The rule: {how.rule}. Seeds {how.seeds[0]} to {how.seeds[-1]}, none of them reported."
     if isinstance(how, Grid):
         columns = tuple(tuned.tried[0])

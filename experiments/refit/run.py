@@ -38,14 +38,14 @@ class Best:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """The results at the same rate, and those at best rates where they are asked for."""
+    """The results at the same rate, and those at best rates if they are asked for."""
 
     same: Results
     best: Best | None = None
 
 
 def measure(plan: RefitPlan, workplace: Workplace) -> Measured:
-    """Train all arms; where rates are tuned, the tuning comes before, and the arms at their best rates after."""
+    """Train all arms; if rates are tuned, tune them before, and train the arms at their best rates after."""
     show_data(workplace.console, plan.config, plan.source)
     if plan.tuning is None:
         return Measured(same=outcome.measure(plan, workplace.folder, workplace.console))

@@ -1,4 +1,4 @@
-"""Checks that are reported next to the verdicts and never change them: sensitivity, chaos floor, ruler of rates."""
+"""Checks that accompany verdicts and never change them: sensitivity, chaos floor, ruler of rates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from experiments.harness.outcome import METRICS, Results, difference, log_loss, 
 from lstm_sched import stats
 from lstm_sched.stats import sensitivity
 
-LARGEST = 200_000  # test windows: beyond it the bootstrap over windows would take longer than it is worth
+LARGEST = 200_000  # test windows; with more, the bootstrap over windows would take too long
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ class Sensitivity:
     block_lo: float  # bootstrap over test windows at the level of the verdict, log ratio
     block_hi: float
     floor: float  # rms change relative to that of one weight moved by a unit in its last place
-    equal_rate: float | None  # factor on the rate whose END effect is this arm's
-    why_not: str  # where there is no such factor
+    equal_rate: float | None  # the factor on the rate that has the same effect on END as this arm
+    why_not: str  # the reason if there is no such factor
     parts_at: int | None  # first epoch at which the validation loss is 0.1 % from one_fit's, rms over seeds
 
 
@@ -63,7 +63,7 @@ def check(arms: Sequence[Arm], results: Results, period: int) -> Checked:
 def _over_windows(
     mean_W: np.ndarray, reference_W: np.ndarray, period: int, level: float
 ) -> tuple[float, float]:
-    """The interval of the change over blocks of test windows; nan where there is none."""
+    """The interval of the change over blocks of test windows; nan if there is none."""
     usable = np.isfinite(mean_W).all() and (mean_W > 0).all() and (reference_W > 0).all()
     if usable and period <= len(mean_W) <= LARGEST:
         return sensitivity.block_interval(mean_W, reference_W, period, level)
@@ -71,7 +71,7 @@ def _over_windows(
 
 
 def _equal_rate(arms: Sequence[Arm], results: Results, arm: Arm, metric: str) -> tuple[float | None, str]:
-    """The factor on the rate with this arm's effect; or None and why there is none."""
+    """The factor on the rate that has this arm's effect; or None and the reason."""
     ruler = [mark for mark in arms if mark.control and mark.rate_factor != 1.0]
     if len(ruler) < 2:
         return None, "no ruler of rates (--full)"

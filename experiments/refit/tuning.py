@@ -37,7 +37,7 @@ Losses = Mapping[tuple[str, float], np.ndarray]  # (arm, factor) -> log of the l
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """How the best rates are found by training: decided before the first step."""
+    """The training plan by which the best rates are found, decided before the first step."""
 
     arms: tuple[str, ...]
     factors: tuple[float, ...] = FACTORS
@@ -48,9 +48,9 @@ class Grid:
 
 @dataclass(frozen=True, kw_only=True)
 class Swept:
-    """The best rates as an earlier sweep has them."""
+    """The best rates according to an earlier sweep."""
 
-    sweep: str  # its folder
+    sweep: str  # the sweep's folder
     sweep_hash: str
     seeds: Sequence[int]
     rule: str
@@ -61,20 +61,20 @@ class Swept:
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """The best rates, and what they rest on."""
+    """The best rates, and the rates that were tried."""
 
     rates: Mapping[str, float]  # arm -> its best rate
-    notes: Sequence[str]  # what must be known of them
+    notes: Sequence[str]  # notes for the reader of the rates
     tried: Sequence[Mapping[str, Any]] = ()  # rows of rates.csv
 
 
 def able(arms: Iterable[Arm]) -> list[Arm]:
-    """one_fit and the arms that can differ from it: all others have its rate, or a factor of it."""
+    """one_fit and the arms that can differ from it; all others use its rate, or a factor of it."""
     return [arm for arm in arms if arm.name == ar.REFERENCE or not (arm.control or arm.is_identity)]
 
 
 def tune(plan: Plan, how: Grid | Swept, workplace: Workplace) -> Tuned:
-    """The best rates, from what the folder has of the tuning and by training the rest."""
+    """The best rates; trainings that the folder lacks are run."""
     if isinstance(how, Swept):
         return Tuned(rates=how.rates, notes=how.notes)
     losses: dict[tuple[str, float], np.ndarray] = {}
@@ -100,7 +100,7 @@ def tune(plan: Plan, how: Grid | Swept, workplace: Workplace) -> Tuned:
 
 
 def choose(losses: Losses) -> dict[str, float]:
-    """arm -> the factor of its best rate, by RULE; of two that are as near to 1 the lower."""
+    """arm -> the factor of its best rate, by RULE; the lower of two factors equally near to 1."""
     best: dict[str, tuple[float, float]] = {}
     for (arm, factor), log_N in sorted(
         losses.items(), key=lambda item: (abs(math.log(item[0][1])), item[0][1])
@@ -112,14 +112,14 @@ def choose(losses: Losses) -> dict[str, float]:
 
 
 def beyond(losses: Losses, chosen: Mapping[str, float]) -> list[float]:
-    """The factors that come next: one beyond the lowest or highest where that is the best of any arm."""
+    """The next factors: one beyond the lowest or highest, if that is the best of any arm."""
     tried, best = {factor for _, factor in losses}, set(chosen.values())
     lowest, highest = min(tried), max(tried)
     return [lowest / 2] * (lowest in best) + [highest * 2] * (highest in best)
 
 
 def _round(plan: Plan, grid: Grid, name: str, factors: Sequence[float], workplace: Workplace) -> Losses:
-    """Arms at these factors, all in one population; read where they have been trained."""
+    """Train arms at these factors in one population, or read the results if they exist."""
     keys = [(arm.name, factor) for arm in able(plan.arms) for factor in factors]
 
     def measure() -> list[list[float | None]]:
@@ -162,7 +162,7 @@ def _train(plan: Plan, grid: Grid, name: str, factors: Sequence[float], workplac
 
 
 def _rows(losses: Losses, chosen: Mapping[str, float], lr: float) -> list[dict[str, Any]]:
-    """Rows of rates.csv: arm by arm, the rates rising."""
+    """Rows of rates.csv, sorted by arm and then by rate."""
     order = {arm: i for i, arm in enumerate(chosen)}
     rows = []
     for (arm, factor), log_N in sorted(losses.items(), key=lambda item: (order[item[0][0]], item[0][1])):
@@ -175,7 +175,7 @@ def _rows(losses: Losses, chosen: Mapping[str, float], lr: float) -> list[dict[s
 
 
 def at_best(plan: P, rates: Mapping[str, float]) -> P:
-    """The same comparison where one_fit's best rate is the setting's, and every other arm's a factor of it."""
+    """The plan with one_fit's best rate as the setting's, and every other arm's rate as a factor of it."""
     lr = rates[ar.REFERENCE]
     names = {arm.name for arm in able(plan.arms)}
     arms = tuple(

@@ -1,4 +1,4 @@
-"""What a sweep varies, parsed and checked: the lists of its grid, the values of its search, its seeds."""
+"""The axes of a sweep, parsed and checked: the lists of its grid, the values of its search, its seeds."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ LEAST = {"every": 1, "epochs": 1, "weight_decay": 0}  # what depends on other fi
 
 
 def axes(config: Config) -> tuple[dict[str, tuple[Any, ...]], dict[str, Values]]:
-    """Lists of the grid and values of the search, by field, in the order of FIELDS. ValueError naming a wrong field."""
+    """Lists of the grid and values of the search, by field, in the order of FIELDS; checks each field."""
     grid: dict[str, tuple[Any, ...]] = {}
     search: dict[str, Values] = {}
     for field, kind in FIELDS.items():
@@ -38,7 +38,7 @@ def axes(config: Config) -> tuple[dict[str, tuple[Any, ...]], dict[str, Values]]
 
 
 def _check(config: Config, place: str, field: str, values: Values) -> None:
-    """ValueError where one of the values, or an end of a range, cannot be."""
+    """Raise ValueError if one of the values, or an end of a range, is invalid."""
     if isinstance(values, Range):
         values = (values.low, values.high - 1) if values.whole else (values.low, values.high)
     for value in values:
@@ -67,7 +67,7 @@ def seeds(config: Config) -> tuple[int, ...]:
 
 
 def check_sweep(config: Config) -> None:
-    """ValueError naming the first field that cannot be, before any combination is made."""
+    """Raise ValueError for the first invalid field, before any combination is made."""
     search = config.search
     if len(config.data) != 1:
         raise ValueError(f"data: {', '.join(config.data)}; allowed: one series per sweep")

@@ -1,6 +1,6 @@
-"""The batches of a search that learns: each is asked for, written down, trained by the caller, and told to Optuna.
+"""The batches of a search that learns: each comes from Optuna, and its results go back to Optuna.
 
-batches/0000.json  the configurations of a batch, written before any of it is trained: a killed sweep goes on with them
+batches/0000.json  the configurations of a batch, written before any is trained, so that a sweep can resume
 """
 
 import math
@@ -18,10 +18,9 @@ from experiments.sweep.values import Values
 
 
 def batches(folder: Path, config: Config) -> Iterator[list[Task]]:
-    """The tasks of each batch, those of a sweep that goes on among them.
+    """The tasks of each batch, including batches that a resumed sweep has already begun.
 
-    The tasks must have ended before the next batch is asked for. A configuration that is drawn again is not trained
-    again.
+    The caller runs the tasks before it takes the next batch. A configuration is never trained twice.
     """
     _, search = axes.axes(config)
     stored = learned_search.journal(folder)
@@ -48,7 +47,7 @@ def batches(folder: Path, config: Config) -> Iterator[list[Task]]:
 def _asked(
     file: Path, study: Any, search: Mapping[str, Values], config: Config, batch: int
 ) -> list[tuple[int, Configuration]]:
-    """The configurations of a batch: those of the file, or else new ones, which are written to it."""
+    """The configurations of a batch, read from the file, or else drawn and written to it."""
     if not file.exists():
         left = config.search.trials - batch * config.search.ask
         asked = learned_search.ask(study, search, min(left, config.search.ask))
@@ -58,12 +57,12 @@ def _asked(
 
 
 def key(configuration: Configuration) -> tuple[Any, ...]:
-    """Equal where configurations are."""
+    """A hashable key that is equal for equal configurations."""
     return tuple(configuration.values())
 
 
 def outcome(rows: Sequence[Mapping[str, Any]]) -> Outcome:
-    """How a configuration did, from the rows of its seeds, ranked as successive halving does."""
+    """The outcome of a configuration, from the rows of its seeds, with the score of successive halving."""
     states = {row["state"] for row in rows}
     epochs = max(row["epochs_run"] for row in rows)
     if "failed" in states:

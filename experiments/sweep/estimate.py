@@ -1,6 +1,6 @@
-"""How long a sweep will take, and how much memory, measured on one training of a few groups before it starts.
+"""The time and memory of a sweep, estimated before it starts from one training of a few groups.
 
-Measured in processes of their own on the cores of one worker, so that a configuration that does not fit into memory
+Separate processes measure on the cores of one worker, so that a configuration that does not fit into memory
 neither ends the sweep nor leaves anything behind on an accelerator.
 """
 
@@ -34,11 +34,11 @@ MEASURED = 4  # groups: the others are extrapolated from the one nearest in work
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """One training of a group, or as many as are batched."""
+    """The cost of one training of a group, or of as many as are batched."""
 
     start: float  # seconds until the data are ready
-    compiled: float  # seconds
-    epoch: float  # seconds, of `together` trainings
+    compiled: float  # seconds to compile
+    epoch: float  # seconds per epoch of `together` trainings
     together: int  # trainings at once
     fixed: float  # bytes, whatever the number of trainings
     per_trial: float  # bytes more for each training
@@ -46,7 +46,7 @@ class Measured:
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What a group will take."""
+    """The expected time and memory of a group."""
 
     seconds: float = math.nan  # of one worker
     bytes: float = math.nan  # of its largest task
@@ -55,14 +55,14 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a sweep will take."""
+    """The expected time and memory of a sweep."""
 
     groups: list[Expected]
     seconds: float  # until all tasks are done, by all workers
 
 
 def measure(fields: dict[str, Any], trials: Sequence[Trial]) -> Measured:
-    """Time and memory of the group with this setting, by the first of a task's trials. Runs where a worker would."""
+    """Time and memory of the group with this setting, from a task's first trials; run by a worker."""
     began = time.perf_counter()
     setting = run_folder.config_of(se.Setting, fields)
     population.use_cores()
@@ -116,14 +116,14 @@ def estimate(
 def _seconds(
     of: Measured, group: Group, measured: Group, trials: Sequence[Trial], halving: Mapping[str, Any] | None
 ) -> float:
-    """Of a task: trainings one after another, `together` at a time."""
+    """The expected time and memory of a task, whose trainings run `together` at a time."""
     epochs = cost(trials, halving, group.setting.epochs) / of.together
     scale = group.work / group.setting.epochs / (measured.work / measured.setting.epochs)
     return of.start + of.compiled + epochs * scale * of.epoch
 
 
 def _in_process(group: Group, trials: Sequence[Trial], place: Place) -> Measured | str:
-    """Measured in another process; the reason where that fails."""
+    """Measure in another process; returns the reason as text if that fails."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, context, initializer=_settle, initargs=(place,)) as pool:
         try:

@@ -15,9 +15,9 @@ from experiments.sweep.ranking import Ranking, text
 
 TOP, MOST_FIELDS, COLUMNS = 14, 6, 3
 HIGH, LOW = 4.4, 3.2  # inches
-GREY, PALE = "0.35", "0.75"  # one fit; a policy beyond the colours
-SEEN = 2  # times the lowest: losses up to there, and the lower half of all, are told apart by colour
-WIDE = 8  # times the lowest: numbers that spread as far are on a logarithmic axis
+GREY, PALE = "0.35", "0.75"  # colours of one fit, and of policies beyond the palette
+SEEN = 2  # times the lowest: the colour scale covers losses up to there, and the lower half of all
+WIDE = 8  # times the lowest: numbers with this spread get a logarithmic axis
 
 
 def draw(ranking: Ranking) -> Figure:
@@ -57,7 +57,7 @@ def draw(ranking: Ranking) -> Figure:
 
 
 def caption(ranking: Ranking) -> str:
-    """What the marks mean, and how many seeds there are."""
+    """A caption that explains the marks and gives the number of seeds."""
     n = "–".join(map(str, sorted({f(len(c.seeds) for c in ranking.ranked) for f in (min, max)})))
     undrawn = ranking.varied[MOST_FIELDS:]
     return (
@@ -115,7 +115,7 @@ def _heat(axes: Axes, ranking: Ranking) -> None:
 
 
 def _response(axes: Axes, ranking: Ranking, field: str, colours: dict[str, str]) -> None:
-    """Every configuration against one field."""
+    """Plot the loss of every configuration against one field."""
     ranked = ra.having(ranking.ranked, field)
     values = sorted({c.fields[field] for c in ranked}, key=lambda v: (type(v).__name__, v))
     numbers = not any(isinstance(value, str | bool | None) for value in values)

@@ -19,7 +19,7 @@ JOURNAL, STUDY = "optuna.journal", "sweep"
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """How a configuration did."""
+    """The result of a configuration."""
 
     state: str  # finished, pruned or failed
     value: float  # mean log validation loss; +inf where a training diverged, nan where one failed
@@ -56,7 +56,7 @@ def open_study(stored: Any, seed: int, batch: int) -> Any:
 
 
 def ask(study: Any, search: Mapping[str, Values], count: int) -> dict[int, dict[str, Any]]:
-    """As many configurations, by Optuna's number."""
+    """New configurations from Optuna, by its trial number."""
     distributions = {field: _distribution(values) for field, values in search.items()}
     asked = [study.ask(distributions) for _ in range(count)]
     return {trial.number: {field: trial.params[field] for field in search} for trial in asked}
@@ -72,7 +72,7 @@ def _distribution(values: Values) -> Any:
 
 
 def tell(study: Any, stored: Any, outcomes: Mapping[int, Outcome]) -> None:
-    """Tell Optuna how configurations did; one that it knows about already stays as it is."""
+    """Report results to Optuna, except for configurations whose results it already has."""
     state = imported().trial.TrialState
     ids = stored.get_study_id_from_name(study.study_name)
     running = {trial.number for trial in study.get_trials(deepcopy=False, states=(state.RUNNING,))}

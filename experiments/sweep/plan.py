@@ -1,7 +1,7 @@
-"""From what is asked to processes: configurations × seeds are trials, trials of one compiled program are a group, and a
-task is a slice of a group. All of it is decided before anything is trained, and decided in the same way each time.
+"""The division of a sweep into tasks, made before anything is trained, and always in the same way.
 
-A configuration has a value for each of config.FIELDS; a trial is one training: number, seed and the traced fields.
+Configurations × seeds are trials; trials of one compiled program are a group; a task is a slice of a group.
+A configuration has a value for each of config.FIELDS; a trial is a training: number, seed, traced fields.
 """
 
 import dataclasses
@@ -29,19 +29,19 @@ from lstm_sched.presets import ALIASES, POLICIES
 from lstm_sched.schedules import TABLES
 
 MOST = 500  # trials in a task, unless --members-per-task says otherwise: they are saved together
-WORTH = 2e11  # multiplications that are worth a process: about 20 s
-STEP = 5e4  # multiplications that take as long as a time step of a layer, however small it is
+WORTH = 2e11  # multiplications from which a process of its own pays off: about 20 s
+STEP = 5e4  # multiplications that take as long as a time step of the smallest layer
 Configuration = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Configurations that are one compiled program."""
+    """Configurations that share one compiled program."""
 
     setting: Setting
     configurations: Sequence[Configuration]
     data: Mapping[str, Any]  # {"understood": facts, "digest": of the values}
-    work: float  # of one training, in multiplications
+    work: float  # multiplications in one training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Task:
 
 
 def configurations(config: Config, drawn: Iterable[Configuration]) -> list[Configuration]:
-    """Every drawn configuration with every combination of the grid, in order; equal trainings are there once."""
+    """Every drawn configuration with every combination of the grid, in order, without duplicates."""
     grid, _ = axes.axes(config)
     plain = {field: getattr(config, field, REFERENCE) for field in FIELDS}
     distinct: dict[tuple[Any, ...], Configuration] = {}
@@ -152,7 +152,7 @@ def _pieces(config: Config, several: Sequence[Group], seeds: int) -> list[int]:
 
 
 def halving(config: Config) -> dict[str, Any] | None:
-    """As task.json has it."""
+    """The contents of task.json."""
     if not config.search.halving:
         return None
     return {"epochs": [*config.search.halving, config.epochs], "keep": config.search.keep}
@@ -182,12 +182,12 @@ def absolute(name: str) -> str:
 
 
 def place(folder: Path, task: Task) -> Path:
-    """The task's folder in that of the sweep."""
+    """The path of the task's folder in the sweep's folder."""
     return folder / "tasks" / f"{task.number:04d}"
 
 
 def write(folder: Path, config: Config, made: Iterable[Task], digest: str) -> list[Path]:
-    """The folder of every task, with its task.json. Refused where a different task.json is there."""
+    """Make the folder of every task, with its task.json. Refused if it holds a different task.json."""
     folders = []
     for task in made:
         path = place(folder, task) / "task.json"

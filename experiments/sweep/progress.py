@@ -1,6 +1,6 @@
-"""What a sweep prints before and while it runs: its groups and what they will take, then one bar over all tasks.
+"""The output of a sweep before and while it runs: its groups with their estimates, then a bar over all tasks.
 
-sweep.log holds the same as plain lines: tasks that began, died or ended, and how far all of them are.
+sweep.log has the same as plain lines: tasks that began, died or ended, and the progress of all of them.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ MOST = 30  # groups in a table
 def show_plan(
     out: Console, groups: Sequence[Group], tasks: Sequence[Task], workers: int, estimate: Estimate | None
 ) -> None:
-    """Print the groups, and how long all of them should take where that was measured."""
+    """Print the groups, and the expected time of all of them if it was measured."""
     document.show_table(out, plan_table(groups, tasks, workers, estimate))
     if estimate is not None:
         measured = sum(expected.how == "measured" for expected in estimate.groups)
@@ -38,7 +38,7 @@ def show_plan(
 def plan_table(
     groups: Sequence[Group], tasks: Sequence[Task], workers: int, estimate: Estimate | None
 ) -> Table:
-    """One row per group: its configurations, trainings and tasks, and what is expected of it where that is known."""
+    """One row per group: configurations, trainings, tasks, and expected time and memory if known."""
     varied = [field for field in STATIC if len({getattr(group.setting, field) for group in groups}) > 1]
     rows = []
     for g, group in enumerate(groups[:MOST]):
@@ -71,7 +71,7 @@ def duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def watching(out: Console, folder: Path, total: int, done: int) -> Iterator[Callable[[Event, int], None]]:
-    """Takes the engine's events, each with the epochs of all trials of its task; `done` of `total` were run before."""
+    """Yield a function that takes an event and its task's epochs; `done` of `total` epochs ran earlier."""
     ran: dict[Path, int] = {}
     with (folder / LOG).open("a", encoding="utf-8", buffering=1) as file:
         log = Console(file=file, highlight=False, width=document.NARROWEST)

@@ -1,7 +1,7 @@
-"""What a sweep's rows mean: which configuration is best, how the loss responds to each field, and what went wrong.
+"""The ranking of a sweep's configurations, the response of the loss to each field, and the failures.
 
-A configuration is the rows that differ in nothing but number and seed. Everything is decided on the lowest validation
-loss of each training, as a log, averaged over seeds; the test part is shown and decides nothing.
+Rows that differ only in number and seed are one configuration. All decisions rest on the log of the lowest
+validation loss, averaged over seeds; the test loss is shown and decides nothing.
 """
 
 import math
@@ -20,7 +20,7 @@ from lstm_sched import stats
 NOT_FIELDS = ("number", "seed", "state", "why", "epochs_run", *OUTCOME)
 NONE = "–"  # printed where a field has no value
 FIRST = ("policy", "lr")  # fields that are shown before the others
-FEW = 10  # different numbers of a field: more are put into bins
+FEW = 10  # distinct numbers of a field; more are put into bins
 STATES = ("finished", "pruned", "diverged", "failed")  # from the best to the worst
 
 
@@ -35,7 +35,7 @@ class Mean:
 
 @dataclass(frozen=True, kw_only=True)
 class Ranked:
-    """A configuration and how its seeds did."""
+    """A configuration and the results of its seeds."""
 
     fields: dict[str, Any]
     seeds: tuple[int, ...]
@@ -50,7 +50,7 @@ class Ranked:
 
     @property
     def ran(self) -> bool:
-        """Whether all its seeds were trained without harm."""
+        """Whether all its seeds were trained and none failed or diverged."""
         return math.isfinite(self.val.mean) and self.state in ("finished", "pruned")
 
 
@@ -99,7 +99,7 @@ def _ranked(fields: dict[str, Any], rows: list[Row]) -> Ranked:
 
 
 def _mean(losses: list[float]) -> Mean:
-    """Over seeds; nan where one is not finite."""
+    """The mean over seeds; nan if a loss is not finite."""
     if not losses or not all(math.isfinite(loss) and loss > 0 for loss in losses):
         return Mean()
     logs = np.log(losses)
@@ -110,7 +110,7 @@ def _mean(losses: list[float]) -> Mean:
 
 
 def _place(configuration: Ranked) -> tuple[int, int, float]:
-    """Those that were trained to the end come first; of pruned ones those that ran longer."""
+    """A sort key: finished configurations come first; pruned ones that ran longer precede others."""
     val = configuration.val.mean
     return (
         STATES.index(configuration.state),
@@ -120,7 +120,7 @@ def _place(configuration: Ranked) -> tuple[int, int, float]:
 
 
 def _varied(rows: Sequence[Row], fields: Sequence[str]) -> list[str]:
-    """Without `every` where no loop differs in it: one fit always has all epochs in one fit."""
+    """The fields that vary, without `every` if it is the same for all loops."""
     varied = [name for name in fields if len({row[name] for row in rows}) > 1]
     if len({row["every"] for row in rows if row["policy"] != REFERENCE}) <= 1:
         varied = [name for name in varied if name != "every"]
@@ -141,7 +141,7 @@ class Response:
 
 
 def response(ranking: Ranking, field: str) -> list[Response]:
-    """How the lowest validation loss depends on a field, whatever the others are, at values where any ran."""
+    """How the lowest validation loss depends on a field, over all values of the other fields."""
     responses = []
     for label, lo, hi, several in _bins(having(ranking.ranked, field), field):
         if ran := [configuration for configuration in several if configuration.ran]:
@@ -181,8 +181,8 @@ class BestRate:
 
     policy: str
     best: Ranked
-    rates: tuple[float, ...]  # that were tried, increasing
-    edge: str  # "lowest" or "highest" where the best is at an end of them: a better one may lie beyond
+    rates: tuple[float, ...]  # the rates that were tried, in increasing order
+    edge: str  # "lowest" or "highest" if the best is at an end of them, so that a better one may lie beyond
 
 
 def best_rates(ranking: Ranking) -> list[BestRate]:
@@ -205,7 +205,7 @@ def text(x: Any) -> str:
 
 
 def name(configuration: Ranked, varied: Sequence[str]) -> str:
-    """What tells a configuration from the others."""
+    """The values of a configuration that distinguish it from the others."""
     values = {field: value(configuration, field) for field in varied}
     parts = [x if field == "policy" else f"{field} {x}" for field, x in values.items() if x != NONE]
     return ", ".join(parts) or "the one configuration"

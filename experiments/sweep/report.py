@@ -1,4 +1,4 @@
-"""What a sweep reports: the answer, the ranking, the best rate of each policy, and what went wrong."""
+"""The report of a sweep: the answer, the ranking, the best rate of each policy, and the failures."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ from experiments.sweep import results
 from experiments.sweep.ranking import Mean, Ranked, Ranking, text, value
 from experiments.sweep.results import Row
 
-MOST = 20  # configurations of a ranking; all of them are in results.csv
+MOST = 20  # configurations shown in a ranking; results.csv has all of them
 TOP = 8  # configurations on a terminal
 TOO_WIDE = ("test at the end", "epochs")  # columns for which a terminal has no room
-PROCESSES = 40  # in a table; all of them are in timing.csv
+PROCESSES = 40  # rows of a table; timing.csv has all of them
 TERMINAL, PAPER = frozenset({"terminal"}), frozenset({"markdown", "page"})
 TIMES = ("task", "state", "trials", "starts", *results.SPENT[:4], "host")
 FILES = {
@@ -35,7 +35,7 @@ Baselines = Mapping[int, Mapping[str, Mapping[str, float]]]  # window -> forecas
 
 @dataclass(frozen=True, kw_only=True)
 class Swept:
-    """What came of a sweep."""
+    """The results of a sweep."""
 
     rows: Sequence[Row]  # one per trial
     timing: Sequence[Row]  # one per task
@@ -107,7 +107,7 @@ def sentence(ranking: Ranking, baselines: Baselines) -> str:
 
 
 def terms(ranking: Ranking) -> Terms | str:
-    """The words that the rest of the page uses."""
+    """A section that explains the terms of the page."""
     if not ranking.ranked:
         return "There are no configurations."
     seeds = sorted({seed for configuration in ranking.ranked for seed in configuration.seeds})
@@ -193,7 +193,7 @@ def rates_table(ranking: Ranking) -> Table:
 
 
 def response_table(ranking: Ranking, field: str) -> Table:
-    """The loss at each value of a field of which there is more than one value."""
+    """The loss at each value of every field that has more than one value."""
     rows = []
     for response in ra.response(ranking, field):
         exact = response.lo == response.hi
@@ -236,7 +236,7 @@ def forecast_table(baselines: Baselines) -> Table:
 
 
 def time_table(timing: Sequence[Row]) -> Table:
-    """What each task took."""
+    """The time that each task took."""
     rows = [
         [f"{row[name]:.1f}" if isinstance(row[name], float) else row[name] for name in TIMES]
         for row in timing[:PROCESSES]
@@ -246,7 +246,7 @@ def time_table(timing: Sequence[Row]) -> Table:
 
 
 def numbers(trials: Sequence[int]) -> str:
-    """Numbers of trials, increasing, with runs of them as a range."""
+    """Trial numbers in increasing order, with consecutive ones as a range."""
     runs: list[list[int]] = []
     for number in trials:
         if runs and number == runs[-1][-1] + 1:

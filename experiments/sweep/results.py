@@ -38,7 +38,7 @@ def rows(tasks: Iterable[Path]) -> list[Row]:
 
 
 def _rows(path: Path) -> list[Row]:
-    """Those of rows.csv as text or, of a task that has not finished, why it has no results."""
+    """The rows of rows.csv as text, or rows that say why an unfinished task has no results."""
     if finished(path) is not None:
         with (path / "rows.csv").open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
@@ -73,7 +73,7 @@ def _typed(value: Any, kind: type[pl.DataType]) -> Any:
 
 
 def timing(tasks: Iterable[Path]) -> list[Row]:
-    """One row per task, of the process that came to the end; empty values where none did."""
+    """One row per task, from the process that finished it; empty values if none did."""
     return [_timing(folder) for folder in tasks]
 
 

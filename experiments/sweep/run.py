@@ -71,7 +71,7 @@ def decide(config: Config, stored: Mapping[str, Any]) -> list[Plan]:
 
 
 def rehearse(plans: Sequence[Plan], out: Console) -> bool:
-    """Say what would be trained, where that is all that is asked for."""
+    """Print what would be trained, if the configuration asks only for that."""
     [plan] = plans
     if plan.config.dry_run:
         _announce(plan, plan.tasks, out)
@@ -107,7 +107,7 @@ def measure(plan: Plan, workplace: Workplace) -> Swept:
 
 
 def _train(plan: Plan, workplace: Workplace) -> list[Path]:
-    """Every task of every batch: their folders."""
+    """Train every task of every batch, and return the folders."""
     config, folder = plan.config, workplace.folder
     total = sum(pl.cost(t, config) for t in plan.tasks)
     ran_before = sum(map(pl.ran, folder.glob("tasks/*")))
@@ -126,7 +126,7 @@ def _train(plan: Plan, workplace: Workplace) -> list[Path]:
 
 
 def succeeded(swept: Swept) -> bool:
-    """Whether any training did."""
+    """Whether any training succeeded."""
     return any(row["state"] != "failed" and not row["diverged"] for row in swept.rows)
 
 

@@ -14,9 +14,9 @@ from experiments.sweep.values import Values, at
 
 
 def drawn(config: Config) -> list[dict[str, Any]]:
-    """The configurations of a search; a single one without any field where there is the grid alone.
+    """The configurations of a search; a single one without any field if there is only a grid.
 
-    For a search that learns, and so asks for configurations while it runs, an evenly spread one takes its place.
+    A search that learns draws configurations while it runs; here an evenly spread one takes its place.
     """
     search = config.search
     if not search.trials:
@@ -40,5 +40,5 @@ def points(kind: str, count: int, fields: int, seed: int) -> np.ndarray:
         return rng.random((count, fields))
     from scipy.stats import qmc  # --help does not wait for it
 
-    whole = max(0, count - 1).bit_length()  # scipy warns of sequences that are cut
+    whole = max(0, count - 1).bit_length()  # scipy warns if the number of points is no power of 2
     return qmc.Sobol(fields, rng=rng).random_base2(whole)[:count]

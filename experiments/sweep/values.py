@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-Words = tuple[str | float, ...]  # as typed, or numbers from Python
+Words = tuple[str | float, ...]  # words as typed, or numbers from Python
 MOST = 100_000  # values in a list
 TRUTH = {"true": True, "false": False}
 
@@ -63,14 +63,14 @@ def at(values: Values, u: float) -> Any:
 
 
 def text(values: Values) -> str:
-    """As it would be typed."""
+    """The values as they would be typed."""
     if isinstance(values, Range):
         return f"{values.low:g}:{values.high:g}" + ":log" * values.log
     return " ".join(map(str, values))
 
 
 def _range(field: str, kind: type, word: str) -> Range | None:
-    """None where the word is a single value."""
+    """Parse a range; None if the word is a single value."""
     if kind not in (int, float) or ":" not in word:
         return None
     low_word, high_word, *scale = word.split(":")

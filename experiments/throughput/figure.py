@@ -1,4 +1,4 @@
-"""The figure of `throughput`: who takes how long, and how ours grows."""
+"""The figure of `throughput`: the time of each package, and how ours grows."""
 
 from collections.abc import Sequence
 

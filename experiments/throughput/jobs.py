@@ -1,4 +1,4 @@
-"""What `throughput` may be asked, and the jobs that it measures."""
+"""The flags of `throughput`, and the jobs that it measures."""
 
 import os
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ PEERS = (
     *("Flax NNX", "Equinox"),
 )
 ON_GPU = ("PyTorch", "PyTorch compiled")  # packages that can be asked with --gpu
-GROWTH = {  # of ours: what varies, and over what
+GROWTH = {  # the axes of our growth, and their values
     "members": (1, 4, 16, 64),
     "epochs": (1, 4, 16),
     "window": (10, 30, 100),
@@ -64,13 +64,13 @@ class Config:
 
 @dataclass(frozen=True, kw_only=True)
 class Decisions(experiment.Decisions):
-    """What is decided before the first step; `cores` are those that this process may use."""
+    """The decisions made before the first step; `cores` are those that this process may use."""
 
     cores: tuple[int, ...]
 
 
 def expected(config: Config) -> tuple[str, ...]:
-    """Packages that the comparison is about: one that is missing is named."""
+    """The packages to compare with; the report names those that are missing."""
     return GPU["peers"] if config.gpu else PEERS
 
 
@@ -122,7 +122,7 @@ def usual(decisions: Decisions, part: str, name: str) -> Job:
 
 
 def ones(decisions: Decisions, name: str) -> list[Job]:
-    """One training by everybody, each on all cores; its batches are divided where there are several."""
+    """One training by each package on all cores, and one by ours with batches divided over several cores."""
     ours = usual(decisions, "one", name)
     divided = [process.DIVIDED] * (len(decisions.cores) > 1)
     others = [*divided, process.STEP, process.EPOCH, *decisions.config.peers]
@@ -146,7 +146,7 @@ def many(decisions: Decisions, best: str) -> list[Job]:
 
 
 def growth(decisions: Decisions, axis: str) -> list[Job]:
-    """Ours along one axis; where cores grow, over the members of `many`."""
+    """Jobs of ours along one axis; on the axis `cores` they have the members of `many`."""
     cores, members = decisions.cores, decisions.config.members if axis == "cores" else 1
     ours = replace(usual(decisions, "growth", decisions.config.shapes[0]), axis=axis, members=members)
 
@@ -161,7 +161,7 @@ def growth(decisions: Decisions, axis: str) -> list[Job]:
 
 
 def limit(decisions: Decisions) -> list[Job]:
-    """On one core: a training of each size, and a large matrix product."""
+    """Jobs on one core: a training of each size, and a large matrix product."""
     core = (decisions.cores[:1],)
     trained = [replace(usual(decisions, "limit", name), cores=core) for name in decisions.config.shapes]
     return [*trained, replace(trained[0], axis="product", epochs=1, arm="product", memory=False)]
@@ -187,8 +187,8 @@ def on_gpu(config: Config) -> list[Job]:
 def operations(shape: Shape) -> float:
     """Floating-point operations of the matrix products in an epoch.
 
-    Of a step: forward, T products of (B, H + F) and (H + F, 4H); backward, T of (B, 4H) and (4H, H), and the kernel's
-    gradient, as much as forward. Those of the head are left out, as are gates and optimizer.
+    A step has T products of (B, H + F) and (H + F, 4H) forward, and T of (B, 4H) and (4H, H) backward; the
+    kernel's gradient costs as much as forward. Head, gates and optimizer are left out.
     """
     gates = 4 * shape.hidden
     forward = 2 * shape.batch * (shape.hidden + shape.features) * gates

@@ -1,4 +1,4 @@
-"""What `throughput` reports: times, ratios to ours, and the distance to the limit. Letters: R repetitions."""
+"""The report of `throughput`: times, ratios to ours, distance to the limit. Letters: R repetitions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,8 +12,8 @@ from experiments.harness.peers.jobs import Job, Measured, Row
 from experiments.harness.peers.process import DIVIDED, EPOCH, OURS, OWN
 from experiments.throughput.jobs import cores_of, operations
 
-SAME = 2e-3  # relative difference of losses that rounding, and each package's form of Adam, may make
-RUN = 100  # epochs of a run, where runs per minute are reported
+SAME = 2e-3  # relative difference of losses allowed for rounding and each package's form of Adam
+RUN = 100  # epochs per run, for the reported runs per minute
 COLUMNS = ("what", "package", "cores", "seconds", "to ours", "compile, s", "runs a minute", "MB a member")
 TITLE = (
     "The median, and the quartiles around it; to ours: the time of one training, repetition by repetition; compile: "
@@ -22,7 +22,7 @@ TITLE = (
 
 
 def document(measured: Measured, gpu: bool) -> Document:
-    """The answer, remarks, the figure and the table; and every repetition."""
+    """A document with the answer, remarks, the figure, the table and every repetition."""
     rows = measured.rows
     checked = [row for row in rows if row.job.part == "check"] if gpu else rows
     wrong = comparison.disagreeing(
@@ -112,7 +112,7 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
 
 
 def sentence(rows: Sequence[Row], part: str, packages: Sequence[str] | None) -> str:
-    """What ours takes in a part, for the first of its sizes, and how much longer these packages (None: all) take."""
+    """The time of ours in a part, at its first size, and ratios to it of these packages (None: all)."""
     seconds = seconds_of(rows)
     ours = next((job for job in seconds if (job.part, job.package) == (part, OURS)), None)
     if ours is None:
@@ -154,7 +154,7 @@ def limits(rows: Sequence[Row]) -> list[str]:
 
 
 def divided(rows: Sequence[Row]) -> list[str]:
-    """For each size, what it gains to divide the batches of one training over the cores."""
+    """For each size, the gain from dividing the batches of one training over the cores."""
     ones = {job: times for job, times in seconds_of(rows).items() if job.part == "one"}
     found = []
     for job, times in ones.items():
@@ -172,7 +172,7 @@ def divided(rows: Sequence[Row]) -> list[str]:
 
 
 def figure(rows: Sequence[Row]) -> Figure:
-    """Who takes how long, and how ours grows."""
+    """The time of each package, and how ours grows."""
 
     def draw():
         from experiments.throughput import figure  # no measurement waits for matplotlib

@@ -1,1 +1,1 @@
-"""What runs the tasks of a sweep: processes of this host, Ray or SLURM."""
+"""The engines that run the tasks of a sweep: processes of this host, Ray or SLURM."""

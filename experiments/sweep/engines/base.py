@@ -1,7 +1,7 @@
-"""What all engines share: tasks are started and watched, and those that die too often have failed.
+"""The code that all engines share: it starts and watches tasks, and marks those that die too often as failed.
 
-An engine says how a task is started, how to see that it has ended, and how to stop it. The work is the same for all:
-`perform`, in a process that is the task's alone, in the task's own folder, from which a task goes on.
+An engine defines how to start a task, how to see that it has ended, and how to stop it. The work is the same
+in all engines: `perform` runs in a process of its own in the task's folder, where a restarted task goes on.
 """
 
 import os
@@ -47,7 +47,7 @@ class Death:
 
 @dataclass(frozen=True, kw_only=True)
 class Engine(Generic[H]):
-    """How tasks become processes; H stands for one that was started."""
+    """The interface of an engine; H is its handle of a started task."""
 
     start: Callable[[Path], H]
     ended: Callable[[H], dict[str, Any] | Death | None]  # what its done.json holds; None while it goes on
@@ -59,7 +59,7 @@ Ended = dict[Path, dict[str, Any]]  # what done.json holds of each task
 
 
 def ignore(event: Event) -> None:
-    """Nobody wants to know."""
+    """Ignore the event."""
 
 
 def perform(folder: str, cores: int, gpu: bool) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def _progress(folder: Path, epochs: dict[Path, int], notify: Notify) -> None:
 def _died(
     folder: Path, death: Death, deaths: Counter[Path], retries: int, notify: Notify
 ) -> dict[str, Any] | None:
-    """What became of the task; None where it is to be started again."""
+    """The outcome of the task; None if it must be started again."""
     deaths[folder] = retries + 1 if death.final else deaths[folder] + 1
     notify(Event(folder=folder, kind="died", why=death.how))
     times = f"{deaths[folder]} time{'s' * (deaths[folder] > 1)}"
@@ -193,7 +193,7 @@ def _died(
 
 
 def _wait_until_seen(folders: Sequence[Path]) -> None:
-    """Wait until this host sees what other hosts wrote. Refused where it does not."""
+    """Wait until this host sees the files that other hosts wrote. Refused if it does not."""
     until = time.monotonic() + UNSEEN
     for folder in folders:
         while events.finished(folder) is None:

@@ -10,7 +10,7 @@ from experiments.sweep.engines.base import Ended
 
 
 def check(config: Config) -> None:
-    """ValueError for options that cannot be, or an engine that is not installed."""
+    """Raise ValueError for invalid options, or an engine that is not installed."""
     cluster = config.cluster
     if cluster.cpus < 0 or cluster.gpus < 0 or not cluster.cpus + cluster.gpus > 0:
         raise ValueError(f"cpus: {cluster.cpus}, gpus: {cluster.gpus}; allowed: 0 or more, and not both 0")

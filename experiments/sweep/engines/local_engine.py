@@ -24,7 +24,7 @@ CODES = {exits.IO_ERROR: "nothing more could be written", 2: "its folder is in u
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a worker runs."""
+    """The cores and GPUs of a worker."""
 
     cores: frozenset[int]  # empty where they cannot be chosen
     environment: dict[str, str]
@@ -65,7 +65,7 @@ def _gpus() -> list[str]:
 
 
 def _share(things: list[Any], i: int, workers: int) -> list[Any]:
-    """Worker i's: one of the things, or several where there are more of them than workers."""
+    """The share of worker i: one of the things, or several if there are more of them than workers."""
     if len(things) < workers:
         return [things[i % len(things)]] if things else []
     return things[i * len(things) // workers : (i + 1) * len(things) // workers]

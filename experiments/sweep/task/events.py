@@ -1,4 +1,4 @@
-"""What happened to a task, as its folder tells anybody: lines of events.jsonl, each an event and its facts.
+"""The events of a task, one line of events.jsonl each, with their facts.
 
 began   a process took the task up: host, pid
 died    that process ended before the task had: how, as the engine saw it
@@ -22,7 +22,7 @@ def note(path: Path, event: str, **facts: Any) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All events; a line that was cut short is left out."""
+    """All events; a truncated line is left out."""
     return run_folder.read_lines(path / FILE)
 
 
@@ -32,7 +32,7 @@ def slices(path: Path) -> int:
 
 
 def finished(path: Path) -> dict[str, Any] | None:
-    """What done.json holds of a task that has finished; None for any other."""
+    """The contents of done.json if the task has finished; None otherwise."""
     file = path / "done.json"
     done = run_folder.read_json(file) if file.exists() else None
     return done if done is not None and done["state"] == "finished" else None

@@ -32,7 +32,7 @@ SPENT = ("seconds_compiling", "seconds_epoch", "seconds_training", "seconds_savi
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What came of a task's trials."""
+    """The results of a task's trials."""
 
     rows: list[dict[str, Any]]  # one per trial
     numbers: list[int]  # of the trials that have curves
@@ -43,7 +43,7 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """What all rungs share."""
+    """The objects that all rungs share."""
 
     folder: Path
     setting: Setting
