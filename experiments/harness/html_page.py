@@ -181,7 +181,7 @@ def again(origin: Origin) -> list[Block]:
         Code(lines=(origin.stored["command"],)),
         "Make the tables, pictures and this page again from what was stored, measuring only what is missing:",
         Code(lines=(resume,)),
-        "The same versions on the same kind of machine give the same bits.",
+        "The same versions on the same kind of machine give the same bits; measured times vary.",
     ]
 
 
