@@ -307,6 +307,13 @@ BAD = {
 }
 
 
+def test_a_bad_data_file_is_refused_before_any_compilation(request, tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("day,level\n2020-01-01,1\n2020-01-02,high\n")
+    flags = ["--data", str(path), "--target", "level", "--time", "day"]
+    refused.before_any_compilation(refit, "refit", flags, "high", tmp_path / "out", request)
+
+
 @pytest.mark.parametrize("message", BAD)
 def test_bad_flags_are_refused_before_any_compilation(message, request, tmp_path):
     refused.before_any_compilation(refit, "refit", BAD[message], message, tmp_path / "out", request)

@@ -39,6 +39,21 @@ def test_a_bundled_file_is_read_as_the_bundled_series_is(name, time):
         np.testing.assert_array_equal(getattr(table.series, field), getattr(expected, field))
 
 
+def test_stocks_keep_the_dates_and_tickers_of_the_bundled_series():
+    expected = load("stocks")
+    path = DATASETS / "stocks.csv.gz"
+    series = read_table(path, target="adjusted_close", time="date", group="ticker").series
+    kept = np.flatnonzero(series.segment_R == np.roll(series.segment_R, 1))
+    returns = np.log(series.values_RF[kept, 0] / series.values_RF[kept - 1, 0])
+    np.testing.assert_allclose(returns, expected.values_RF[:, 0], atol=1e-13)
+    np.testing.assert_array_equal(series.times_R[kept], expected.times_R)
+
+
+def test_bad_order_in_the_glucose_file_is_refused():
+    with pytest.raises(ValueError, match=r"row 14\d\d\d: .* is not after .* of row 14"):
+        read_table(DATASETS / "glucose.csv.gz", target="glucose_mg_dl", time="time", missing="drop")
+
+
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".npz", None])
 def test_all_forms_of_one_table_give_one_series(tmp_path, ending):
     rng = np.random.default_rng(0)
