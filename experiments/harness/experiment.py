@@ -305,9 +305,7 @@ def _stopped_at(folder: Path) -> Iterator[None]:
     """Make the error that a signal raises name the folder that --resume takes."""
     try:
         yield
-    except Interrupted as e:
-        raise Interrupted(e.signum, folder) from e
-    except Stopped as e:
+    except (Interrupted, Stopped) as e:
         raise Interrupted(e.signum, folder) from e
     except KeyboardInterrupt as e:
         raise Interrupted(signal.SIGINT, folder) from e

@@ -136,13 +136,6 @@ def decisions(experiment: str, config: Any, command: str, facts: Mapping[str, An
     return asked | dict(facts)
 
 
-def write_decisions(
-    folder: Path, experiment: str, config: Any, command: str, facts: Mapping[str, Any]
-) -> None:
-    """Write config.json with the contents that `decisions` returns."""
-    write_json(folder / "config.json", decisions(experiment, config, command, facts))
-
-
 def config_of(config: type, fields: dict[str, Any]) -> Any:
     """A configuration from its JSON, with tuples for lists. ValueError if another version wrote it."""
     known = {f.name: f.default for f in dataclasses.fields(config)}
